@@ -1,0 +1,241 @@
+"""From b-values and directions to shells and the weights of their spherical means. NumPy only."""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .errors import InputError, JaxsmtWarning
+from .harmonics import even_harmonics, n_coefficients
+from .io import gradients
+from .units import B_TO_MS_PER_UM2
+
+#: b-values (s/mm²) further apart than this belong to different shells: ±50 about each is one.
+SHELL_GAP = 100.0
+#: A run of b-values without a gap that is wider than this is not a shell.
+SHELL_WIDTH = 400.0
+#: Highest order tried for a shell's harmonic fit; the signal has nothing above it at b ≤ 10.
+MAX_ORDER = 16
+#: Largest factor by which a shell's weights may raise the noise of its mean over the plain mean.
+MAX_AMPLIFICATION = 1.05
+
+
+@dataclass(frozen=True)
+class Shell:
+    """Volumes of one b-value, and the linear form a·S that estimates their spherical mean.
+
+    Attributes:
+        b: ms/µm², the mean b-value under the same weights (so b-value jitter cancels to first
+            order). volumes: (n,) volume numbers. weights: (n,), sum 1. order: of the harmonic
+            fit behind the weights; 0 is the plain mean.
+    """
+
+    b: float
+    volumes: np.ndarray
+    weights: np.ndarray
+    order: int
+
+    @property
+    def variance(self) -> float:
+        """Variance of the mean over that of one volume: Σ a²."""
+        return float(np.sum(self.weights**2))
+
+    @property
+    def amplification(self) -> float:
+        """Noise of the mean over that of the plain mean: √(n Σ a²) ≥ 1."""
+        return math.sqrt(len(self.volumes) * self.variance)
+
+    def __str__(self) -> str:
+        n = len(self.volumes)
+        what = f"b = {1000 * self.b:.0f} s/mm²: {n} volume{'s' * (n > 1)}"
+        return what if self.b * 1000 <= 50 else f"{what}, harmonic order {self.order}"
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """A multi-shell scheme: b = 0 volumes and shells of directions.
+
+    Args:
+        bvals: (n,) s/mm² (or `b_unit`). bvecs: (n, 3) unit vectors; rows at b = 0 are ignored.
+        b0_threshold: s/mm²; volumes up to it count as b = 0.
+        spherical_mean: "sh" (harmonic least squares, order by what the directions support) or
+            "arithmetic" (plain mean of the volumes).
+        b_unit: "s/mm2", "ms/um2" or "s/m2".
+    Raises:
+        InputError: values that cannot be a multi-shell scheme; says which and what to do.
+    """
+
+    bvals: np.ndarray
+    bvecs: np.ndarray
+    b0_threshold: float = 50.0
+    spherical_mean: str = "sh"
+    b_unit: str = "s/mm2"
+    shells: tuple[Shell, ...] = field(init=False, repr=False)
+
+    def __post_init__(self):
+        bvals, bvecs = np.asarray(self.bvals, float), np.asarray(self.bvecs, float)
+        if self.b_unit not in B_TO_MS_PER_UM2:
+            raise InputError(f"unknown b unit {self.b_unit!r}", fix=f"one of {', '.join(B_TO_MS_PER_UM2)}")
+        if self.spherical_mean not in ("sh", "arithmetic"):
+            raise InputError(f"unknown spherical mean {self.spherical_mean!r}", fix="'sh' or 'arithmetic'")
+        if bvals.ndim != 1 or bvecs.shape != (bvals.size, 3):
+            raise InputError(
+                f"b-values of shape {bvals.shape} and directions of shape {bvecs.shape} do not match",
+                fix="give (n,) b-values and (n, 3) directions",
+            )
+        bvals = bvals * (B_TO_MS_PER_UM2[self.b_unit] / B_TO_MS_PER_UM2["s/mm2"])
+        _check_bvals(bvals, self.b_unit)
+        bvecs = _unit_directions(bvals, bvecs, self.b0_threshold)
+        for name, value in (("bvals", bvals), ("bvecs", bvecs), ("b_unit", "s/mm2")):
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "shells", tuple(self._find_shells()))
+
+    @classmethod
+    def from_fsl(cls, bval, bvec, affine: np.ndarray | None = None, **options) -> Acquisition:
+        """Read FSL `bval` and `bvec` files in any of their layouts.
+
+        Args:
+            affine: (4, 4) voxel-to-scanner matrix of the image; with it directions are turned
+                into scanner axes (FSL's are image axes with x negated where det(affine) > 0),
+                without it they stay as written.
+        """
+        bvals, bvecs = gradients.read_fsl(bval, bvec)
+        if affine is not None:
+            bvecs = gradients.fsl_to_scanner(bvecs, affine)
+        return cls(bvals, bvecs, **options)
+
+    @classmethod
+    def from_mrtrix(cls, grad: str | os.PathLike, **options) -> Acquisition:
+        """Read an MRtrix `.b` table: rows `x y z b`, scanner axes, b in s/mm²."""
+        return cls(*gradients.read_mrtrix(grad), **options)
+
+    def _find_shells(self):
+        b0 = np.flatnonzero(self.bvals <= self.b0_threshold)
+        if b0.size:
+            b_mean = float(self.bvals[b0].mean()) * 1e-3
+            yield Shell(b_mean, b0, np.full(b0.size, 1 / b0.size), 0)
+        rest = np.flatnonzero(self.bvals > self.b0_threshold)
+        rest = rest[np.argsort(self.bvals[rest], kind="stable")]
+        breaks = np.flatnonzero(np.diff(self.bvals[rest]) > SHELL_GAP) + 1
+        for volumes in np.split(rest, breaks) if rest.size else ():
+            low, high = self.bvals[volumes[0]], self.bvals[volumes[-1]]
+            if high - low > SHELL_WIDTH:
+                raise InputError(
+                    f"b-values run from {low:.0f} to {high:.0f} s/mm² without a gap of {SHELL_GAP:.0f}: "
+                    "these are not shells",
+                    fix="the spherical mean needs volumes grouped at a few b-values",
+                )
+            volumes = np.sort(volumes)
+            order, weights = 0, np.full(volumes.size, 1 / volumes.size)
+            if self.spherical_mean == "sh":
+                order, weights = mean_weights(self.bvecs[volumes])
+                if order == 0:
+                    warnings.warn(
+                        f"the {volumes.size} directions at b = {self.bvals[volumes].mean():.0f} s/mm² do "
+                        "not cover the sphere well enough for a harmonic fit; their plain mean is used "
+                        "and may be biased",
+                        JaxsmtWarning,
+                        stacklevel=4,
+                    )
+            yield Shell(float(weights @ self.bvals[volumes]) * 1e-3, volumes, weights, order)
+
+    @property
+    def b0(self) -> Shell | None:
+        """The b = 0 volumes, or None."""
+        first = self.shells[0] if self.shells else None
+        return first if first is not None and first.b * 1000 <= self.b0_threshold else None
+
+    @property
+    def b(self) -> np.ndarray:
+        """(shells,) b-values in ms/µm², rising, b = 0 among them."""
+        return np.array([shell.b for shell in self.shells])
+
+    @property
+    def variances(self) -> np.ndarray:
+        """(shells,) variance of each shell's mean over that of one volume."""
+        return np.array([shell.variance for shell in self.shells])
+
+    @property
+    def weights(self) -> np.ndarray:
+        """(shells, volumes): spherical means = weights @ signal."""
+        matrix = np.zeros((len(self.shells), self.bvals.size))
+        for row, shell in zip(matrix, self.shells, strict=True):
+            row[shell.volumes] = shell.weights
+        return matrix
+
+    def require(self, shells: int, model: str) -> None:
+        """Raise InputError unless there are b = 0 volumes and `shells` shells above them."""
+        found = "; ".join(map(str, self.shells)) or "no volumes"
+        if self.b0 is None:
+            raise InputError(
+                f"no b = 0 volume (b ≤ {self.b0_threshold:.0f} s/mm²); found {found}",
+                fix="add a b = 0 volume, or raise --b0-threshold if the lowest b-values are meant as b = 0",
+            )
+        if len(self.shells) - 1 < shells:
+            raise InputError(
+                f"the {model} model needs at least {shells} shells with b > 0; found {found}",
+                fix="use a multi-shell acquisition",
+            )
+
+
+def mean_weights(directions: np.ndarray) -> tuple[int, np.ndarray]:
+    """Weights a with Σ a_i S(g_i) = spherical mean of S, from harmonic least squares.
+
+    The l = 0 row of the pseudo-inverse of the even harmonics at the directions. The order is the
+    highest with no more coefficients than directions, full rank, and noise √(n Σa²) at most
+    `MAX_AMPLIFICATION` times that of the plain mean.
+
+    Args:
+        directions: (n, 3) unit vectors.
+    Returns:
+        order (0: plain mean) and (n,) weights that sum to 1.
+    """
+    n = len(directions)
+    for order in range(MAX_ORDER, 0, -2):
+        if n_coefficients(order) > n:
+            continue
+        basis = even_harmonics(directions, order)
+        inverse, singular = np.linalg.pinv(basis), np.linalg.svd(basis, compute_uv=False)
+        weights = inverse[0] / math.sqrt(4 * math.pi)
+        well_posed = singular[-1] > 1e-6 * singular[0]
+        if well_posed and math.sqrt(n * np.sum(weights**2)) <= MAX_AMPLIFICATION:
+            return order, weights
+    return 0, np.full(n, 1 / n)
+
+
+def _check_bvals(bvals: np.ndarray, unit: str) -> None:
+    bad = np.flatnonzero(~np.isfinite(bvals) | (bvals < 0))
+    if bad.size:
+        raise InputError(
+            f"b-value of volume {bad[0]} is {bvals[bad[0]]:g}" + (f" (and {bad.size - 1} more)" if bad.size > 1 else ""),
+            fix="b-values are finite and not negative",
+        )
+    largest = bvals.max(initial=0.0)
+    if 0 < largest < 50:
+        raise InputError(
+            f"the largest b-value is {largest:g} s/mm²", fix="if these are ms/µm², say so: --b-unit ms/um2"
+        )
+    if largest > 1e6:
+        raise InputError(f"the largest b-value is {largest:g} s/mm²", fix="if these are s/m², say so: --b-unit s/m2")
+
+
+def _unit_directions(bvals: np.ndarray, bvecs: np.ndarray, threshold: float) -> np.ndarray:
+    weighted = bvals > threshold
+    norms = np.linalg.norm(bvecs, axis=1)
+    bad = np.flatnonzero(weighted & ~(np.abs(norms - 1) <= 0.02))
+    if bad.size:
+        i = bad[0]
+        kind = "is not finite" if not np.isfinite(norms[i]) else f"has length {norms[i]:.3g}, not 1"
+        hint = "directions must be unit vectors"
+        shell_max = bvals.max()
+        if np.allclose(norms[weighted], np.sqrt(bvals[weighted] / shell_max), atol=0.02):
+            hint += "; these are scaled by √b: divide them by their lengths and give each volume its own b-value"
+        raise InputError(
+            f"the direction of volume {i} (b = {bvals[i]:.0f} s/mm²) {kind}; {bad.size} like it", fix=hint
+        )
+    # At b = 0 the direction means nothing, and files hold zeros or NaN there.
+    return np.where(weighted[:, None], bvecs, 0) / np.where(weighted, norms, 1)[:, None]

@@ -1,0 +1,172 @@
+"""Many voxels: chunks of one fixed shape, spread over a CPU's cores or run on a GPU."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .acquisition import Acquisition
+from .errors import InputError, ResourceError
+from .models import SphericalMeanModel
+from .solvers import Solver, levenberg_marquardt
+from .voxelwise import VoxelFits, fit_means
+
+
+class Shape(NamedTuple):
+    """Voxels in one compiled call, and how many of them advance side by side."""
+
+    chunk: int
+    block: int
+
+
+# A block's state fits a core's cache. 32,768 rows is also the most that jitted vmaps of every
+# jaxlib seen so far compute correctly on the CPU (jax issue 39103).
+_CPU = Shape(32_768, 8_192)
+_GPU = Shape(524_288, 524_288)
+
+
+def find_device(name: str = "auto") -> jax.Device:
+    """The device that `name` ("auto", "cpu", "gpu") asks for.
+
+    Raises:
+        ResourceError: there is none of that kind.
+    """
+    try:
+        return jax.devices()[0] if name == "auto" else jax.devices(name)[0]
+    except RuntimeError as error:
+        raise ResourceError(
+            f"no {name} device: {str(error).splitlines()[0]}",
+            fix="install the 'cuda12' or 'cuda13' extra on a machine with an NVIDIA GPU, or use --device cpu",
+        ) from None
+
+
+class MeansFitter:
+    """Fits one model to the spherical means of any number of voxels; compiles once.
+
+    Args:
+        fit_s0: fit S0 with the model, else fix it to the mean of the b = 0 volumes.
+        weights: (shells,) weights of the squared residuals; None: inverse variances of the means.
+        dtype: float32 or float64. device: as `find_device` returns.
+    """
+
+    def __init__(
+        self,
+        model: SphericalMeanModel,
+        acquisition: Acquisition,
+        *,
+        fit_s0: bool = True,
+        weights: np.ndarray | None = None,
+        solver: Solver | None = None,
+        dtype: str = "float32",
+        device: jax.Device | None = None,
+    ):
+        if dtype not in ("float32", "float64"):
+            raise InputError(f"unknown dtype {dtype!r}", fix="'float32' or 'float64'")
+        acquisition.require(shells=len(model.parameters), model=model.name)
+        self.model, self.dtype = model, np.dtype(dtype)
+        self.device = device if device is not None else find_device()
+        self.shape = _CPU if self.device.platform == "cpu" else _GPU
+        self.shells = len(acquisition.shells)
+        weights = 1 / acquisition.variances if weights is None else np.asarray(weights)
+        self._program = partial(
+            fit_means,
+            b=tuple(acquisition.b.tolist()),
+            weights=tuple(weights.tolist()),
+            model=model,
+            solver=solver if solver is not None else levenberg_marquardt(),
+            fit_s0=fit_s0,
+            block=self.shape.block,
+        )
+
+    def compile(self) -> None:
+        """Compile now, so that the first call does not wait for it."""
+        self._run(np.ones((self.shells, 1)))
+
+    def __call__(self, means: np.ndarray, progress: Callable[[int], None] = lambda voxels: None) -> VoxelFits:
+        """Fit (shells, voxels) spherical means; leaves of the result are NumPy arrays (voxels,).
+
+        `progress` is told the number of voxels done, chunk by chunk.
+        """
+        chunks = [means[:, i : i + self.shape.chunk] for i in range(0, means.shape[1], self.shape.chunk)]
+        workers = (os.cpu_count() or 1) if self.device.platform == "cpu" else 1
+        fits = []
+        with ThreadPoolExecutor(min(workers, max(len(chunks), 1))) as pool:
+            for chunk, fit in zip(chunks, pool.map(self._run, chunks), strict=True):
+                fits.append(fit)
+                progress(chunk.shape[1])
+        if not fits:
+            return jax.tree.map(lambda a: a[:0], self._run(np.ones((self.shells, 1))))
+        return jax.tree.map(lambda *leaves: np.concatenate(leaves), *fits)
+
+    def _run(self, means: np.ndarray) -> VoxelFits:
+        count = means.shape[1]
+        padded = np.zeros((self.shells, self.shape.chunk), self.dtype)  # no signal: done at once
+        with np.errstate(over="ignore"):  # beyond single precision: infinite, and reported as such
+            padded[:, :count] = means
+        try:
+            # The setting is each thread's own.
+            with jax.enable_x64(self.dtype == np.float64), jax.default_device(self.device):
+                fit = jax.block_until_ready(self._program(tuple(jnp.asarray(row) for row in padded)))
+        except jax.errors.JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            raise ResourceError(
+                f"the device is out of memory: {str(error).splitlines()[0]}", fix="free it, or use --device cpu"
+            ) from None
+        return jax.tree.map(lambda leaf: np.asarray(leaf)[:count], fit)
+
+
+def spherical_means(acquisition: Acquisition, data: np.ndarray) -> np.ndarray:
+    """Spherical means of an array (..., volumes) -> (shells, voxels) in double precision.
+
+    Reads the array once, a slab at a time along its slowest axis, whatever its memory order, so
+    memory maps and integer types cost no copy of the series.
+    """
+    weights = acquisition.weights
+    if data.shape[-1] != weights.shape[1]:
+        raise InputError(
+            f"{data.shape[-1]} volumes in the data (last axis) but {weights.shape[1]} b-values",
+            fix="both need one entry for each volume",
+        )
+    voxels = int(np.prod(data.shape[:-1]))
+    if data.ndim > 1 and data.strides[-1] == max(data.strides, key=abs):  # volume after volume
+        means = MeansAccumulator(weights, voxels)
+        for i in range(data.shape[-1]):
+            means.add(i, np.ascontiguousarray(data[..., i]).reshape(-1))
+        return means.sums
+    rows = data.reshape(voxels, -1)
+    out = np.empty((len(weights), voxels))
+    for i in range(0, voxels, 8192):
+        out[:, i : i + 8192] = weights @ rows[i : i + 8192].astype(np.float64).T
+    return out
+
+
+class MeansAccumulator:
+    """Spherical means of volumes that arrive one after another; holds one map for each shell.
+
+    Args:
+        weights: (shells, volumes), each volume in one shell.
+    """
+
+    _BLOCK = 32_768  # voxels: the working set stays in a core's cache
+
+    def __init__(self, weights: np.ndarray, voxels: int):
+        self.sums = np.zeros((len(weights), voxels))
+        self._shell = np.argmax(weights != 0, axis=0)
+        self._weight = weights[self._shell, np.arange(weights.shape[1])]
+        self._product = np.empty(self._BLOCK)
+
+    def add(self, volume: int, values: np.ndarray) -> None:
+        """Add volume number `volume`, (voxels,) of any real type and byte order."""
+        total, weight = self.sums[self._shell[volume]], self._weight[volume]
+        for i in range(0, values.size, self._BLOCK):
+            part = values[i : i + self._BLOCK]
+            product = np.multiply(part, weight, out=self._product[: part.size])
+            total[i : i + self._BLOCK] += product

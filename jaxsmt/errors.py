@@ -1,0 +1,44 @@
+"""What goes wrong, said so that the user can mend it: the file, the fact, the fix."""
+
+from __future__ import annotations
+
+import os
+
+
+class JaxsmtError(Exception):
+    """Base of all errors raised on purpose.
+
+    Args:
+        fact: what was found, with the numbers that matter.
+        fix: what the user can do about it.
+        file: the file that the fact is about, if there is one.
+    """
+
+    exit_code = 1
+
+    def __init__(self, fact: str, *, fix: str = "", file: str | os.PathLike[str] | None = None):
+        self.fact, self.fix, self.file = fact, fix, None if file is None else os.fspath(file)
+        place = "" if self.file is None else f"{self.file}: "
+        super().__init__(f"{place}{fact}" + (f"\n  fix: {fix}" if fix else ""))
+
+
+class InputError(JaxsmtError, ValueError):
+    """Bad input; nothing has been written."""
+
+    exit_code = 2
+
+
+class OutputError(JaxsmtError, OSError):
+    """The result cannot be written; nothing partial stands under a final name."""
+
+    exit_code = 73
+
+
+class ResourceError(JaxsmtError, RuntimeError):
+    """Out of memory or device; the same command can be run again."""
+
+    exit_code = 75
+
+
+class JaxsmtWarning(UserWarning):
+    """Something about the input that the user should know; the numbers stand."""

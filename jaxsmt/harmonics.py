@@ -1,0 +1,50 @@
+"""Real, even, orthonormal spherical harmonics in NumPy."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+
+def n_coefficients(lmax: int) -> int:
+    """Number of even harmonics up to order `lmax`: (l+1)(l+2)/2."""
+    return (lmax + 1) * (lmax + 2) // 2
+
+
+def even_harmonics(directions: np.ndarray, lmax: int) -> np.ndarray:
+    """Real even spherical harmonics, orthonormal on the sphere.
+
+    Y_l0 = P̄_l^0, Y_lm = √2 P̄_l^m cos(mφ) and Y_l,-m = √2 P̄_l^m sin(mφ) for m > 0, with P̄ the
+    normalised associated Legendre functions without the Condon-Shortley phase; columns in
+    MRtrix's order (tournier07): l = 0, 2, …, lmax and m = -l … l within each l.
+
+    Args:
+        directions: (n, 3) unit vectors. lmax: even order.
+    Returns:
+        (n, (lmax+1)(lmax+2)/2).
+    """
+    x, y, z = np.asarray(directions, dtype=np.float64).T
+    sine, phi = np.hypot(x, y), np.arctan2(y, x)
+    legendre = _normalised_legendre(z, sine, lmax)
+    columns = []
+    for l in range(0, lmax + 1, 2):
+        for m in range(-l, l + 1):
+            angular = np.cos(m * phi) if m >= 0 else np.sin(-m * phi)
+            columns.append((math.sqrt(2) if m else 1.0) * legendre[l, abs(m)] * angular)
+    return np.stack(columns, axis=1)
+
+
+def _normalised_legendre(z: np.ndarray, sine: np.ndarray, lmax: int) -> dict:
+    """P̄_l^m for 0 ≤ m ≤ l ≤ lmax by the stable recurrence in l at fixed m."""
+    p = {(0, 0): np.full_like(z, math.sqrt(0.25 / math.pi))}
+    for m in range(lmax + 1):
+        if m:
+            p[m, m] = math.sqrt((2 * m + 1) / (2 * m)) * sine * p[m - 1, m - 1]
+        if m < lmax:
+            p[m + 1, m] = math.sqrt(2 * m + 3) * z * p[m, m]
+        for l in range(m + 2, lmax + 1):
+            a = math.sqrt((4 * l * l - 1) / (l * l - m * m))
+            b = math.sqrt(((l - 1) ** 2 - m * m) / (4 * (l - 1) ** 2 - 1))
+            p[l, m] = a * (z * p[l - 1, m] - b * p[l - 2, m])
+    return p

@@ -1,0 +1,142 @@
+"""What a NIfTI header may say. Each check knows the problem, how bad it is, and what to do."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+
+from ..errors import InputError, JaxsmtWarning
+
+_SIZES = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
+_MAGIC = {348: (b"n+1",), 540: (b"n+2",)}
+
+
+def parse_header(raw: bytes, path: Path) -> nib.Nifti1Header:
+    """The header of a single-file NIfTI-1 or NIfTI-2, in its own byte order."""
+    sizes = {order: int(np.frombuffer(raw[:4].ljust(4, b"\0"), f"{order}i4")[0]) for order in "<>"}
+    match = [(order, size) for order, size in sizes.items() if size in _SIZES]
+    if not match:
+        raise InputError("is not a NIfTI file", file=path, fix="give a NIfTI-1 or NIfTI-2 file")
+    order, size = match[0]
+    if len(raw) < size:
+        raise InputError(f"ends after {len(raw)} bytes, inside its header", file=path, fix="copy the file again")
+    header = _SIZES[size](raw[:size], endianness=order, check=False)
+    if not bytes(header["magic"].item())[:3] in _MAGIC[size]:
+        raise InputError(
+            f"has the magic {header['magic'].item()!r}", file=path, fix="give a single-file NIfTI (.nii or .nii.gz)"
+        )
+    return header
+
+
+def check_header(header: nib.Nifti1Header, path: Path, file_size: int | None) -> dict[str, Any]:
+    """Check a header; returns shape, dtype, slope, inter, affine.
+
+    Args:
+        file_size: bytes of an uncompressed file, else None.
+    """
+
+    def fail(fact: str, fix: str = "") -> InputError:
+        return InputError(fact, file=path, fix=fix)
+
+    def note(fact: str) -> None:
+        warnings.warn(f"{path}: {fact}", JaxsmtWarning, stacklevel=4)
+
+    dtype = _dtype(header, fail, note)
+    shape = _shape(header, fail, note)
+    with np.errstate(invalid="ignore"):
+        offset = float(header["vox_offset"])
+    size = int(header["sizeof_hdr"])
+    if not np.isfinite(offset) or (offset and not size <= offset < 2**40):
+        raise fail(f"data offset (vox_offset) is {offset:g}")
+    wanted = int(offset or size + 4) + int(np.prod(shape, dtype=object)) * dtype.itemsize
+    if file_size is not None and file_size < wanted:
+        raise fail(f"the header promises {wanted} bytes, the file has {file_size}", "copy or download the file again")
+    slope, inter = _scaling(header, note)
+    return {
+        "shape": shape,
+        "dtype": dtype,
+        "slope": slope,
+        "inter": inter,
+        "affine": _affine(header, fail, note),
+    }
+
+
+def _dtype(header, fail, note) -> np.dtype:
+    code = int(header["datatype"])
+    try:
+        dtype = np.dtype(header.get_data_dtype())
+    except Exception:
+        raise fail(f"has the unknown datatype {code}") from None
+    if dtype.kind not in "iuf" or dtype.itemsize > 8:
+        name = nib.nifti1.data_type_codes.label[code]
+        raise fail(f"holds {name} data", "convert it to a real type, for example float32")
+    if int(header["bitpix"]) != 8 * dtype.itemsize:
+        note(f"bitpix {int(header['bitpix'])} contradicts datatype {dtype.name}; the datatype is used")
+    return dtype
+
+
+def _shape(header, fail, note) -> tuple[int, ...]:
+    rank = int(header["dim"][0])
+    if not 1 <= rank <= 7:
+        raise fail(f"has {rank} dimensions (dim[0])")
+    shape = tuple(int(d) for d in header["dim"][1 : rank + 1])
+    if min(shape) < 1:
+        raise fail(f"has dimensions {shape}")
+    if np.prod(shape, dtype=object) > 2**42:
+        raise fail(f"has dimensions {shape}: more than any memory holds")
+    if rank > 4:
+        if any(d != 1 for d in shape[4:]):
+            raise fail(f"has dimensions {shape}", "a diffusion series has four: x, y, z, volumes")
+        note(f"dimensions {shape} read as {shape[:4]}")
+    return shape[:4]
+
+
+def _scaling(header, note) -> tuple[float, float]:
+    slope, inter = float(header["scl_slope"]), float(header["scl_inter"])
+    if slope == 0 or not np.isfinite(slope):
+        if not (slope == 0 and inter == 0) and not (np.isnan(slope) and np.isnan(inter)):
+            note(f"slope {slope:g} means unscaled data; intercept {inter:g} ignored")
+        elif np.isnan(slope):
+            note("slope NaN means unscaled data")
+        return 1.0, 0.0
+    if not np.isfinite(inter):
+        note(f"intercept {inter:g} is read as 0")
+        inter = 0.0
+    return slope, inter
+
+
+def _affine(header, fail, note) -> np.ndarray:
+    zooms = np.asarray(header["pixdim"][1:4], float)
+    if not np.all(np.isfinite(zooms)) or np.any(zooms == 0):
+        raise fail(f"has voxel sizes {zooms.tolist()}", "repair the header")
+    if np.any(zooms < 0):
+        note(f"negative voxel sizes {zooms.tolist()}; read as positive")
+        header["pixdim"][1:4] = np.abs(zooms)
+    if header["pixdim"][0] not in (-1, 1):
+        if int(header["qform_code"]) > 0:
+            note(f"qfac {float(header['pixdim'][0]):g} read as 1")
+        header["pixdim"][0] = 1
+
+    def usable(matrix) -> bool:
+        return bool(np.all(np.isfinite(matrix)) and abs(np.linalg.det(matrix[:3, :3])) > 1e-9)
+
+    if int(header["sform_code"]) > 0:
+        sform = header.get_sform()
+        if usable(sform):
+            return sform
+        if int(header["qform_code"]) <= 0:
+            raise fail("has a singular sform and no qform", "repair the header")
+        note("the sform is singular; the qform is used")
+    if int(header["qform_code"]) > 0:
+        try:
+            qform = header.get_qform()
+        except Exception:
+            qform = np.full((4, 4), np.nan)
+        if not usable(qform):
+            raise fail("has an unusable qform", "repair the header")
+        return qform
+    return header.get_base_affine()

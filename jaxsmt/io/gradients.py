@@ -1,0 +1,112 @@
+"""Gradient tables: FSL bval/bvec and MRtrix .b, in every layout in which they are found."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError
+
+Path_ = str | os.PathLike
+
+
+def read_table(path: Path_) -> np.ndarray:
+    """Read a text file of numbers into a 2-D array; rows are lines, blank lines are skipped.
+
+    Raises:
+        InputError: missing, empty, not text, ragged, or a token that is no number, with its
+            line and column.
+    """
+    try:
+        raw = Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(error.strerror or str(error), file=path, fix="check the path") from None
+    if raw[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in raw:
+        raise InputError("is not plain text (UTF-16 or binary)", file=path, fix="save it as plain text")
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError("is not plain text", file=path, fix="save it as plain text") from None
+    rows: list[list[float]] = []
+    first_line = 0
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        rows.append([_number(token, path, number, column) for column, token in enumerate(line.split(), start=1)])
+        first_line = first_line or number
+        if len(rows[-1]) != len(rows[0]):
+            raise InputError(
+                f"line {number} has {len(rows[-1])} numbers, line {first_line} has {len(rows[0])}",
+                file=path,
+                fix="every line needs the same count",
+            )
+    if not rows:
+        raise InputError("holds no numbers", file=path)
+    return np.array(rows)
+
+
+def _number(token: str, path: Path_, line: int, column: int) -> float:
+    try:
+        return float(token)
+    except ValueError:
+        comma = "use a decimal point and separate numbers by spaces" if "," in token else "only numbers may stand here"
+        raise InputError(f"line {line}, column {column}: {token!r} is not a number", file=path, fix=comma) from None
+
+
+def read_bval(path: Path_) -> np.ndarray:
+    """b-values in a row or a column -> (n,)."""
+    table = read_table(path)
+    if 1 not in table.shape:
+        raise InputError(f"has {table.shape[0]} lines of {table.shape[1]} numbers", file=path, fix="one row, or one column")
+    return table.ravel()
+
+
+def read_bvec(path: Path_) -> np.ndarray:
+    """Directions as 3 rows or 3 columns -> (n, 3). A 3×3 table is read by which side has unit norms."""
+    table = read_table(path)
+    if table.shape == (3, 3):
+        columns, rows = (np.abs(np.linalg.norm(table, axis=axis) - 1) < 0.02 for axis in (0, 1))
+        if columns.all() == rows.all():
+            raise InputError(
+                "3×3 numbers: rows and columns cannot be told apart", file=path, fix="use an MRtrix table (--grad)"
+            )
+        return table.T if columns.all() else table
+    if table.shape[0] == 3:
+        return table.T
+    if table.shape[1] == 3:
+        return table
+    raise InputError(
+        f"has {table.shape[0]} lines of {table.shape[1]} numbers", file=path, fix="3 lines (x, y, z), or 3 numbers a line"
+    )
+
+
+def read_fsl(bval: Path_, bvec: Path_) -> tuple[np.ndarray, np.ndarray]:
+    """b-values (n,) in the file's unit and directions (n, 3) as written."""
+    bvals, bvecs = read_bval(bval), read_bvec(bvec)
+    if len(bvals) != len(bvecs):
+        raise InputError(
+            f"{len(bvals)} b-values in {os.fspath(bval)} but {len(bvecs)} directions in {os.fspath(bvec)}",
+            fix="both need one entry for each volume",
+        )
+    return bvals, bvecs
+
+
+def read_mrtrix(path: Path_) -> tuple[np.ndarray, np.ndarray]:
+    """MRtrix `.b`: rows x y z b in scanner axes -> b-values (n,), directions (n, 3)."""
+    table = read_table(path)
+    if table.shape[1] != 4:
+        raise InputError(f"has {table.shape[1]} numbers a line", file=path, fix="an MRtrix table has x y z b")
+    return table[:, 3], table[:, :3]
+
+
+def fsl_to_scanner(bvecs: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """Turn FSL directions (image axes, x negated where det > 0) into scanner axes, (n, 3).
+
+    The rotation is the orthogonal polar factor of the affine, so voxel sizes and shears drop out.
+    """
+    linear = np.asarray(affine, float)[:3, :3]
+    u, _, vt = np.linalg.svd(linear)
+    flip = np.array([-1.0 if np.linalg.det(linear) > 0 else 1.0, 1.0, 1.0])
+    return (bvecs * flip) @ (u @ vt).T

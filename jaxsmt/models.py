@@ -1,0 +1,96 @@
+"""Models of a voxel: named, bounded parameters and the signal they give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax.numpy as jnp
+from jax import Array
+
+from .acquisition import Acquisition
+from .errors import InputError
+from .signal import zeppelin_mean
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A free parameter: its name, its closed interval, and its unit."""
+
+    name: str
+    lower: float
+    upper: float
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class SphericalMeanModel:
+    """Spherical mean of one voxel's signal as a function of b and a few bounded parameters.
+
+    Attributes:
+        name: short name, as in file names. parameters: the free ones, in order.
+        mean: `(b, *parameters) -> signal / S0`, a pure JAX function of scalars; b in ms/µm².
+        dependent: `(*parameters) -> {name: value}`, parameters that follow from the free ones.
+        derived: `(*parameters) -> {name: value}`, maps of interest beyond the parameters.
+        units: unit of every dependent and derived map that has one.
+    """
+
+    name: str
+    parameters: tuple[Parameter, ...]
+    mean: Callable[..., Array]
+    dependent: Callable[..., dict[str, Array]]
+    derived: Callable[..., dict[str, Array]]
+    units: Mapping[str, str]
+
+    __hash__ = object.__hash__  # a model is a static argument of the compiled fit
+
+    @property
+    def parameter_names(self) -> list[str]:
+        return [p.name for p in self.parameters]
+
+    def bound(self, **bounds: tuple[float, float]) -> SphericalMeanModel:
+        """The same model with other bounds: `model.bound(lambda_par=(0.1, 3.0))`."""
+        unknown = set(bounds) - set(self.parameter_names)
+        if unknown:
+            raise InputError(f"no free parameter {sorted(unknown)}", fix=f"the free ones are {self.parameter_names}")
+        for name, (lower, upper) in bounds.items():
+            if not lower < upper:
+                raise InputError(f"bounds of {name} are ({lower}, {upper})", fix="give (lower, upper), lower < upper")
+        return replace(
+            self,
+            parameters=tuple(
+                replace(p, lower=float(bounds[p.name][0]), upper=float(bounds[p.name][1])) if p.name in bounds else p
+                for p in self.parameters
+            ),
+        )
+
+    def signal(self, acquisition: Acquisition, parameters: Mapping[str, Any]) -> Array:
+        """Signal over S0 of b = 0 and each shell, shape (..., shells), from named parameters (...)."""
+        values = [jnp.asarray(parameters[name])[..., None] for name in self.parameter_names]
+        return self.mean(jnp.asarray(acquisition.b, dtype=jnp.result_type(float, *values)), *values)
+
+
+def smt(lambda_par_max: float = 3.05) -> SphericalMeanModel:
+    """The Spherical Mean Technique: one zeppelin, whatever the fibre orientations.
+
+    Free: λ∥ in (0, `lambda_par_max`] µm²/ms and f = λ⊥/λ∥ in [0, 1]. The constraint λ⊥ ≤ λ∥ is
+    needed: the spherical mean of an oblate tensor can equal that of a prolate one.
+
+    Source: Kaden et al. 2016, Magn Reson Med 75:1752, doi:10.1002/mrm.25734.
+    """
+
+    def derived(lambda_par, fraction):
+        lambda_perp = fraction * lambda_par
+        norm = jnp.sqrt(lambda_par**2 + 2 * lambda_perp**2)
+        fa = (lambda_par - lambda_perp) / jnp.where(norm > 0, norm, 1)
+        return {"md": (lambda_par + 2 * lambda_perp) / 3, "fa": fa, "fapow3": fa**3}
+
+    return SphericalMeanModel(
+        name="smt",
+        parameters=(Parameter("lambda_par", 0.0, lambda_par_max, "um2/ms"), Parameter("fraction", 0.0, 1.0)),
+        mean=lambda b, lambda_par, fraction: zeppelin_mean(b, lambda_par, fraction * lambda_par),
+        dependent=lambda lambda_par, fraction: {"lambda_perp": fraction * lambda_par},
+        derived=derived,
+        units={"lambda_perp": "um2/ms", "md": "um2/ms"},
+    )

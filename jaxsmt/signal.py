@@ -1,0 +1,120 @@
+"""Signal equations: pure JAX functions of one voxel, each formula once.
+
+b in ms/µm², diffusivities in µm²/ms; arguments broadcast against each other.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+# Where the Taylor series hands over to the closed forms. At |z| = 1 both are good to rounding.
+_SWITCH = 1.0
+# Number of series and Chebyshev terms that reach rounding in the two precisions.
+_TERMS = {np.dtype(np.float32): (10, 20), np.dtype(np.float64): (20, 42)}
+# a in [1, ∞) is mapped to [-1, 1) by (a - 1)/(a + _MAP); 10 gives the fastest Chebyshev decay.
+_MAP = 10.0
+
+
+def _oblate_coefficients(terms: int) -> np.ndarray:
+    """Chebyshev coefficients of a·∫₀¹ exp(-a(1-x²))dx = √a·Dawson(√a) over a in [1, ∞)."""
+    nodes = np.cos(np.pi * (np.arange(terms) + 0.5) / terms)
+    t = 0.5 * (nodes + 1)
+    a = (1 + _MAP * t) / (1 - t)
+    # The integrand lives within 40/a of x = 1; integrate y = 1 - x over that.
+    x, w = np.polynomial.legendre.leggauss(128)
+    y = 0.5 * np.minimum(1.0, 40 / a)[:, None] * (x + 1)
+    values = a * 0.5 * np.minimum(1.0, 40 / a) * (np.exp(-a[:, None] * y * (2 - y)) @ w)
+    return np.polynomial.chebyshev.chebfit(nodes, values, terms - 1)
+
+
+def _moments(c: Array, z: Array, count: int) -> tuple[Array, ...]:
+    """E_0 … E_{count-1} of `attenuation_moments`, without derivatives."""
+    series_terms, oblate_terms = _TERMS[np.dtype(c.dtype)]
+    at_pole, at_equator = jnp.exp(-c - z), jnp.exp(-c)
+
+    # |z| ≤ 1: Taylor series of the highest moment, then the downward recurrence, which is stable.
+    small_z = jnp.clip(z, -_SWITCH, _SWITCH)
+    n = count - 1
+    series = jnp.zeros_like(z)
+    for k in reversed(range(series_terms)):
+        series = series * -small_z + 1 / (math.factorial(k) * (2 * n + 2 * k + 1))
+    small = [at_equator * series]
+    for n in reversed(range(count - 1)):
+        small.append((2 * small_z * small[-1] + at_pole) / (2 * n + 1))
+    small.reverse()
+
+    # |z| > 1: error function (prolate) or Dawson's integral (oblate), then the upward recurrence.
+    prolate_z, a = jnp.maximum(z, _SWITCH), jnp.maximum(-z, _SWITCH)
+    root = jnp.sqrt(prolate_z)
+    prolate = at_equator * (0.5 * math.sqrt(math.pi)) * jax.lax.erf(root) / root
+    coefficients = _oblate_coefficients(oblate_terms).tolist()  # weakly typed: keeps float32
+    t2 = 4 * (a - 1) / (a + _MAP) - 2  # twice the Chebyshev argument, for Clenshaw
+    p = q = jnp.zeros_like(z)
+    for coefficient in coefficients[:0:-1]:
+        p, q = t2 * p - q + coefficient, p
+    oblate = at_pole * (0.5 * t2 * p - q + coefficients[0]) / a
+    large = jnp.where(z > 0, prolate, oblate)
+    large_z = jnp.where(z > 0, prolate_z, -a)
+    out = []
+    for n in range(count):
+        out.append(jnp.where(jnp.abs(z) <= _SWITCH, small[n], large))
+        large = ((2 * n + 1) * large - at_pole) / (2 * large_z)
+    return tuple(out)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(2,))
+def attenuation_moments(c: ArrayLike, z: ArrayLike, count: int) -> tuple[Array, ...]:
+    """Even moments of a Gaussian attenuation over the polar angle.
+
+    E_n(c, z) = ∫₀¹ x²ⁿ exp(-c - z x²) dx for n = 0 … count-1 (E_n(0, z) is the Boys function).
+    The family is closed under differentiation, ∂E_n/∂c = -E_n and ∂E_n/∂z = -E_{n+1}, so
+    derivatives of every order are exact and finite for every z, also at z = 0 and for z < 0.
+
+    Args:
+        c: b λ⊥, no unit. z: b (λ∥ - λ⊥), no unit, any sign; any shape that broadcasts with c.
+        count: how many moments, a Python int ≥ 1.
+    Returns:
+        `count` arrays of the broadcast shape, relative error a few roundings for small n.
+    """
+    c, z = jnp.broadcast_arrays(*_as_float(c, z))
+    return _moments(c, z, count)
+
+
+@attenuation_moments.defjvp
+def _attenuation_moments_jvp(count, primals, tangents):
+    dc, dz = tangents
+    e = attenuation_moments(*primals, count + 1)
+    return e[:count], tuple(-e[n] * dc - e[n + 1] * dz for n in range(count))
+
+
+def _as_float(*values: ArrayLike) -> list[Array]:
+    arrays = [jnp.asarray(v) for v in values]
+    dtype = jnp.result_type(float, *arrays) if _any_integer(arrays) else jnp.result_type(*arrays)
+    return [a.astype(dtype) for a in arrays]
+
+
+def _any_integer(arrays: list[Array]) -> bool:
+    return not all(jnp.issubdtype(a.dtype, jnp.floating) for a in arrays)
+
+
+def zeppelin_mean(b: ArrayLike, lambda_par: ArrayLike, lambda_perp: ArrayLike) -> Array:
+    """Spherical mean of an axially symmetric Gaussian compartment (zeppelin).
+
+    ε(b) = exp(-b λ⊥) ∫₀¹ exp(-b (λ∥ - λ⊥) x²) dx; a stick has λ⊥ = 0, a ball λ∥ = λ⊥.
+
+    Args:
+        b: b-value, ms/µm². lambda_par, lambda_perp: diffusivities, µm²/ms, ≥ 0. Broadcast.
+    Returns:
+        signal over S0, in (0, 1], of the broadcast shape; oblate tensors (λ⊥ > λ∥) included.
+
+    Source: Kaden et al. 2016, Magn Reson Med 75:1752, doi:10.1002/mrm.25734.
+    """
+    b, lambda_par, lambda_perp = _as_float(b, lambda_par, lambda_perp)
+    return attenuation_moments(b * lambda_perp, b * (lambda_par - lambda_perp), 1)[0]

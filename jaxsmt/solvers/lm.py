@@ -1,0 +1,189 @@
+"""Levenberg-Marquardt in a box, for a handful of parameters, as straight-line scalar code."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from .base import Point, Residual, Solver
+
+_START_DAMPING = 1e-3
+_MIN_DAMPING = 1e-7
+_GROWTH = 10.0
+# A step rejected at this damping moves by less than rounding: nothing is left to gain.
+_MAX_DAMPING = 1e3
+# Below it a step counts as a Gauss-Newton step, whose promised gain tells the distance to go.
+_GAUSS_NEWTON = 1e-2
+
+
+class State(NamedTuple):
+    x: Point  # best point
+    trial: Point  # where the next step evaluates
+    cost: Array  # ½ Σ r² at x; inf before the first evaluation
+    gradient: Point  # Jᵀr at x
+    hessian: tuple[Point, ...]  # JᵀJ at x, rows of its lower triangle
+    promise: Array  # decrease of the cost that the model expects of the trial
+    damping: Array
+    steps: Array
+    converged: Array
+    done: Array
+
+
+def levenberg_marquardt(max_steps: int = 100, rtol: float | None = None) -> Solver:
+    """Levenberg-Marquardt with exact bounds.
+
+    A step minimises the damped quadratic model over the free parameters: those at a bound with the
+    gradient pointing outwards are held, those that the step would carry over a bound are put on it
+    and the rest is solved again (a projected Newton method, Bertsekas 1982,
+    doi:10.1137/0320018). Damping scales with the diagonal of JᵀJ and shrinks by Nielsen's
+    rule (Madsen, Nielsen & Tingleff 2004, Methods for non-linear least squares problems).
+
+    Converged: an almost undamped step promises to lower the cost by less than `rtol` of it, or by
+    less than rounding resolves, or no step however short lowers it.
+
+    Args:
+        max_steps: evaluations of the residual and its Jacobian before giving up.
+        rtol: relative; None is 1e-5 in single and 1e-10 in double precision.
+    """
+
+    def init(x0: Point) -> State:
+        zero = jnp.zeros_like(x0[0])
+        zeros = tuple(zero for _ in x0)
+        return State(
+            x=x0,
+            trial=x0,
+            cost=zero + jnp.inf,
+            gradient=zeros,
+            hessian=tuple(zeros[: i + 1] for i in range(len(x0))),
+            promise=zero,
+            damping=zero + _START_DAMPING,
+            steps=jnp.zeros(jnp.shape(zero), jnp.int32),
+            converged=jnp.zeros(jnp.shape(zero), bool),
+            done=jnp.zeros(jnp.shape(zero), bool),
+        )
+
+    def step(residual: Residual, lower: Point, upper: Point, state: State) -> State:
+        eps = float(jnp.finfo(state.cost.dtype).eps)
+        relative = rtol if rtol is not None else (1e-5 if eps > 1e-10 else 1e-10)
+        r, columns = _linearise(residual, state.trial)
+        cost = 0.5 * _dot(r, r)
+
+        first = jnp.isinf(state.cost)
+        better = cost < state.cost
+        gain = jnp.where(first, 0.5, (state.cost - cost) / jnp.where(state.promise > 0, state.promise, 1))
+        shrink = jnp.maximum(1 / 9, 1 - (2 * gain - 1) ** 3)
+        raised = jnp.maximum(_GROWTH * state.damping, _START_DAMPING)
+        lowered = jnp.maximum(shrink * state.damping, _MIN_DAMPING)
+        damping = jnp.where(first, state.damping, jnp.where(better, lowered, raised))
+        # No better, and no worse than rounding can make it: the floor.
+        level = jnp.abs(cost - state.cost) <= 4 * eps * (eps + jnp.sqrt(2 * cost))
+
+        def keep(new, old):
+            return jax.tree.map(lambda a, b: jnp.where(better, a, b), new, old)
+
+        x = keep(state.trial, state.x)
+        cost = keep(cost, state.cost)
+        gradient = keep(tuple(_dot(c, r) for c in columns), state.gradient)
+        hessian = keep(
+            tuple(tuple(_dot(a, b) for b in columns[: i + 1]) for i, a in enumerate(columns)), state.hessian
+        )
+
+        square = _square(hessian)
+        move = _step_in_box(gradient, square, damping, x, lower, upper)
+        slope = [g * d for g, d in zip(gradient, move, strict=True)]
+        curvature = sum(d * _dot(row, move) for d, row in zip(move, square, strict=True))
+        rounding = eps * (eps + jnp.sqrt(2 * cost))
+        settled = (damping <= _GAUSS_NEWTON) & (sum(map(jnp.abs, slope)) <= 2 * (relative * cost + rounding))
+        converged = state.converged | settled | (~better & (damping > _MAX_DAMPING))
+        trial = tuple(jnp.clip(p + d, lo, hi) for p, d, lo, hi in zip(x, move, lower, upper, strict=True))
+        steps = state.steps + 1
+        return State(
+            # The step that ends the search is worth taking and not worth another evaluation.
+            x=jax.tree.map(lambda a, b: jnp.where(settled, a, b), trial, x),
+            trial=trial,
+            cost=cost,
+            gradient=gradient,
+            hessian=hessian,
+            promise=-sum(slope) - 0.5 * curvature,
+            damping=damping,
+            steps=steps,
+            converged=converged,
+            done=state.done | converged | (steps >= max_steps),
+        )
+
+    return Solver(init, step, max_steps)
+
+
+def _linearise(residual: Residual, x: Point) -> tuple[Point, list[Point]]:
+    """Residuals and, for each parameter, their derivatives, by forward mode."""
+    r, push = jax.linearize(residual, x)
+    zero, one = jnp.zeros_like(x[0]), jnp.ones_like(x[0])
+    return r, [push(tuple(one if i == j else zero for i in range(len(x)))) for j in range(len(x))]
+
+
+def _square(lower_rows) -> list[Point]:
+    """The full rows of a symmetric matrix from those of its lower triangle."""
+    n = len(lower_rows)
+    return [tuple(lower_rows[max(i, j)][min(i, j)] for j in range(n)) for i in range(n)]
+
+
+def _dot(a: Point, b: Point) -> Array:
+    return sum(p * q for p, q in zip(a, b, strict=True))
+
+
+def _step_in_box(gradient: Point, hessian, damping: Array, x: Point, lower: Point, upper: Point) -> list[Array]:
+    """Minimise gᵀd + ½dᵀ(H + damping·diag H)d over the free parameters; others on their bounds."""
+    n = len(x)
+    room_down = [lo - p for lo, p in zip(lower, x, strict=True)]
+    room_up = [hi - p for hi, p in zip(upper, x, strict=True)]
+    held = [
+        ((up <= 0) & (g < 0)) | ((down >= 0) & (g > 0))
+        for up, down, g in zip(room_up, room_down, gradient, strict=True)
+    ]
+    tiny = float(jnp.finfo(damping.dtype).tiny)
+    diagonal = [hessian[i][i] * (1 + damping) + tiny for i in range(n)]
+    move = [jnp.zeros_like(damping)] * n
+    for _ in range(2):
+        matrix = [
+            [
+                jnp.where(held[i], 1, diagonal[i]) if i == j else jnp.where(held[i] | held[j], 0, hessian[i][j])
+                for j in range(n)
+            ]
+            for i in range(n)
+        ]
+        fixed = [jnp.where(h, d, 0) for h, d in zip(held, move, strict=True)]
+        right = [
+            jnp.where(held[i], move[i], -gradient[i] - sum(hessian[i][j] * fixed[j] for j in range(n) if j != i))
+            for i in range(n)
+        ]
+        free = _solve(matrix, right)
+        over = [(d < down) | (d > up) for d, down, up in zip(free, room_down, room_up, strict=True)]
+        move = [jnp.clip(d, down, up) for d, down, up in zip(free, room_down, room_up, strict=True)]
+        held = [h | o for h, o in zip(held, over, strict=True)]
+    return move
+
+
+def _solve(matrix: list[list[Array]], right: list[Array]) -> list[Array]:
+    """Solve a small symmetric positive (semi)definite system by LDLᵀ, written out."""
+    n = len(right)
+    low: list[list[Array]] = [[] for _ in range(n)]  # rows of L below its unit diagonal
+    pivots: list[Array] = []
+    for i in range(n):
+        scaled: list[Array] = []  # row i of L·D
+        for j in range(i):
+            scaled.append(matrix[i][j] - sum(scaled[k] * low[j][k] for k in range(j)))
+        low[i] = [s / p for s, p in zip(scaled, pivots, strict=True)]
+        pivot = matrix[i][i] - sum(s * l for s, l in zip(scaled, low[i], strict=True))
+        # Rounding can leave a pivot at or below zero where parameters cannot be told apart.
+        floor = float(jnp.finfo(right[0].dtype).eps) * matrix[i][i]
+        pivots.append(jnp.maximum(pivot, floor))
+    y: list[Array] = []
+    for i in range(n):
+        y.append(right[i] - sum(low[i][k] * y[k] for k in range(i)))
+    x = [v / p for v, p in zip(y, pivots, strict=True)]
+    for i in reversed(range(n)):
+        x[i] = x[i] - sum(low[k][i] * x[k] for k in range(i + 1, n))
+    return x
