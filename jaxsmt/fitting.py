@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from .acquisition import Acquisition
-from .engine import MeansFitter, spherical_means
+from .engine import MeansFitter
 from .errors import InputError
+from .means import spherical_means
 from .models import SphericalMeanModel
 from .solvers import Solver, Status
 from .voxelwise import VoxelFits

@@ -148,9 +148,7 @@ def write_image(path: Path_, data: np.ndarray, like: Image | None, affine: np.nd
         header.set_sform(affine, code=1)
         header.set_qform(affine, code=1)
     else:
-        header = like.header.copy()
-        if header.endianness != nib.nifti1.native_code:
-            header = header.as_byteswapped(nib.nifti1.native_code)
+        header = like.header.as_byteswapped("<")  # a copy
         header.extensions.clear()
         header["descrip"] = b""
         header["intent_code"] = 0

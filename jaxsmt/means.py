@@ -1,0 +1,57 @@
+"""Spherical means of a whole series: one pass over the data, memory for one map a shell. NumPy only."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .acquisition import Acquisition
+from .errors import InputError
+
+
+def spherical_means(acquisition: Acquisition, data: np.ndarray) -> np.ndarray:
+    """Spherical means of an array (..., volumes) -> (shells, voxels) in double precision.
+
+    Reads the array once, a slab at a time along its slowest axis, whatever its memory order, so
+    memory maps and integer types cost no copy of the series.
+    """
+    weights = acquisition.weights
+    if data.shape[-1] != weights.shape[1]:
+        raise InputError(
+            f"{data.shape[-1]} volumes in the data (last axis) but {weights.shape[1]} b-values",
+            fix="both need one entry for each volume",
+        )
+    voxels = int(np.prod(data.shape[:-1]))
+    if data.ndim > 1 and data.strides[-1] == max(data.strides, key=abs):  # volume after volume
+        means = MeansAccumulator(weights, voxels)
+        for i in range(data.shape[-1]):
+            means.add(i, np.ascontiguousarray(data[..., i]).reshape(-1))
+        return means.sums
+    rows = data.reshape(voxels, -1)
+    out = np.empty((len(weights), voxels))
+    for i in range(0, voxels, 8192):
+        out[:, i : i + 8192] = weights @ rows[i : i + 8192].astype(np.float64).T
+    return out
+
+
+class MeansAccumulator:
+    """Spherical means of volumes that arrive one after another; holds one map for each shell.
+
+    Args:
+        weights: (shells, volumes), each volume in one shell.
+    """
+
+    _BLOCK = 32_768  # voxels: the working set stays in a core's cache
+
+    def __init__(self, weights: np.ndarray, voxels: int):
+        self.sums = np.zeros((len(weights), voxels))
+        self._shell = np.argmax(weights != 0, axis=0)
+        self._weight = weights[self._shell, np.arange(weights.shape[1])]
+        self._product = np.empty(self._BLOCK)
+
+    def add(self, volume: int, values: np.ndarray) -> None:
+        """Add volume number `volume`, (voxels,) of any real type and byte order."""
+        total, weight = self.sums[self._shell[volume]], self._weight[volume]
+        for i in range(0, values.size, self._BLOCK):
+            part = values[i : i + self._BLOCK]
+            product = np.multiply(part, weight, out=self._product[: part.size])
+            total[i : i + self._BLOCK] += product

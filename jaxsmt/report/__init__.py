@@ -1,0 +1,1 @@
+"""Pictures and the report, in NumPy, matplotlib and jinja2; no JAX."""

@@ -1,0 +1,79 @@
+"""Panels of maps, drawn without a display."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a map is drawn: its title with unit, colours, and range (None: 1st to 99th percentile)."""
+
+    title: str
+    cmap: str = "viridis"
+    limits: tuple[float, float] | None = None
+
+
+LOOKS = {
+    "lambda_par": Look("λ∥ [µm²/ms]", "magma", (0, 3.05)),
+    "lambda_perp": Look("λ⊥ [µm²/ms]", "magma", (0, 1.5)),
+    "fraction": Look("λ⊥/λ∥", "viridis", (0, 1)),
+    "md": Look("mean diffusivity [µm²/ms]", "magma", (0, 3)),
+    "fa": Look("microscopic FA", "gray", (0, 1)),
+    "fapow3": Look("microscopic FA³", "gray", (0, 1)),
+    "s0": Look("S0", "gray"),
+    "mse": Look("mean squared error", "cividis"),
+    "r2": Look("R²", "cividis", (0.9, 1)),
+    "status": Look("status", "tab10", (0, 9)),
+}
+
+
+def slice_of(volume: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """The 2-D slice to show of a 3-D map, first axis to the right, second up.
+
+    Across the thinnest axis where one is much thinner than the others, else across the third;
+    there the slice with most voxels in `like` (the mask).
+    """
+    shape = np.array(like.shape)
+    axis = int(np.argmin(shape)) if shape.min() * 4 < np.median(shape) else 2
+    counts = np.count_nonzero(like, axis=tuple(i for i in range(3) if i != axis))
+    return np.take(volume, int(np.argmax(counts)), axis=axis)
+
+
+def draw_maps(rows: Sequence[tuple[str, Mapping[str, np.ndarray]]], mask: np.ndarray) -> Figure:
+    """A figure with one row of panels for each (label, {map name: 3-D map}).
+
+    Maps of the same name share one colour scale, so that rows can be compared.
+    """
+    names = list(rows[0][1])
+    inside = slice_of(mask, mask) != 0
+    aspect = inside.shape[1] / inside.shape[0]
+    figure = Figure(figsize=(2.6 * len(names), (2.6 * aspect + 0.55) * len(rows)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(rows), len(names), squeeze=False)
+    for column, name in zip(axes.T, names, strict=True):
+        look = LOOKS[name]
+        shown = [np.where(inside, slice_of(maps[name], mask), np.nan) for _, maps in rows]
+        low, high = look.limits or np.nanpercentile(np.concatenate(shown), (1, 99))
+        for ax, (label, _), values in zip(column, rows, shown, strict=True):
+            picture = ax.imshow(values.T, origin="lower", cmap=look.cmap, vmin=low, vmax=high, interpolation="nearest")
+            ax.set(xticks=[], yticks=[])
+            for spine in ax.spines.values():
+                spine.set_visible(False)
+            if ax is column[0]:
+                ax.set_title(look.title, fontsize=10)
+            if column is axes.T[0] or name == names[0]:
+                ax.set_ylabel(label, fontsize=10)
+            figure.colorbar(picture, ax=ax, orientation="horizontal", shrink=0.8, pad=0.02).ax.tick_params(labelsize=7)
+    return figure
+
+
+def save_png(figure: Figure, path: str | os.PathLike) -> None:
+    """Write a figure; no time stamp inside, so that equal figures are equal files."""
+    figure.savefig(path, dpi=120, metadata={"Software": None})
