@@ -20,16 +20,14 @@ from .voxelwise import VoxelFits, fit_means
 
 
 class Shape(NamedTuple):
-    """Voxels in one compiled call, and how many of them advance side by side."""
+    """Voxels that one compiled call holds, and how many of them advance side by side."""
 
     chunk: int
-    block: int
+    lanes: int
 
 
-# A block's state fits a core's cache. 32,768 rows is also the most that jitted vmaps of every
-# jaxlib seen so far compute correctly on the CPU (jax issue 39103).
-_CPU = Shape(32_768, 8_192)
-_GPU = Shape(524_288, 524_288)
+_CPU = Shape(chunk=131_072, lanes=4_096)  # the lanes' state fits one core's cache
+_GPU = Shape(chunk=1_048_576, lanes=131_072)
 
 
 def find_device(name: str = "auto") -> jax.Device:
@@ -82,7 +80,7 @@ class MeansFitter:
             model=model,
             solver=solver if solver is not None else levenberg_marquardt(),
             fit_s0=fit_s0,
-            block=self.shape.block,
+            lanes=self.shape.lanes,
         )
 
     def compile(self) -> None:
@@ -94,26 +92,32 @@ class MeansFitter:
 
         `progress` is told the number of voxels done, chunk by chunk.
         """
-        chunks = [means[:, i : i + self.shape.chunk] for i in range(0, means.shape[1], self.shape.chunk)]
         workers = (os.cpu_count() or 1) if self.device.platform == "cpu" else 1
+        chunks = self._split(means, workers)
         fits = []
-        with ThreadPoolExecutor(min(workers, max(len(chunks), 1))) as pool:
+        with ThreadPoolExecutor(workers) as pool:
             for chunk, fit in zip(chunks, pool.map(self._run, chunks), strict=True):
                 fits.append(fit)
                 progress(chunk.shape[1])
-        if not fits:
-            return jax.tree.map(lambda a: a[:0], self._run(np.ones((self.shells, 1))))
         return jax.tree.map(lambda *leaves: np.concatenate(leaves), *fits)
+
+    def _split(self, means: np.ndarray, workers: int) -> list[np.ndarray]:
+        """Equal parts of at most a chunk, as many for each worker; small work is not divided."""
+        n = means.shape[1]
+        parts = max(1, -(-n // self.shape.chunk))
+        if n >= 2 * self.shape.lanes:
+            parts = -(-parts // workers) * workers
+        return np.array_split(means, parts, axis=1)
 
     def _run(self, means: np.ndarray) -> VoxelFits:
         count = means.shape[1]
-        padded = np.zeros((self.shells, self.shape.chunk), self.dtype)  # no signal: done at once
+        padded = np.zeros((self.shells, self.shape.chunk), self.dtype)
         with np.errstate(over="ignore"):  # beyond single precision: infinite, and reported as such
             padded[:, :count] = means
         try:
             # The setting is each thread's own.
             with jax.enable_x64(self.dtype == np.float64), jax.default_device(self.device):
-                fit = jax.block_until_ready(self._program(tuple(jnp.asarray(row) for row in padded)))
+                fit = jax.block_until_ready(self._program(tuple(jnp.asarray(row) for row in padded), jnp.int32(count)))
         except jax.errors.JaxRuntimeError as error:
             if "RESOURCE_EXHAUSTED" not in str(error):
                 raise

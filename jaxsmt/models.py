@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax.numpy as jnp
@@ -41,9 +41,7 @@ class SphericalMeanModel:
     mean: Callable[..., Array]
     dependent: Callable[..., dict[str, Array]]
     derived: Callable[..., dict[str, Array]]
-    units: Mapping[str, str]
-
-    __hash__ = object.__hash__  # a model is a static argument of the compiled fit
+    units: Mapping[str, str] = field(compare=False)  # models are hashed: they select a compiled program
 
     @property
     def parameter_names(self) -> list[str]:
@@ -80,17 +78,26 @@ def smt(lambda_par_max: float = 3.05) -> SphericalMeanModel:
     Source: Kaden et al. 2016, Magn Reson Med 75:1752, doi:10.1002/mrm.25734.
     """
 
-    def derived(lambda_par, fraction):
-        lambda_perp = fraction * lambda_par
-        norm = jnp.sqrt(lambda_par**2 + 2 * lambda_perp**2)
-        fa = (lambda_par - lambda_perp) / jnp.where(norm > 0, norm, 1)
-        return {"md": (lambda_par + 2 * lambda_perp) / 3, "fa": fa, "fapow3": fa**3}
-
     return SphericalMeanModel(
         name="smt",
         parameters=(Parameter("lambda_par", 0.0, lambda_par_max, "um2/ms"), Parameter("fraction", 0.0, 1.0)),
-        mean=lambda b, lambda_par, fraction: zeppelin_mean(b, lambda_par, fraction * lambda_par),
-        dependent=lambda lambda_par, fraction: {"lambda_perp": fraction * lambda_par},
-        derived=derived,
+        mean=_smt_mean,
+        dependent=_smt_dependent,
+        derived=_smt_derived,
         units={"lambda_perp": "um2/ms", "md": "um2/ms"},
     )
+
+
+def _smt_mean(b, lambda_par, fraction):
+    return zeppelin_mean(b, lambda_par, fraction * lambda_par)
+
+
+def _smt_dependent(lambda_par, fraction):
+    return {"lambda_perp": fraction * lambda_par}
+
+
+def _smt_derived(lambda_par, fraction):
+    lambda_perp = fraction * lambda_par
+    norm = jnp.sqrt(lambda_par**2 + 2 * lambda_perp**2)
+    fa = (lambda_par - lambda_perp) / jnp.where(norm > 0, norm, 1)
+    return {"md": (lambda_par + 2 * lambda_perp) / 3, "fa": fa, "fapow3": fa**3}

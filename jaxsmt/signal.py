@@ -95,13 +95,11 @@ def _attenuation_moments_jvp(count, primals, tangents):
 
 
 def _as_float(*values: ArrayLike) -> list[Array]:
+    """Arrays of the common floating type of those that are floating; integers take it."""
     arrays = [jnp.asarray(v) for v in values]
-    dtype = jnp.result_type(float, *arrays) if _any_integer(arrays) else jnp.result_type(*arrays)
+    floating = [a for a in arrays if jnp.issubdtype(a.dtype, jnp.floating)]
+    dtype = jnp.result_type(*floating) if floating else jnp.result_type(float)
     return [a.astype(dtype) for a in arrays]
-
-
-def _any_integer(arrays: list[Array]) -> bool:
-    return not all(jnp.issubdtype(a.dtype, jnp.floating) for a in arrays)
 
 
 def zeppelin_mean(b: ArrayLike, lambda_par: ArrayLike, lambda_perp: ArrayLike) -> Array:

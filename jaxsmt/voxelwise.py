@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 
 from .models import SphericalMeanModel
 from .solvers.base import Solver, Status
 from .solvers.start import grid
 
-# Steps that every voxel takes side by side; about nine in ten are done by then.
-_FIRST_STEPS = 6
-# Steps between two selections of the voxels that still have to go on.
-_MORE_STEPS = 4
+# Steps between two exchanges of finished voxels for fresh ones; most voxels are done by then.
+_STEPS = 5
 # A parameter closer to its bound than this part of its range is at the bound.
 _AT_BOUND = 1e-4
 
@@ -34,28 +33,41 @@ class VoxelFits(NamedTuple):
     steps: Array
 
 
-@partial(jax.jit, static_argnames=("b", "weights", "model", "solver", "fit_s0", "block"))
+class _Carry(NamedTuple):
+    next: Array  # first voxel that no lane has taken yet
+    voxel: Array  # (lanes,) which voxel each lane works on; the number of voxels if none
+    y: tuple[Array, ...]
+    state: Any
+    found: Any  # results of finished voxels, leaves (voxels,)
+
+
+@partial(jax.jit, static_argnames=("b", "weights", "model", "solver", "fit_s0", "lanes"))
 def fit_means(
     means: tuple[Array, ...],
+    count: ArrayLike,
     *,
     b: tuple[float, ...],
     weights: tuple[float, ...],
     model: SphericalMeanModel,
     solver: Solver,
     fit_s0: bool,
-    block: int,
+    lanes: int,
 ) -> VoxelFits:
     """Fit `model` to the spherical means of a chunk of voxels.
 
     Minimises Σ_k w_k (y_k - S0 ε(b_k; x))² over x and, if `fit_s0`, over S0 (by projection);
     else S0 is the b = 0 mean and the b = 0 volumes count as b = 0.
 
+    Voxels take from 2 to 50 steps. So `lanes` of them advance side by side, and every few steps
+    the finished ones make room for the next of the chunk: none waits for a slow one.
+
     Args:
-        means: b = 0 first, then shells; each (voxels,), voxels a multiple of `block`.
+        means: b = 0 first, then shells; each (voxels,). count: only the first `count` are fitted.
         b: ms/µm², one each. weights: inverse variances, one each; their scale is free.
-        block: voxels that advance side by side (fits the cache of one core).
+        lanes: a number whose state fits the cache of one core, or fills a GPU.
     """
     n = means[0].shape[0]
+    dtype = means[0].dtype
     b = b if fit_s0 else (0.0, *b[1:])
     roots = tuple(math.sqrt(w / max(weights)) for w in weights)
     finite = jnp.isfinite(sum(means))
@@ -63,8 +75,8 @@ def fit_means(
     scale = jnp.where(usable, means[0], 1)
     y = tuple(jnp.where(usable, m, 0) / scale for m in means)
 
-    lower = tuple(jnp.asarray(p.lower, y[0].dtype) for p in model.parameters)
-    upper = tuple(jnp.asarray(p.upper, y[0].dtype) for p in model.parameters)
+    lower = tuple(jnp.asarray(p.lower, dtype) for p in model.parameters)
+    upper = tuple(jnp.asarray(p.upper, dtype) for p in model.parameters)
 
     def predict(x):
         return tuple(model.mean(bk, *x) if bk else jnp.ones_like(x[0]) for bk in b)
@@ -79,32 +91,32 @@ def fit_means(
         s0 = amplitude(y, e)
         return tuple(root * (yk - s0 * ek) for root, yk, ek in zip(roots, y, e, strict=True))
 
-    def advance(count, y, state):
-        step = jax.vmap(lambda y, s: solver.step(partial(residual, y), lower, upper, s))
-        return jax.lax.fori_loop(0, count, lambda _, s: step(y, s), state)
+    def start(y):
+        return jax.vmap(solver.init)(_best_of_grid(model, predict, roots, y, fit_s0))
 
-    # Every voxel takes the first steps, block by block: nothing is moved in memory.
-    def blockwise(args):
-        y, ok = args
-        x0 = _best_of_grid(model, predict, roots, y, fit_s0)
-        state = jax.vmap(solver.init)(x0)
-        state = state._replace(done=~ok)
-        return advance(min(_FIRST_STEPS, solver.max_steps), y, state)
+    advance = jax.vmap(lambda y, state: solver.step(partial(residual, y), lower, upper, state))
 
-    split = jax.tree.map(lambda a: a.reshape(-1, block), (y, usable))
-    state = jax.tree.map(lambda a: a.reshape(n), jax.lax.map(blockwise, split))
+    def exchange(carry: _Carry) -> _Carry:
+        """Some steps; then results of the finished lanes out, fresh voxels in."""
+        state = jax.lax.fori_loop(0, _STEPS, lambda _, s: advance(carry.y, s), carry.state)
+        out = jnp.where(state.done & (carry.voxel < n), carry.voxel, n)  # n is dropped
+        result = (state.x, state.converged, state.steps)
+        found = jax.tree.map(lambda a, v: a.at[out].set(v, mode="drop"), carry.found, result)
+        nth = jnp.cumsum(state.done, dtype=jnp.int32)
+        voxel = jnp.where(state.done, carry.next + nth - 1, carry.voxel)
+        voxel = jnp.where(voxel < count, voxel, n)
+        fresh = tuple(jnp.take(yk, voxel, mode="clip") for yk in y)
+        state = jax.tree.map(partial(jnp.where, state.done), start(fresh), state)
+        return _Carry(jnp.minimum(carry.next + nth[-1], n), voxel, fresh, state, found)
 
-    # Those that need more are gathered, a small block at a time, so that they hold up no others.
-    lanes = max(block // 4, 1)
-
-    def go_on(state):
-        count = jnp.cumsum(~state.done)
-        index = jnp.searchsorted(count, jnp.arange(1, lanes + 1, dtype=count.dtype))
-        take = partial(jax.tree.map, lambda a: jnp.take(a, index, mode="clip"))
-        few = advance(_MORE_STEPS, take(y), take(state))
-        return jax.tree.map(lambda a, v: a.at[index].set(v, mode="drop"), state, few)
-
-    state = jax.lax.while_loop(lambda s: ~jnp.all(s.done), go_on, state)
+    # At first every lane is done with no voxel, so the first exchange fills them all.
+    nothing = jax.tree.map(jnp.zeros_like, tuple(yk[:lanes] for yk in y))
+    state = jax.vmap(solver.init)(tuple(jnp.full(lanes, lo, dtype) for lo in lower))
+    state = state._replace(done=jnp.ones_like(state.done))
+    found = jax.tree.map(lambda a: jnp.zeros((n,), a.dtype), (state.x, state.converged, state.steps))
+    carry = _Carry(jnp.int32(0), jnp.full(lanes, n, jnp.int32), nothing, state, found)
+    carry = jax.lax.while_loop(lambda c: (c.next < count) | jnp.any(c.voxel < n), exchange, carry)
+    x, converged, steps = carry.found
 
     def finish(y, x):
         e = predict(x)
@@ -119,20 +131,20 @@ def fit_means(
         )
         return s0, squared / len(y), 1 - squared / jnp.where(total > 0, total, 1), at_bound > 0
 
-    s0, mse, r2, at_bound = jax.vmap(finish)(y, state.x)
+    s0, mse, r2, at_bound = jax.vmap(finish)(y, x)
     status = jnp.where(
-        state.converged, jnp.where(at_bound, Status.AT_BOUND, Status.CONVERGED), Status.NOT_CONVERGED
+        converged, jnp.where(at_bound, Status.AT_BOUND, Status.CONVERGED), Status.NOT_CONVERGED
     )
     status = jnp.where(usable, status, jnp.where(finite, Status.NO_SIGNAL, Status.NON_FINITE))
     clear = partial(jax.tree.map, lambda a: jnp.where(usable, a, 0))
     return VoxelFits(
-        parameters=clear(dict(zip(model.parameter_names, state.x, strict=True)) | model.dependent(*state.x)),
-        derived=clear(model.derived(*state.x)),
+        parameters=clear(dict(zip(model.parameter_names, x, strict=True)) | model.dependent(*x)),
+        derived=clear(model.derived(*x)),
         s0=clear(s0 * scale),
         mse=clear(mse),
         r2=clear(r2),
         status=status.astype(jnp.uint8),
-        steps=clear(state.steps),
+        steps=clear(steps),
     )
 
 

@@ -229,6 +229,8 @@ def run_fit(request: Request, progress: Progress = lambda *_: None, command: Seq
         hashes = pool.submit(lambda: {key: sidecar.sha256(path) for key, path in inputs.files.items()})
         means = _stream_means(inputs, progress)
         clock.lap("read")
+        if request.report:  # its libraries load while the compiler works
+            from .report import html, maps  # noqa: F401
         fitter = _result(fitter)
         clock.lap("wait for compilation")
         fit = _fit(fitter, means, inputs.mask, progress)
@@ -352,7 +354,8 @@ def _write_maps(paths: list[Path], image: nifti.Image, fit: Fit, run: dict, prog
 def _write_report(request: Request, inputs: Inputs, fit: Fit, run: dict, seconds: dict[str, float]) -> None:
     from .report import html, maps
 
-    shown = {name: values for name, values in _maps(fit).items() if name not in ("mse", "fapow3")}
+    every = _maps(fit)
+    panels = (("lambda_par", "lambda_perp", "fraction", "md"), ("fa", "s0", "r2", "status"))
     tables = [
         ("Acquisition", [(f"shell {i}", str(shell)) for i, shell in enumerate(inputs.acquisition.shells)]),
         ("Voxels", [(name.replace("_", " "), count) for name, count in run["voxels"].items()]),
@@ -367,7 +370,7 @@ def _write_report(request: Request, inputs: Inputs, fit: Fit, run: dict, seconds
             ],
         ),
     ]
-    figure = maps.draw_maps([("", shown)], inputs.mask)
+    figure = maps.draw_maps([("", {name: every[name] for name in row}) for row in panels], inputs.mask)
     page = html.render(f"{request.dwi.name}: {request.model} maps", figure, tables, run["warnings"])
     nifti.write_bytes(request.out / "report.html", page.encode())
 

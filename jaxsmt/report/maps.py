@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import Colormap, ListedColormap
 from matplotlib.figure import Figure
 
 
@@ -16,7 +17,7 @@ class Look:
     """How a map is drawn: its title with unit, colours, and range (None: 1st to 99th percentile)."""
 
     title: str
-    cmap: str = "viridis"
+    cmap: str | Colormap = "viridis"
     limits: tuple[float, float] | None = None
 
 
@@ -30,7 +31,7 @@ LOOKS = {
     "s0": Look("S0", "gray"),
     "mse": Look("mean squared error", "cividis"),
     "r2": Look("R²", "cividis", (0.9, 1)),
-    "status": Look("status", "tab10", (0, 9)),
+    "status": Look("status (2: at a bound)", ListedColormap(["0.9", "tab:blue", "gold", "red", "0.4", "black"]), (-0.5, 5.5)),
 }
 
 
@@ -51,27 +52,35 @@ def draw_maps(rows: Sequence[tuple[str, Mapping[str, np.ndarray]]], mask: np.nda
 
     Maps of the same name share one colour scale, so that rows can be compared.
     """
-    names = list(rows[0][1])
     inside = slice_of(mask, mask) != 0
     aspect = inside.shape[1] / inside.shape[0]
-    figure = Figure(figsize=(2.6 * len(names), (2.6 * aspect + 0.55) * len(rows)), layout="constrained")
+    columns = max(len(maps) for _, maps in rows)
+    figure = Figure(figsize=(2.6 * columns, (2.6 * aspect + 0.55) * len(rows)), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(len(rows), len(names), squeeze=False)
-    for column, name in zip(axes.T, names, strict=True):
-        look = LOOKS[name]
-        shown = [np.where(inside, slice_of(maps[name], mask), np.nan) for _, maps in rows]
-        low, high = look.limits or np.nanpercentile(np.concatenate(shown), (1, 99))
-        for ax, (label, _), values in zip(column, rows, shown, strict=True):
-            picture = ax.imshow(values.T, origin="lower", cmap=look.cmap, vmin=low, vmax=high, interpolation="nearest")
-            ax.set(xticks=[], yticks=[])
-            for spine in ax.spines.values():
-                spine.set_visible(False)
-            if ax is column[0]:
-                ax.set_title(look.title, fontsize=10)
-            if column is axes.T[0] or name == names[0]:
-                ax.set_ylabel(label, fontsize=10)
+    axes = figure.subplots(len(rows), columns, squeeze=False)
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for line, (label, maps) in zip(axes, rows, strict=True):
+        for ax, (name, volume) in zip(line, maps.items(), strict=False):
+            look = LOOKS[name]
+            low, high = look.limits or _range([maps[name] for _, maps in rows if name in maps], mask)
+            picture = ax.imshow(
+                np.where(inside, slice_of(volume, mask), np.nan).T,
+                origin="lower",
+                cmap=look.cmap,
+                vmin=low,
+                vmax=high,
+                interpolation="nearest",
+            )
+            ax.set_title(f"{label}: {look.title}" if label else look.title, fontsize=9)
             figure.colorbar(picture, ax=ax, orientation="horizontal", shrink=0.8, pad=0.02).ax.tick_params(labelsize=7)
     return figure
+
+
+def _range(volumes: Sequence[np.ndarray], mask: np.ndarray) -> tuple[float, float]:
+    values = np.concatenate([volume[mask != 0] for volume in volumes])
+    low, high = np.percentile(values, (1, 99))
+    return float(low), float(high)
 
 
 def save_png(figure: Figure, path: str | os.PathLike) -> None:

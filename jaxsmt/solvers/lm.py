@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 import jax
@@ -32,6 +33,7 @@ class State(NamedTuple):
     done: Array
 
 
+@cache  # equal solvers are one object, so that they share compiled programs
 def levenberg_marquardt(max_steps: int = 100, rtol: float | None = None) -> Solver:
     """Levenberg-Marquardt with exact bounds.
 

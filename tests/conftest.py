@@ -1,0 +1,28 @@
+"""Strict numerics for all tests, and the reference data where they are present."""
+
+import os
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture(scope="session")
+def reference() -> Path:
+    """Folder of real data and of other programs' estimates (JAXSMT_REFERENCE); not part of the project."""
+    folder = os.environ.get("JAXSMT_REFERENCE")
+    if not folder:
+        pytest.skip("needs the reference data, which are not part of the project: set JAXSMT_REFERENCE")
+    return Path(folder)
+
+
+def gauss_mean(b, lambda_par, lambda_perp, n=0):
+    """Oracle by another route: ∫₀¹ x²ⁿ exp(-bλ⊥ - b(λ∥-λ⊥)x²) dx by 400-node Gauss-Legendre, in float64."""
+    x, w = np.polynomial.legendre.leggauss(400)
+    x, w = (x + 1) / 2, w / 2
+    b, par, perp = (np.asarray(v, np.float64)[..., None] for v in (b, lambda_par, lambda_perp))
+    return (x ** (2 * n) * np.exp(-b * perp - b * (par - perp) * x * x)) @ w

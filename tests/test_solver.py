@@ -1,0 +1,90 @@
+"""Levenberg-Marquardt in a box, against SciPy and known minima."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.optimize
+
+from jaxsmt.solvers import levenberg_marquardt
+
+
+def minimise(residual, lower, upper, start, **options):
+    """Drive the solver for one problem, as a batch of one would be."""
+    solver = levenberg_marquardt(**options)
+    with jax.enable_x64(True):
+        scalars = lambda values: tuple(jnp.asarray(v, jnp.float64) for v in values)  # noqa: E731
+        step = jax.jit(lambda state: solver.step(residual, scalars(lower), scalars(upper), state))
+        state = solver.init(scalars(start))
+        path = []
+        while not state.done:
+            state = step(state)
+            path.append([float(v) for v in state.trial])
+    return np.array([float(v) for v in state.x]), state, np.array(path)
+
+
+def rosenbrock(x):
+    return 10 * (x[1] - x[0] ** 2), 1 - x[0]
+
+
+def powell(x):  # singular Jacobian at the minimum, the origin
+    a, b, c, d = x
+    return a + 10 * b, 5**0.5 * (c - d), (b - 2 * c) ** 2, 10**0.5 * (a - d) ** 2
+
+
+def decay(x):  # a curve with noise, so that the residuals do not vanish
+    t = np.linspace(0, 3, 9)
+    data = 2 * np.exp(-1.3 * t) + 0.05 * np.cos(7 * t)
+    return tuple(x[0] * jnp.exp(-x[1] * float(ti)) - float(di) for ti, di in zip(t, data, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("residual", "lower", "upper", "start"),
+    [
+        (rosenbrock, [-3, -3], [3, 3], [-1.2, 1.0]),
+        (rosenbrock, [-3, -3], [0.5, 3], [-1.2, 1.0]),  # minimum on an upper bound
+        (rosenbrock, [1.5, -3], [3, 2.0], [3.0, -3.0]),  # minimum in a corner, start in another
+        (rosenbrock, [-3, 1.3], [3, 3], [0.0, 3.0]),  # minimum on a lower bound
+        (powell, [-5] * 4, [5] * 4, [3.0, -1.0, 0.0, 1.0]),
+        (decay, [0, 0], [5, 5], [1.0, 3.0]),
+        (decay, [0, 0], [1.5, 5], [1.0, 3.0]),
+        (decay, [0, 2.0], [5, 5], [4.0, 5.0]),
+    ],
+)
+def test_finds_the_minimum_that_scipy_finds(residual, lower, upper, start):
+    x, state, path = minimise(residual, lower, upper, start)
+    oracle = scipy.optimize.least_squares(
+        lambda p: np.array([float(r) for r in residual(p)]), np.clip(start, lower, upper), bounds=(lower, upper),
+        xtol=1e-15, ftol=1e-15, gtol=1e-15,
+    )
+    cost = 0.5 * sum(float(r) ** 2 for r in residual(x))
+    assert state.converged
+    assert cost <= oracle.cost * (1 + 1e-8) + 1e-12
+    assert np.all(path >= np.array(lower) - 1e-15)
+    assert np.all(path <= np.array(upper) + 1e-15)
+
+
+def test_gives_up_after_max_steps():
+    _, state, path = minimise(rosenbrock, [-3, -3], [3, 3], [-1.2, 1.0], max_steps=3)
+    assert len(path) == 3
+    assert state.done
+    assert not state.converged
+
+
+def test_steps_after_the_end_do_no_harm():
+    """A batch keeps stepping a voxel that is done until the next exchange."""
+    solver = levenberg_marquardt()
+    bounds = (jnp.float32(-3), jnp.float32(-3)), (jnp.float32(3), jnp.float32(3))
+    state = solver.init((jnp.float32(-1.2), jnp.float32(1.0)))
+    step = jax.jit(lambda s: solver.step(rosenbrock, *bounds, s))
+    for _ in range(60):
+        state = step(state)
+    assert state.done
+    assert state.converged
+    np.testing.assert_allclose(np.array(state.x), [1, 1], atol=1e-4)
+
+
+def test_parameter_without_influence_stays_and_converges():
+    x, state, _ = minimise(lambda x: (x[0] - 0.25,), [0, 0], [1, 1], [0.9, 0.4])
+    assert state.converged
+    np.testing.assert_allclose(x, [0.25, 0.4], atol=1e-6)
