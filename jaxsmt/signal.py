@@ -83,8 +83,7 @@ def attenuation_moments(c: ArrayLike, z: ArrayLike, count: int) -> tuple[Array, 
     Returns:
         `count` arrays of the broadcast shape, relative error a few roundings for small n.
     """
-    c, z = jnp.broadcast_arrays(*_as_float(c, z))
-    return _moments(c, z, count)
+    return _moments(*_as_float(c, z), count)
 
 
 @attenuation_moments.defjvp
@@ -95,11 +94,11 @@ def _attenuation_moments_jvp(count, primals, tangents):
 
 
 def _as_float(*values: ArrayLike) -> list[Array]:
-    """Arrays of the common floating type of those that are floating; integers take it."""
+    """Arrays of one shape and of the common type of those that are floating; integers take it."""
     arrays = [jnp.asarray(v) for v in values]
     floating = [a for a in arrays if jnp.issubdtype(a.dtype, jnp.floating)]
     dtype = jnp.result_type(*floating) if floating else jnp.result_type(float)
-    return [a.astype(dtype) for a in arrays]
+    return jnp.broadcast_arrays(*(a.astype(dtype) for a in arrays))
 
 
 def zeppelin_mean(b: ArrayLike, lambda_par: ArrayLike, lambda_perp: ArrayLike) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from functools import partial
+from functools import partial, reduce
 from typing import Any, NamedTuple
 
 import jax
@@ -125,11 +125,9 @@ def fit_means(
         mean = sum(y) / len(y) / s0
         total = sum((yk / s0 - mean) ** 2 for yk in y)
         squared = sum(error**2 for error in errors)
-        at_bound = sum(
-            ((xi - lo) <= _AT_BOUND * (hi - lo)) | ((hi - xi) <= _AT_BOUND * (hi - lo))
-            for xi, lo, hi in zip(x, lower, upper, strict=True)
-        )
-        return s0, squared / len(y), 1 - squared / jnp.where(total > 0, total, 1), at_bound > 0
+        room = [jnp.minimum(xi - lo, hi - xi) / (hi - lo) for xi, lo, hi in zip(x, lower, upper, strict=True)]
+        at_bound = reduce(jnp.minimum, room) <= _AT_BOUND
+        return s0, squared / len(y), 1 - squared / jnp.where(total > 0, total, 1), at_bound
 
     s0, mse, r2, at_bound = jax.vmap(finish)(y, x)
     status = jnp.where(
@@ -163,7 +161,7 @@ def _best_of_grid(model, predict, roots, y, fit_s0):
     points = jnp.asarray(grid(model), y[0].dtype)
     e = jnp.stack(predict(tuple(points.T))) * jnp.array(roots, y[0].dtype)[:, None]
     data = jnp.stack([root * yk for root, yk in zip(roots, y, strict=True)], axis=1)
-    squares = jnp.sum(e * e, axis=0)
+    squares = jnp.sum(e * e, axis=0, keepdims=True)
     if fit_s0:  # least after projection: largest cosine
         score = jnp.matmul(data, e / jnp.sqrt(squares), precision="highest")
     else:

@@ -98,10 +98,7 @@ def _shape(header, fail, note) -> tuple[int, ...]:
 def _scaling(header, note) -> tuple[float, float]:
     slope, inter = float(header["scl_slope"]), float(header["scl_inter"])
     if slope == 0 or not np.isfinite(slope):
-        if not (slope == 0 and inter == 0) and not (np.isnan(slope) and np.isnan(inter)):
-            note(f"slope {slope:g} means unscaled data; intercept {inter:g} ignored")
-        elif np.isnan(slope):
-            note("slope NaN means unscaled data")
+        note(f"slope {slope:g} means unscaled data" + (f"; intercept {inter:g} ignored" if inter not in (0, slope) else ""))
         return 1.0, 0.0
     if not np.isfinite(inter):
         note(f"intercept {inter:g} is read as 0")

@@ -7,14 +7,13 @@ import os
 import queue
 import threading
 import warnings
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from isal import igzip
+from isal import igzip, isal_zlib
 
 from ..errors import InputError, JaxsmtWarning, OutputError
 from . import checks
@@ -193,7 +192,7 @@ def _stream(path: Path, compressed: bool):
     try:
         with file, igzip.IGzipFile(fileobj=file, mode="rb") if compressed else file as stream:
             yield stream
-    except (igzip.BadGzipFile, EOFError, zlib.error, OSError) as error:
+    except (igzip.BadGzipFile, EOFError, isal_zlib.error, OSError) as error:
         size = path.stat().st_size
         text = str(error).lower()
         if "end-of-stream" in text:

@@ -12,7 +12,6 @@ from jax import Array
 from .base import Point, Residual, Solver
 
 _START_DAMPING = 1e-3
-_MIN_DAMPING = 1e-7
 _GROWTH = 10.0
 # A step rejected at this damping moves by less than rounding: nothing is left to gain.
 _MAX_DAMPING = 1e3
@@ -78,7 +77,7 @@ def levenberg_marquardt(max_steps: int = 100, rtol: float | None = None) -> Solv
         gain = jnp.where(first, 0.5, (state.cost - cost) / jnp.where(state.promise > 0, state.promise, 1))
         shrink = jnp.maximum(1 / 9, 1 - (2 * gain - 1) ** 3)
         raised = jnp.maximum(_GROWTH * state.damping, _START_DAMPING)
-        lowered = jnp.maximum(shrink * state.damping, _MIN_DAMPING)
+        lowered = jnp.maximum(shrink * state.damping, eps)  # less is lost in rounding
         damping = jnp.where(first, state.damping, jnp.where(better, lowered, raised))
         # No better, and no worse than rounding can make it: the floor.
         level = jnp.abs(cost - state.cost) <= 4 * eps * (eps + jnp.sqrt(2 * cost))
@@ -99,7 +98,8 @@ def levenberg_marquardt(max_steps: int = 100, rtol: float | None = None) -> Solv
         curvature = sum(d * _dot(row, move) for d, row in zip(move, square, strict=True))
         rounding = eps * (eps + jnp.sqrt(2 * cost))
         settled = (damping <= _GAUSS_NEWTON) & (sum(map(jnp.abs, slope)) <= 2 * (relative * cost + rounding))
-        converged = state.converged | settled | (~better & (damping > _MAX_DAMPING))
+        ended = settled | (~better & (damping > _MAX_DAMPING))
+        converged = state.converged | (ended & ~state.done)
         trial = tuple(jnp.clip(p + d, lo, hi) for p, d, lo, hi in zip(x, move, lower, upper, strict=True))
         steps = state.steps + 1
         return State(

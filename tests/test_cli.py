@@ -1,0 +1,345 @@
+"""The command line end to end: good input to exact files, each bad input to one clear message."""
+
+import gzip
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from test_acquisition import scheme
+
+import jaxsmt as js
+from jaxsmt import __version__, cli, workflow
+from jaxsmt.io import nifti
+from jaxsmt.simulate import rician, zeppelin_signal
+
+ACQUISITION = scheme([1000, 2000], n=30)
+SHAPE = (6, 5, 4)
+AFFINE = np.array([[0, -2.0, 0, 3], [2.0, 0, 0, -5], [0, 0, 2.5, 7], [0, 0, 0, 1]])
+PARAMETERS = ["lambdapar", "lambdaperp", "fraction", "md", "fa", "fapow3", "s0", "mse", "r2", "status"]
+
+
+@pytest.fixture(scope="module")
+def series():
+    """A small noisy series with known kernels."""
+    rng = np.random.default_rng(0)
+    n = int(np.prod(SHAPE))
+    par, fraction = rng.uniform(1.0, 2.5, n), rng.uniform(0.1, 0.6, n)
+    axes = rng.standard_normal((n, 1, 3))
+    axes /= np.linalg.norm(axes, axis=-1, keepdims=True)
+    signal = zeppelin_signal(ACQUISITION, par, par * fraction, axes, np.full((n, 1), 5.0), np.ones((n, 1)))
+    return rician(1000 * signal, 1.0, rng).reshape(*SHAPE, -1).astype(np.float32), par.reshape(SHAPE)
+
+
+@pytest.fixture
+def folder(tmp_path, series):
+    """A good set of inputs: sub-01_dwi.nii.gz with bval and bvec beside it, and a mask."""
+    data, _ = series
+    nib.save(nib.Nifti1Image(data, AFFINE), tmp_path / "sub-01_dwi.nii.gz")
+    nib.save(nib.Nifti1Image(mask_of(SHAPE), AFFINE), tmp_path / "mask.nii.gz")
+    write_table(tmp_path, ACQUISITION.bvals, ACQUISITION.bvecs)
+    return tmp_path
+
+
+def mask_of(shape):
+    mask = np.ones(shape, np.uint8)
+    mask[0], mask[-1, :, 0] = 0, 0
+    return mask
+
+
+def write_table(folder, bvals, bvecs):
+    np.savetxt(folder / "sub-01_dwi.bval", bvals[None], fmt="%g")
+    np.savetxt(folder / "sub-01_dwi.bvec", bvecs.T, fmt="%.9f")
+
+
+def run(folder, *extra, command="fit", mask=True):
+    arguments = [command, str(folder / "sub-01_dwi.nii.gz"), *(["--mask", str(folder / "mask.nii.gz")] if mask else [])]
+    if command == "fit":
+        arguments += ["-o", str(folder / "out"), "--quiet"]
+    return cli.main([*arguments, *map(str, extra)])
+
+
+def load(folder, parameter, prefix="sub-01_"):
+    return nib.load(folder / "out" / f"{prefix}model-smt_param-{parameter}_dwimap.nii.gz")
+
+
+def test_fit_writes_exactly_what_it_promises(folder, series):
+    assert run(folder) == 0
+    stems = [f"sub-01_model-smt_param-{p}_dwimap" for p in PARAMETERS]
+    expected = {f"{s}{e}" for s in stems for e in (".nii.gz", ".json")} | {"sub-01_run.json", "report.html"}
+    assert set(os.listdir(folder / "out")) == expected
+
+    data, par = series
+    mask = mask_of(SHAPE) != 0
+    fit = js.fit(js.smt(), ACQUISITION, data, mask)
+    for parameter in PARAMETERS:
+        image = load(folder, parameter)
+        values = image.get_fdata(dtype=np.float32)
+        assert image.get_data_dtype() == (np.uint8 if parameter == "status" else np.float32)
+        np.testing.assert_allclose(image.affine, AFFINE)
+        assert np.all(values[~mask] == 0)
+        sidecar = json.loads((folder / "out" / f"sub-01_model-smt_param-{parameter}_dwimap.json").read_text())
+        assert sidecar["software"] == {"name": "jaxsmt", "version": __version__}
+        assert sidecar["model"] == "smt"
+        assert sidecar.get("Units") == ("um2/ms" if parameter in ("lambdapar", "lambdaperp", "md") else None)
+        assert re.fullmatch("[0-9a-f]{64}", sidecar["inputs"]["dwi"]["sha256"])
+    # The streamed fit and the array fit are the same program on the same means.
+    written = load(folder, "lambdapar").get_fdata(dtype=np.float32)
+    np.testing.assert_allclose(written, fit.parameters["lambda_par"], atol=1e-5)
+    assert np.median(np.abs(written - par)[mask]) < 0.05
+    facts = json.loads((folder / "out" / "sub-01_run.json").read_text())
+    assert facts["voxels"]["converged"] + facts["voxels"]["at_bound"] == mask.sum()
+    assert {"read", "fit", "write"} <= set(facts["timings_s"])
+    assert [(s["b_s_per_mm2"], s["volumes"], s["order"]) for s in facts["shells"]] == [(0, 2, 0), (1000, 30, 6), (2000, 30, 6)]
+
+
+def test_maps_are_the_same_bytes_every_time(folder):
+    assert run(folder) == 0
+    first = {p.name: p.read_bytes() for p in (folder / "out").glob("*_dwimap.*")}
+    assert run(folder, "--overwrite") == 0
+    assert {p.name: p.read_bytes() for p in (folder / "out").glob("*_dwimap.*")} == first
+
+
+@pytest.mark.parametrize("kind", ["big-endian", "int16", "float64", "nifti2", "nii"])
+def test_every_storage_gives_the_same_maps(folder, series, kind):
+    """inputs.md 12: the way the numbers are stored does not change the maps."""
+    assert run(folder) == 0
+    expected = load(folder, "lambdapar").get_fdata()
+    data, _ = series
+    image = nib.Nifti1Image(data, AFFINE)
+    if kind == "int16":
+        image = nib.Nifti1Image(data, AFFINE)
+        image.set_data_dtype(np.int16)  # nibabel chooses slope and intercept
+    elif kind == "float64":
+        image = nib.Nifti1Image(data.astype(float), AFFINE)
+    elif kind == "nifti2":
+        image = nib.Nifti2Image(data, AFFINE)
+    elif kind == "big-endian":
+        image = nib.Nifti1Image(data, AFFINE, nib.Nifti1Header(endianness=">"))
+    dwi = folder / ("other.nii" if kind == "nii" else "other.nii.gz")
+    nib.save(image, dwi)
+    tables = ["--bval", folder / "sub-01_dwi.bval", "--bvec", folder / "sub-01_dwi.bvec"]
+    arguments = ["fit", dwi, *tables, "--mask", folder / "mask.nii.gz", "-o", folder / "out", "--quiet", "--no-report"]
+    assert cli.main([str(a) for a in arguments]) == 0
+    tolerance = 0.05 if kind == "int16" else 1e-4
+    written = load(folder, "lambdapar", prefix="other_").get_fdata()
+    np.testing.assert_allclose(written, expected, atol=tolerance)
+
+
+def test_mrtrix_table_and_options(folder):
+    assert run(folder, "--no-report", "--spherical-mean", "arithmetic", "--s0", "mean", "--dtype", "float64") == 0
+    expected = load(folder, "lambdapar").get_fdata()
+    assert not (folder / "out" / "report.html").exists()
+    bvecs = js.Acquisition.from_fsl(folder / "sub-01_dwi.bval", folder / "sub-01_dwi.bvec", affine=AFFINE).bvecs
+    np.savetxt(folder / "grad.b", np.column_stack([bvecs, ACQUISITION.bvals]))
+    (folder / "sub-01_dwi.bval").unlink()
+    options = ["--spherical-mean", "arithmetic", "--s0", "mean", "--dtype", "float64", "--prefix", "x_"]
+    assert run(folder, "--no-report", "--grad", folder / "grad.b", *options) == 0
+    np.testing.assert_array_equal(load(folder, "lambdapar", prefix="x_").get_fdata(), expected)
+
+
+def test_nan_voxels_leave_the_rest_unaffected(folder, series, capsys):
+    """inputs.md 15: non-finite, all-zero, constant and negative voxels get their status, exit 0, a warning."""
+    assert run(folder) == 0
+    expected = load(folder, "lambdapar").get_fdata()
+    data = series[0].copy()
+    data[1, 0, 0, 5], data[1, 1, 0, 0], data[1, 2, 0], data[1, 3, 0] = np.nan, np.inf, 0, 7.0
+    data[1, 4, 0] = -data[1, 4, 0]
+    nib.save(nib.Nifti1Image(data, AFFINE), folder / "sub-01_dwi.nii.gz")
+    assert run(folder, "--overwrite") == 0
+    assert "2 voxels have non-finite values" in capsys.readouterr().err
+    status = load(folder, "status").get_fdata()[1, :, 0]
+    np.testing.assert_array_equal(status, [5, 5, 4, 2, 4])
+    good = np.ones(SHAPE, bool)
+    good[1, :, 0] = False
+    np.testing.assert_array_equal(load(folder, "lambdapar").get_fdata()[good], expected[good])
+    assert "non-finite" in (folder / "out" / "report.html").read_text()
+
+
+def spoil(folder, series, what):
+    """Replace one input by a bad one."""
+    data, _ = series
+    dwi, mask = folder / "sub-01_dwi.nii.gz", folder / "mask.nii.gz"
+    if what == "one shell":
+        keep = ACQUISITION.bvals < 1500
+        nib.save(nib.Nifti1Image(data[..., keep], AFFINE), dwi)
+        write_table(folder, ACQUISITION.bvals[keep], ACQUISITION.bvecs[keep])
+    elif what == "no b = 0":
+        keep = ACQUISITION.bvals > 0
+        nib.save(nib.Nifti1Image(data[..., keep], AFFINE), dwi)
+        write_table(folder, ACQUISITION.bvals[keep], ACQUISITION.bvecs[keep])
+    elif what == "3-D":
+        nib.save(nib.Nifti1Image(data[..., 0], AFFINE), dwi)
+    elif what == "counts":
+        write_table(folder, ACQUISITION.bvals[1:], ACQUISITION.bvecs)
+    elif what == "cut":
+        dwi.write_bytes(dwi.read_bytes()[: int(0.6 * dwi.stat().st_size)])
+    elif what == "bit":
+        content = bytearray(dwi.read_bytes())
+        content[len(content) // 2] ^= 4
+        dwi.write_bytes(content)
+    elif what == "empty mask":
+        nib.save(nib.Nifti1Image(np.zeros(SHAPE, np.uint8), AFFINE), mask)
+    elif what == "mask shape":
+        nib.save(nib.Nifti1Image(np.ones((6, 5, 5), np.uint8), AFFINE), mask)
+    elif what == "mask affine":
+        nib.save(nib.Nifti1Image(np.ones(SHAPE, np.uint8), AFFINE + np.eye(4)[:, [3, 0, 1, 2]] * 3), mask)
+    elif what == "no bval":
+        (folder / "sub-01_dwi.bval").unlink()
+    elif what == "no dwi":
+        dwi.unlink()
+    elif what == "units":
+        write_table(folder, ACQUISITION.bvals / 1000, ACQUISITION.bvecs)
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("one shell", "at least 2 shells"),
+        ("no b = 0", "no b = 0 volume"),
+        ("3-D", "diffusion series has four"),
+        ("counts", "62 volumes, 61 b-values, 62 directions"),
+        ("cut", "the file is cut"),
+        ("bit", "sub-01_dwi.nii.gz: .*(damaged|checksum|cut)"),
+        ("empty mask", "mask is empty"),
+        ("mask shape", r"mask has dimensions \(6, 5, 5\), the series \(6, 5, 4\)"),
+        ("mask affine", "mm away"),
+        ("no bval", r"sub-01_dwi\.bval: No such file"),
+        ("no dwi", r"sub-01_dwi\.nii\.gz: No such file"),
+        ("units", "--b-unit ms/um2"),
+    ],
+)
+def test_bad_input_is_refused_with_one_message_and_nothing_written(folder, series, capsys, what, message):
+    spoil(folder, series, what)
+    assert run(folder) == 2
+    error = capsys.readouterr().err
+    assert re.search(message, error)
+    assert "Traceback" not in error
+    assert error.count("jaxsmt: ") == 1
+    out = folder / "out"
+    assert not out.exists() or not any(out.iterdir())
+
+
+def test_mask_kinds(folder, capsys):
+    """inputs.md 28: probabilities, NaN and labels, by a documented threshold and with a warning."""
+    probability = np.where(mask_of(SHAPE) > 0, 0.7, 0.2).astype(np.float32)
+    probability[1, 1, 1] = np.nan
+    for values, inside in ((probability, probability > 0.5), (mask_of(SHAPE) * 3, mask_of(SHAPE) > 0)):
+        nib.save(nib.Nifti1Image(values, AFFINE), folder / "mask.nii.gz")
+        assert run(folder, "--overwrite", "--no-report") == 0
+        assert "mask.nii.gz" in capsys.readouterr().err
+        np.testing.assert_array_equal(load(folder, "status").get_fdata() > 0, inside)
+
+
+def test_existing_output_is_kept_unless_told(folder, capsys):
+    assert run(folder, "--no-report") == 0
+    before = {p: p.read_bytes() for p in (folder / "out").iterdir()}
+    assert run(folder, "--no-report") == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert {p: p.read_bytes() for p in (folder / "out").iterdir()} == before
+
+
+def test_output_that_cannot_be_written(folder, capsys):
+    (folder / "out").write_text("a file where the folder should be")
+    assert run(folder) == 73
+    assert "out" in capsys.readouterr().err
+    assert run(folder, "--prefix", "../x_", "--overwrite") == 2
+
+
+def test_disk_that_fills_up_leaves_nothing_partial(folder, monkeypatch, capsys):
+    """The third file fails half-way: what stands under a final name is whole, nothing else is left."""
+    (folder / "out").mkdir()
+    writes = []
+    real = os.fsync
+
+    def failing(descriptor):
+        writes.append(descriptor)
+        if len(writes) == 3:
+            raise OSError(28, "No space left on device")
+        return real(descriptor)
+
+    monkeypatch.setattr(nifti.os, "fsync", failing)
+    assert run(folder) == 73
+    assert "No space left" in capsys.readouterr().err
+    left = sorted(p.name for p in (folder / "out").iterdir())
+    assert len(left) == 2
+    for name in left:
+        content = (folder / "out" / name).read_bytes()
+        assert json.loads(content) if name.endswith(".json") else len(gzip.decompress(content)) == 352 + 4 * 120
+
+
+def test_report_escapes_what_comes_from_outside(folder):
+    evil = folder / "<script>alert(1)</script>_dwi.nii.gz"
+    evil = folder / evil.name.replace("/", "-")
+    (folder / "sub-01_dwi.nii.gz").rename(evil)
+    tables = ["--bval", folder / "sub-01_dwi.bval", "--bvec", folder / "sub-01_dwi.bvec"]
+    arguments = ["fit", evil, *tables, "--mask", folder / "mask.nii.gz", "-o", folder / "out", "--quiet"]
+    assert cli.main([str(a) for a in arguments]) == 0
+    assert "<script" not in (folder / "out" / "report.html").read_text()
+
+
+def test_check_says_what_fit_would_do(folder, capsys):
+    assert run(folder, command="check") == 0
+    said = capsys.readouterr().out
+    assert "b = 1000 s/mm²: 30 volumes, harmonic order 6" in said
+    assert f"{mask_of(SHAPE).sum()} of 120 voxels" in said
+    assert run(folder, command="check", mask=False) == 0
+    assert "no mask" in capsys.readouterr().err
+    assert not (folder / "out").exists()
+
+
+def test_inputs_are_checked_without_loading_jax(folder):
+    """--help, check and bad input answer at once: JAX takes seconds to load."""
+    code = (
+        "import sys; from jaxsmt import cli; cli.main(['check', sys.argv[1]]); "
+        "assert 'jax' not in sys.modules and 'matplotlib' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code, str(folder / "sub-01_dwi.nii.gz")], check=True, capture_output=True)
+
+
+def test_program_runs_as_a_module(folder):
+    done = subprocess.run(
+        [sys.executable, "-m", "jaxsmt", "fit", str(folder / "no.nii.gz"), "-o", str(folder / "out")],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "no.nii.gz: No such file" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_progress_is_plain_lines_off_a_terminal(folder, capsys):
+    arguments = ["fit", str(folder / "sub-01_dwi.nii.gz"), "-o", str(folder / "out"), "--no-report"]
+    assert cli.main(arguments) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["read", "fit", "write", "warning"]
+
+
+def test_demo(tmp_path, capsys):
+    assert cli.main(["demo", "-o", str(tmp_path / "demo")]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"\d voxels/s", said)
+    for name in ("maps_and_truth.png", "report.html", "slice_model-smt_param-lambdapar_dwimap.nii.gz"):
+        assert (tmp_path / "demo" / name).stat().st_size > 1000
+    median = float(re.search(r"\|lambda_par - truth\|: median ([\d.]+)", said).group(1))
+    assert median < 0.15
+    # What the demo wrote is an input like any other.
+    assert cli.main(["check", str(tmp_path / "demo" / "slice_dwi.nii.gz")]) == 0
+    assert cli.main(["demo", "-o", str(tmp_path / "demo")]) == 2  # never into a used folder
+
+
+def test_doctor(capsys):
+    assert cli.main(["doctor"]) == 0
+    said = capsys.readouterr().out
+    assert "BAD" not in said
+    assert said.count("ok ") == 7
+
+
+def test_default_prefix():
+    assert workflow.sidecar.default_prefix(Path("sub-01_dwi.nii.gz")) == "sub-01_"
+    assert workflow.sidecar.default_prefix(Path("data.nii")) == "data_"
