@@ -211,7 +211,7 @@ def _check_bvals(bvals: np.ndarray, unit: str) -> None:
     bad = np.flatnonzero(~np.isfinite(bvals) | (bvals < 0))
     if bad.size:
         raise InputError(
-            f"b-value of volume {bad[0]} is {bvals[bad[0]]:g}" + (f" (and {bad.size - 1} more)" if bad.size > 1 else ""),
+            f"b-value of volume {bad[0]} is {bvals[bad[0]]:g}; {bad.size} like it",
             fix="b-values are finite and not negative",
         )
     largest = bvals.max(initial=0.0)
@@ -234,8 +234,6 @@ def _unit_directions(bvals: np.ndarray, bvecs: np.ndarray, threshold: float) -> 
         shell_max = bvals.max()
         if np.allclose(norms[weighted], np.sqrt(bvals[weighted] / shell_max), atol=0.02):
             hint += "; these are scaled by √b: divide them by their lengths and give each volume its own b-value"
-        raise InputError(
-            f"the direction of volume {i} (b = {bvals[i]:.0f} s/mm²) {kind}; {bad.size} like it", fix=hint
-        )
+        raise InputError(f"the direction of volume {i} (b = {bvals[i]:.0f} s/mm²) {kind}; {bad.size} like it", fix=hint)
     # At b = 0 the direction means nothing, and files hold zeros or NaN there.
     return np.where(weighted[:, None], bvecs, 0) / np.where(weighted, norms, 1)[:, None]

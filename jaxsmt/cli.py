@@ -51,7 +51,9 @@ def _parser() -> argparse.ArgumentParser:
         help="of a shell: harmonic least squares, or plain mean (default: %(default)s)",
     )
     inputs.add_argument("--b-unit", choices=list(B_TO_MS_PER_UM2), default="s/mm2", help="default: %(default)s")
-    inputs.add_argument("--b0-threshold", type=float, default=50.0, metavar="B", help="s/mm², b up to it is b = 0 (default: 50)")
+    inputs.add_argument(
+        "--b0-threshold", type=float, default=50.0, metavar="B", help="s/mm², up to it is b = 0 (default: 50)"
+    )
 
     compute = argparse.ArgumentParser(add_help=False)
     compute.add_argument("--device", choices=["auto", "cpu", "gpu"], default="auto", help="default: %(default)s")
@@ -59,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
 
     fit = commands.add_parser("fit", parents=[inputs, compute], help="fit a model in every voxel and write its maps")
     fit.add_argument("-o", "--out", type=Path, required=True, help="folder for the maps")
-    fit.add_argument("--s0", choices=["fit", "mean"], default="fit", help="fit S0, or fix it to the b = 0 mean (default: fit)")
+    fit.add_argument("--s0", choices=["fit", "mean"], default="fit", help="fit S0, or fix it to the b = 0 mean")
     fit.add_argument("--prefix", help="of the file names (default: from DWI's name)")
     fit.add_argument("--dtype", choices=["float32", "float64"], default="float32", help="default: %(default)s")
     fit.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
@@ -69,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", parents=[inputs], help="say what fit would do with these files; fits nothing")
     check.set_defaults(run=_check)
 
-    demo = commands.add_parser("demo", parents=[compute], help="simulate a brain slice, fit it, show it beside the truth")
+    demo = commands.add_parser("demo", parents=[compute], help="simulate a brain slice, fit it, show the truth beside")
     demo.add_argument("-o", "--out", type=Path, default=Path("jaxsmt-demo"), help="default: %(default)s")
     demo.set_defaults(run=_demo)
 
@@ -141,7 +143,8 @@ def _demo(options: argparse.Namespace, command: list[str]) -> int:
     np.savetxt(options.out / "slice_dwi.bval", phantom.acquisition.bvals[None], fmt="%g")
     np.savetxt(options.out / "slice_dwi.bvec", table.T, fmt="%.9f")
     for name, values in phantom.truth.items():
-        nifti.write_image(options.out / f"truth_{name.replace('_', '')}.nii.gz", values, like=None, affine=phantom.affine)
+        path = options.out / f"truth_{name.replace('_', '')}.nii.gz"
+        nifti.write_image(path, values, like=None, affine=phantom.affine)
 
     request = workflow.Request(dwi=dwi, out=options.out, mask=mask, device=options.device)
     outcome = workflow.run_fit(request, screen.progress, command)

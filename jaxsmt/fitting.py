@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -79,7 +80,7 @@ def fit(
     return assemble(model, fitter(means[:, inside.ravel()]), inside)
 
 
-def assemble(model: SphericalMeanModel, fits: VoxelFits, inside: np.ndarray, order: str = "C") -> Fit:
+def assemble(model: SphericalMeanModel, fits: VoxelFits, inside: np.ndarray, order: Literal["C", "F"] = "C") -> Fit:
     """Put the fits of the voxels inside a mask, in `order` ("C" or "F"), into maps of its shape."""
     index = np.flatnonzero(inside.ravel(order=order))
 

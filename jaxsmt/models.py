@@ -16,11 +16,16 @@ from .signal import zeppelin_mean
 
 @dataclass(frozen=True)
 class Parameter:
-    """A free parameter: its name, its closed interval, and its unit."""
+    """A free parameter: its name, its closed interval, where searches start in it, and its unit.
+
+    `starts` are parts of the interval, strictly inside (0, 1); a fit begins at the best point of
+    the grid that the parameters' starts span.
+    """
 
     name: str
     lower: float
     upper: float
+    starts: tuple[float, ...]
     unit: str = ""
 
 
@@ -80,12 +85,24 @@ def smt(lambda_par_max: float = 3.05) -> SphericalMeanModel:
 
     return SphericalMeanModel(
         name="smt",
-        parameters=(Parameter("lambda_par", 0.0, lambda_par_max, "um2/ms"), Parameter("fraction", 0.0, 1.0)),
+        parameters=(
+            Parameter("lambda_par", 0.0, lambda_par_max, _SMT_STARTS[0], "um2/ms"),
+            Parameter("fraction", 0.0, 1.0, _SMT_STARTS[1]),
+        ),
         mean=_smt_mean,
         dependent=_smt_dependent,
         derived=_smt_derived,
         units={"lambda_perp": "um2/ms", "md": "um2/ms"},
     )
+
+
+# Denser where diffusion is slow, and never near f = 1: with the mean diffusivity held, the signal
+# depends on (1 - f)², so f = 1 is a ridge on which a search would rest, and from the anisotropic
+# side it converges monotonically.
+_SMT_STARTS = (
+    tuple(((i + 0.5) / 12) ** 2 for i in range(12)),
+    tuple(0.8 * (i + 0.5) / 6 for i in range(6)),
+)
 
 
 def _smt_mean(b, lambda_par, fraction):

@@ -83,7 +83,8 @@ def attenuation_moments(c: ArrayLike, z: ArrayLike, count: int) -> tuple[Array, 
     Returns:
         `count` arrays of the broadcast shape, relative error a few roundings for small n.
     """
-    return _moments(*_as_float(c, z), count)
+    c, z = _as_float(c, z)
+    return _moments(c, z, count)
 
 
 @attenuation_moments.defjvp

@@ -128,7 +128,7 @@ def coronal_slice(snr: float = 50.0, seed: int = 0, acquisition: Acquisition | N
 
     # Kernels in µm²/ms, with slow variation across the slice.
     wave = np.sin(5 * x + 1) * np.cos(4 * z)
-    lambda_par = np.select([fluid, white, deep, grey], [2.9, 2.1 + 0.25 * wave, 1.6 + 0.1 * wave, 1.35 + 0.15 * wave], 0)
+    lambda_par = np.select([fluid, white, deep, grey], [2.9, 2.1 + wave / 4, 1.6 + wave / 10, 1.35 + wave / 7], 0)
     fraction = np.select(
         [fluid, callosum, white, deep, grey], [1, 0.12 + 0.03 * wave, 0.2 + 0.06 * wave, 0.35, 0.5 + 0.08 * wave], 0
     )

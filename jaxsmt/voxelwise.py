@@ -130,9 +130,7 @@ def fit_means(
         return s0, squared / len(y), 1 - squared / jnp.where(total > 0, total, 1), at_bound
 
     s0, mse, r2, at_bound = jax.vmap(finish)(y, x)
-    status = jnp.where(
-        converged, jnp.where(at_bound, Status.AT_BOUND, Status.CONVERGED), Status.NOT_CONVERGED
-    )
+    status = jnp.where(converged, jnp.where(at_bound, Status.AT_BOUND, Status.CONVERGED), Status.NOT_CONVERGED)
     status = jnp.where(usable, status, jnp.where(finite, Status.NO_SIGNAL, Status.NON_FINITE))
     clear = partial(jax.tree.map, lambda a: jnp.where(usable, a, 0))
     return VoxelFits(

@@ -144,7 +144,7 @@ def _read_mask(path: Path | None, image: nifti.Image) -> np.ndarray:
     mask_image = nifti.open_image(path)
     shape = mask_image.shape
     if shape[:3] != space or any(d != 1 for d in shape[3:]):
-        raise InputError(f"the mask has dimensions {shape}, the series {space}", file=path, fix="use a mask of its grid")
+        raise InputError(f"the mask has dimensions {shape}, the series {space}", file=path, fix="use one of its grid")
     corners = np.array([[i, j, k, 1] for i in (0, space[0]) for j in (0, space[1]) for k in (0, space[2])]).T
     apart = np.abs((mask_image.affine - image.affine) @ corners)[:3].max()
     if apart > 0.1 * np.linalg.norm(image.affine[:3, :3], axis=0).min():
@@ -225,17 +225,17 @@ def run_fit(request: Request, progress: Progress = lambda *_: None, command: Seq
     paths = check_outputs(request)
     clock.lap("check")
     with collected_warnings() as texts, ThreadPoolExecutor(2) as pool:
-        fitter = pool.submit(_load_and_compile, request, inputs.acquisition)
-        hashes = pool.submit(lambda: {key: sidecar.sha256(path) for key, path in inputs.files.items()})
+        compiling = pool.submit(_load_and_compile, request, inputs.acquisition)
+        hashing = pool.submit(lambda: {key: sidecar.sha256(path) for key, path in inputs.files.items()})
         means = _stream_means(inputs, progress)
         clock.lap("read")
         if request.report:  # its libraries load while the compiler works
             from .report import html, maps  # noqa: F401
-        fitter = _result(fitter)
+        fitter = _result(compiling)
         clock.lap("wait for compilation")
         fit = _fit(fitter, means, inputs.mask, progress)
         clock.lap("fit")
-        hashes = hashes.result()
+        hashes = hashing.result()
     notes = inputs.warnings + texts + _status_warnings(fit)
     run = _describe(request, inputs, fit, fitter.device, hashes, notes, command)
     _write_maps(paths, inputs.image, fit, run, progress)

@@ -57,12 +57,14 @@ def test_reaches_the_optimum_that_scipy_reaches(fit_s0):
         s0 = np.sum(root**2 * y * e) / np.sum(root**2 * e * e) if fit_s0 else y[0]
         return root * (y - s0 * e) / y[0]
 
+    tight = {"xtol": 1e-12, "ftol": 1e-12, "gtol": 1e-12}
     on_bound = 0
     for i in range(means.shape[1]):
         ours = np.sum(residual((fit.parameters["lambda_par"][i], fit.parameters["fraction"][i]), means[:, i]) ** 2)
         best = min(
-            2 * scipy.optimize.least_squares(
-                residual, start, bounds=([1e-9, 0], [3.05, 1]), args=(means[:, i],), xtol=1e-12, ftol=1e-12, gtol=1e-12, max_nfev=300
+            2
+            * scipy.optimize.least_squares(
+                residual, start, bounds=([1e-9, 0], [3.05, 1]), args=(means[:, i],), max_nfev=300, **tight
             ).cost
             for start in ((1.0, 0.3), (2.5, 0.1), (2.0, 0.9))
         )
@@ -72,15 +74,27 @@ def test_reaches_the_optimum_that_scipy_reaches(fit_s0):
 
 
 def test_single_precision_is_good_enough():
-    """Against double precision on the same noisy data: far below the noise of the estimate."""
-    means = noisy_means(20_000, sigma=0.03)
+    """Against double precision, over the whole range of parameters and several noise levels.
+
+    Slow diffusion with much anisotropy is the trap: near f = 1 the cost is flat along a valley.
+    """
+    rng = np.random.default_rng(11)
+    n = 20_000
+    means = means_of(rng.uniform(0.1, 3.0, n), rng.uniform(0, 1, n), rng.uniform(100, 5000, n))
+    noise = rng.choice([0, 0.01, 0.03, 0.06], n) * rng.standard_normal(means.shape)
+    means = means + means[0] * noise * np.sqrt(ACQUISITION.variances)[:, None]
     single, double = (MeansFitter(js.smt(), ACQUISITION, dtype=d)(means) for d in ("float32", "float64"))
-    for name in ("lambda_par", "lambda_perp"):
-        difference = np.abs(single.parameters[name] - double.parameters[name])
-        assert np.median(difference) < 1e-5
-        assert np.percentile(difference, 99.9) < 0.02
-    assert np.mean(single.mse <= 1.001 * double.mse + 1e-8) > 0.9999
-    assert np.all(single.status <= js.Status.AT_BOUND)
+    assert np.all(np.isin(single.status, (js.Status.CONVERGED, js.Status.AT_BOUND)))
+    assert np.all(np.isin(double.status, (js.Status.CONVERGED, js.Status.AT_BOUND)))
+    assert np.median(np.abs(single.parameters["lambda_par"] - double.parameters["lambda_par"])) < 1e-4
+    cost = {}
+    for name, fit in (("single", single), ("double", double)):
+        par, fraction = (fit.parameters[p].astype(float) for p in ("lambda_par", "fraction"))
+        y, e = means / means[0], means_of(par, fraction, 1.0)
+        w = (1 / ACQUISITION.variances)[:, None] / np.max(1 / ACQUISITION.variances)
+        s0 = np.sum(w * y * e, axis=0) / np.sum(w * e * e, axis=0)
+        cost[name] = np.sum(w * (y - s0 * e) ** 2, axis=0)
+    assert np.max(cost["single"] - cost["double"]) < 2e-6  # of S0²
 
 
 def test_status_codes_tell_what_happened():
@@ -95,8 +109,8 @@ def test_status_codes_tell_what_happened():
     means[:, 6] *= 1e60  # overflows single precision
     fit = MeansFitter(js.smt(), ACQUISITION)(means)
     S = js.Status
-    expected = [S.NON_FINITE, S.NON_FINITE, S.NO_SIGNAL, S.NO_SIGNAL, S.AT_BOUND, S.NO_SIGNAL, S.NON_FINITE, S.CONVERGED]
-    np.testing.assert_array_equal(fit.status, expected)
+    expected = [S.NON_FINITE, S.NON_FINITE, S.NO_SIGNAL, S.NO_SIGNAL]
+    np.testing.assert_array_equal(fit.status, [*expected, S.AT_BOUND, S.NO_SIGNAL, S.NON_FINITE, S.CONVERGED])
     for leaf in jax.tree.leaves(fit):
         assert np.all(np.isfinite(leaf))
     for leaf in (*fit.parameters.values(), *fit.derived.values(), fit.s0, fit.mse):
@@ -158,7 +172,7 @@ def test_every_kind_of_array_gives_the_same_maps(tmp_path):
     mask[1, 2, 0] = mask[3, 0, 1] = 0
     mapped = np.memmap(tmp_path / "m", np.int16, "w+", shape=data.shape, order="F")
     mapped[:] = data
-    kinds = [data, np.asfortranarray(data), data.astype(">i2"), mapped, data.astype(np.float64), jax.numpy.asarray(data)]
+    kinds = [data, np.asfortranarray(data), data.astype(">i2"), mapped, data.astype(float), jax.numpy.asarray(data)]
     fits = [js.fit(js.smt(), ACQUISITION, kind, mask) for kind in kinds]
     for fit in fits:
         assert fit.status.shape == mask.shape

@@ -72,7 +72,7 @@ def test_3x3_is_read_by_its_norms(tmp_path):
 def test_counts_are_named(tmp_path):
     (tmp_path / "bval").write_text("0 1000 1000\n")
     (tmp_path / "bvec").write_text(text(BVECS))
-    with pytest.raises(InputError, match="3 b-values(.|\n)*5 directions"):
+    with pytest.raises(InputError, match=r"3 b-values(.|\n)*5 directions"):
         Acquisition.from_fsl(tmp_path / "bval", tmp_path / "bvec")
 
 

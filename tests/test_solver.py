@@ -54,8 +54,12 @@ def decay(x):  # a curve with noise, so that the residuals do not vanish
 def test_finds_the_minimum_that_scipy_finds(residual, lower, upper, start):
     x, state, path = minimise(residual, lower, upper, start)
     oracle = scipy.optimize.least_squares(
-        lambda p: np.array([float(r) for r in residual(p)]), np.clip(start, lower, upper), bounds=(lower, upper),
-        xtol=1e-15, ftol=1e-15, gtol=1e-15,
+        lambda p: np.array([float(r) for r in residual(p)]),
+        np.clip(start, lower, upper),
+        bounds=(lower, upper),
+        xtol=1e-15,
+        ftol=1e-15,
+        gtol=1e-15,
     )
     cost = 0.5 * sum(float(r) ** 2 for r in residual(x))
     assert state.converged

@@ -25,7 +25,7 @@ def parse_header(raw: bytes, path: Path) -> nib.Nifti1Header:
     if len(raw) < size:
         raise InputError(f"ends after {len(raw)} bytes, inside its header", file=path, fix="copy the file again")
     header = _SIZES[size](raw[:size], endianness=order, check=False)
-    if not bytes(header["magic"].item())[:3] in _MAGIC[size]:
+    if bytes(header["magic"].item())[:3] not in _MAGIC[size]:
         raise InputError(
             f"has the magic {header['magic'].item()!r}", file=path, fix="give a single-file NIfTI (.nii or .nii.gz)"
         )
@@ -98,7 +98,7 @@ def _shape(header, fail, note) -> tuple[int, ...]:
 def _scaling(header, note) -> tuple[float, float]:
     slope, inter = float(header["scl_slope"]), float(header["scl_inter"])
     if slope == 0 or not np.isfinite(slope):
-        note(f"slope {slope:g} means unscaled data" + (f"; intercept {inter:g} ignored" if inter not in (0, slope) else ""))
+        note(f"slope {slope:g} means unscaled data; intercept {inter:g} is not used")
         return 1.0, 0.0
     if not np.isfinite(inter):
         note(f"intercept {inter:g} is read as 0")

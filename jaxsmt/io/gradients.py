@@ -59,7 +59,7 @@ def read_bval(path: Path_) -> np.ndarray:
     """b-values in a row or a column -> (n,)."""
     table = read_table(path)
     if 1 not in table.shape:
-        raise InputError(f"has {table.shape[0]} lines of {table.shape[1]} numbers", file=path, fix="one row, or one column")
+        raise InputError(f"has {table.shape[0]} lines of {table.shape[1]} numbers", file=path, fix="one row or column")
     return table.ravel()
 
 
@@ -78,7 +78,7 @@ def read_bvec(path: Path_) -> np.ndarray:
     if table.shape[1] == 3:
         return table
     raise InputError(
-        f"has {table.shape[0]} lines of {table.shape[1]} numbers", file=path, fix="3 lines (x, y, z), or 3 numbers a line"
+        f"has {table.shape[0]} lines of {table.shape[1]} numbers", file=path, fix="3 lines, or 3 numbers a line"
     )
 
 

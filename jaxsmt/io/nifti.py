@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -19,6 +20,7 @@ from ..errors import InputError, JaxsmtWarning, OutputError
 from . import checks
 
 Path_ = str | os.PathLike
+_STREAM_ERRORS: Any = (igzip.BadGzipFile, EOFError, isal_zlib.error, OSError)
 _GZIP_MAGIC = b"\x1f\x8b"
 # The empty member that ends a BGZF file: its zeros are no padding.
 _BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
@@ -192,7 +194,7 @@ def _stream(path: Path, compressed: bool):
     try:
         with file, igzip.IGzipFile(fileobj=file, mode="rb") if compressed else file as stream:
             yield stream
-    except (igzip.BadGzipFile, EOFError, isal_zlib.error, OSError) as error:
+    except _STREAM_ERRORS as error:
         size = path.stat().st_size
         text = str(error).lower()
         if "end-of-stream" in text:
@@ -216,7 +218,7 @@ def _skip(stream, image: Image) -> None:
 
 
 def _read_into(stream, buffer: np.ndarray, image: Image, done: int) -> None:
-    view = memoryview(buffer.view(np.uint8)).cast("B")
+    view = buffer.view(np.uint8).data
     filled = 0
     while filled < len(view):
         got = stream.readinto(view[filled : filled + (8 << 20)])

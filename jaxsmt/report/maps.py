@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import BinaryIO
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -21,6 +22,7 @@ class Look:
     limits: tuple[float, float] | None = None
 
 
+_STATUS_COLOURS = ListedColormap(["0.9", "tab:blue", "gold", "red", "0.4", "black"])
 LOOKS = {
     "lambda_par": Look("λ∥ [µm²/ms]", "magma", (0, 3.05)),
     "lambda_perp": Look("λ⊥ [µm²/ms]", "magma", (0, 1.5)),
@@ -31,7 +33,7 @@ LOOKS = {
     "s0": Look("S0", "gray"),
     "mse": Look("mean squared error", "cividis"),
     "r2": Look("R²", "cividis", (0.9, 1)),
-    "status": Look("status (2: at a bound)", ListedColormap(["0.9", "tab:blue", "gold", "red", "0.4", "black"]), (-0.5, 5.5)),
+    "status": Look("status (2: at a bound)", _STATUS_COLOURS, (-0.5, 5.5)),
 }
 
 
@@ -83,6 +85,6 @@ def _range(volumes: Sequence[np.ndarray], mask: np.ndarray) -> tuple[float, floa
     return float(low), float(high)
 
 
-def save_png(figure: Figure, path: str | os.PathLike) -> None:
+def save_png(figure: Figure, path: str | os.PathLike | BinaryIO) -> None:
     """Write a figure; no time stamp inside, so that equal figures are equal files."""
     figure.savefig(path, dpi=120, metadata={"Software": None})

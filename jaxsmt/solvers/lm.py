@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Sequence
+from functools import cache, reduce
+from operator import add
 from typing import NamedTuple
 
 import jax
@@ -79,8 +81,6 @@ def levenberg_marquardt(max_steps: int = 100, rtol: float | None = None) -> Solv
         raised = jnp.maximum(_GROWTH * state.damping, _START_DAMPING)
         lowered = jnp.maximum(shrink * state.damping, eps)  # less is lost in rounding
         damping = jnp.where(first, state.damping, jnp.where(better, lowered, raised))
-        # No better, and no worse than rounding can make it: the floor.
-        level = jnp.abs(cost - state.cost) <= 4 * eps * (eps + jnp.sqrt(2 * cost))
 
         def keep(new, old):
             return jax.tree.map(lambda a, b: jnp.where(better, a, b), new, old)
@@ -88,16 +88,14 @@ def levenberg_marquardt(max_steps: int = 100, rtol: float | None = None) -> Solv
         x = keep(state.trial, state.x)
         cost = keep(cost, state.cost)
         gradient = keep(tuple(_dot(c, r) for c in columns), state.gradient)
-        hessian = keep(
-            tuple(tuple(_dot(a, b) for b in columns[: i + 1]) for i, a in enumerate(columns)), state.hessian
-        )
+        hessian = keep(tuple(tuple(_dot(a, b) for b in columns[: i + 1]) for i, a in enumerate(columns)), state.hessian)
 
         square = _square(hessian)
         move = _step_in_box(gradient, square, damping, x, lower, upper)
         slope = [g * d for g, d in zip(gradient, move, strict=True)]
-        curvature = sum(d * _dot(row, move) for d, row in zip(move, square, strict=True))
+        curvature = _dot(move, [_dot(row, move) for row in square])
         rounding = eps * (eps + jnp.sqrt(2 * cost))
-        settled = (damping <= _GAUSS_NEWTON) & (sum(map(jnp.abs, slope)) <= 2 * (relative * cost + rounding))
+        settled = (damping <= _GAUSS_NEWTON) & (sum(jnp.abs(s) for s in slope) <= 2 * (relative * cost + rounding))
         ended = settled | (~better & (damping > _MAX_DAMPING))
         converged = state.converged | (ended & ~state.done)
         trial = tuple(jnp.clip(p + d, lo, hi) for p, d, lo, hi in zip(x, move, lower, upper, strict=True))
@@ -132,8 +130,8 @@ def _square(lower_rows) -> list[Point]:
     return [tuple(lower_rows[max(i, j)][min(i, j)] for j in range(n)) for i in range(n)]
 
 
-def _dot(a: Point, b: Point) -> Array:
-    return sum(p * q for p, q in zip(a, b, strict=True))
+def _dot(a: Sequence[Array], b: Sequence[Array]) -> Array:
+    return reduce(add, (p * q for p, q in zip(a, b, strict=True)))
 
 
 def _step_in_box(gradient: Point, hessian, damping: Array, x: Point, lower: Point, upper: Point) -> list[Array]:

@@ -1,0 +1,89 @@
+"""Spherical means to parameters: voxels per second, once compiled.
+
+    python benchmarks/means_to_parameters.py [--voxels 1000000] [--noise 0.033] [--json FILE]
+
+Simulates the means of random zeppelins under the HCP scheme with Gaussian noise of the given
+standard deviation of S0 a volume, fits them repeatedly, and prints the median as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import time
+from datetime import date
+from pathlib import Path
+
+import jax
+import numpy as np
+
+import jaxsmt as js
+from jaxsmt.engine import MeansFitter, find_device
+from jaxsmt.simulate import hcp_scheme
+
+
+def simulated_means(acquisition: js.Acquisition, voxels: int, noise: float) -> np.ndarray:
+    """(shells, voxels) means of zeppelins with λ∥ in 0.5-3, λ⊥/λ∥ in 0-1, with their sampling noise."""
+    rng = np.random.default_rng(0)
+    x, w = np.polynomial.legendre.leggauss(32)
+    x, w = (x + 1) / 2, w / 2
+    par, fraction = rng.uniform(0.5, 3.0, voxels), rng.uniform(0, 1, voxels)
+    perp = par * fraction
+    means = np.stack(
+        [sum(wi * np.exp(-b * (perp + (par - perp) * xi * xi)) for xi, wi in zip(x, w, strict=True)) for b in acquisition.b]
+    )
+    sigma = noise * np.sqrt(acquisition.variances)
+    return 1000 * (means + sigma[:, None] * rng.standard_normal(means.shape))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--voxels", type=int, default=1_000_000)
+    parser.add_argument("--noise", type=float, default=1 / 30)
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--json", type=Path, help="write the result here too")
+    options = parser.parse_args()
+
+    acquisition, device = hcp_scheme(), find_device(options.device)
+    means = simulated_means(acquisition, options.voxels, options.noise)
+    fitter = MeansFitter(js.smt(), acquisition, dtype=options.dtype, device=device)
+    start = time.perf_counter()
+    fitter.compile()
+    compilation = time.perf_counter() - start
+    fitter(means)
+    seconds = []
+    for _ in range(options.repeats):
+        start = time.perf_counter()
+        fit = fitter(means)
+        seconds.append(time.perf_counter() - start)
+    counts = np.bincount(fit.status, minlength=6)
+    result = {
+        "benchmark": "means_to_parameters",
+        "date": date.today().isoformat(),
+        "device": f"{device.platform}: {device.device_kind}",
+        "cores": os.cpu_count(),
+        "versions": {"jaxsmt": js.__version__, "jax": jax.__version__, "python": platform.python_version()},
+        "dtype": options.dtype,
+        "voxels": options.voxels,
+        "noise": options.noise,
+        "compile_s": round(compilation, 2),
+        "seconds": [round(s, 3) for s in seconds],
+        "voxels_per_s": {
+            "median": round(options.voxels / float(np.median(seconds))),
+            "best": round(options.voxels / min(seconds)),
+        },
+        "mean_steps": round(float(fit.steps.mean()), 2),
+        "status_counts": {status.name.lower(): int(counts[status]) for status in js.Status},
+    }
+    text = json.dumps(result, indent=2)
+    print(text)
+    if options.json:
+        options.json.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()
