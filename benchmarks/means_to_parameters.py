@@ -32,7 +32,10 @@ def simulated_means(acquisition: js.Acquisition, voxels: int, noise: float) -> n
     par, fraction = rng.uniform(0.5, 3.0, voxels), rng.uniform(0, 1, voxels)
     perp = par * fraction
     means = np.stack(
-        [sum(wi * np.exp(-b * (perp + (par - perp) * xi * xi)) for xi, wi in zip(x, w, strict=True)) for b in acquisition.b]
+        [
+            sum(wi * np.exp(-b * (perp + (par - perp) * xi * xi)) for xi, wi in zip(x, w, strict=True))
+            for b in acquisition.b
+        ]
     )
     sigma = noise * np.sqrt(acquisition.variances)
     return 1000 * (means + sigma[:, None] * rng.standard_normal(means.shape))

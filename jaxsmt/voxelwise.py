@@ -12,7 +12,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from .models import SphericalMeanModel
-from .solvers.base import Solver, Status
+from .solvers.base import Problem, Solver, Status
 from .solvers.start import grid
 
 # Steps between two exchanges of finished voxels for fresh ones; most voxels are done by then.
@@ -94,7 +94,10 @@ def fit_means(
     def start(y):
         return jax.vmap(solver.init)(_best_of_grid(model, predict, roots, y, fit_s0))
 
-    advance = jax.vmap(lambda y, state: solver.step(partial(residual, y), lower, upper, state))
+    def one_step(y, state):
+        return solver.step(Problem(partial(residual, y), lower, upper, model.move), state)
+
+    advance = jax.vmap(one_step)
 
     def exchange(carry: _Carry) -> _Carry:
         """Some steps; then results of the finished lanes out, fresh voxels in."""

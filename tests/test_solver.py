@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-from jaxsmt.solvers import levenberg_marquardt
+from jaxsmt.solvers import Problem, levenberg_marquardt
 
 
 def minimise(residual, lower, upper, start, **options):
@@ -14,7 +14,8 @@ def minimise(residual, lower, upper, start, **options):
     solver = levenberg_marquardt(**options)
     with jax.enable_x64(True):
         scalars = lambda values: tuple(jnp.asarray(v, jnp.float64) for v in values)  # noqa: E731
-        step = jax.jit(lambda state: solver.step(residual, scalars(lower), scalars(upper), state))
+        problem = Problem(residual, scalars(lower), scalars(upper))
+        step = jax.jit(lambda state: solver.step(problem, state))
         state = solver.init(scalars(start))
         path = []
         while not state.done:
@@ -80,7 +81,7 @@ def test_steps_after_the_end_do_no_harm():
     solver = levenberg_marquardt()
     bounds = (jnp.float32(-3), jnp.float32(-3)), (jnp.float32(3), jnp.float32(3))
     state = solver.init((jnp.float32(-1.2), jnp.float32(1.0)))
-    step = jax.jit(lambda s: solver.step(rosenbrock, *bounds, s))
+    step = jax.jit(lambda s: solver.step(Problem(rosenbrock, *bounds), s))
     for _ in range(60):
         state = step(state)
     assert state.done

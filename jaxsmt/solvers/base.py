@@ -11,7 +11,7 @@ from jax import Array
 #: Free parameters of one voxel: a tuple of scalars, so that a batch of them is a few long vectors
 #: (the layout that vector units and GPUs like) instead of many short rows.
 Point = tuple[Array, ...]
-#: `residual(x) -> tuple of scalars`; the solver minimises half their sum of squares.
+#: `residual(x) -> tuple of scalars`.
 Residual = Callable[[Point], tuple[Array, ...]]
 
 
@@ -26,16 +26,29 @@ class Status(IntEnum):
     NON_FINITE = 5
 
 
+class Problem(NamedTuple):
+    """One voxel's least squares: minimise ½ Σ residual(x)² over lower ≤ x ≤ upper.
+
+    `move(x, step)` goes from x by a step of x, to first order x + step, perhaps along a curve that
+    follows the valleys of the cost; it need not heed the bounds.
+    """
+
+    residual: Residual
+    lower: Point
+    upper: Point
+    move: Callable[[Point, Point], Point] = lambda x, step: tuple(p + d for p, d in zip(x, step, strict=True))
+
+
 class Solver(NamedTuple):
     """A bounded nonlinear least-squares solver of one voxel.
 
     init: `(x0) -> state`, evaluates nothing.
-    step: `(residual, lower, upper, state) -> state`, evaluates the residual once. Never
-        leaves the bounds; a state that is done stays done, and further steps do it no harm.
+    step: `(problem, state) -> state`, evaluates the residual once. Never leaves the bounds; a
+        state that is done stays done, and further steps do it no harm.
     A state is a pytree of scalars with at least the fields `x` (Point, the best so far), `done`
     and `converged` (bool).
     """
 
     init: Callable[[Point], Any]
-    step: Callable[[Residual, Point, Point, Any], Any]
+    step: Callable[[Problem, Any], Any]
     max_steps: int

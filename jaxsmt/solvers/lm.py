@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from .base import Point, Residual, Solver
+from .base import Point, Problem, Residual, Solver
 
 _START_DAMPING = 1e-3
 _GROWTH = 10.0
@@ -68,10 +68,10 @@ def levenberg_marquardt(max_steps: int = 100, rtol: float | None = None) -> Solv
             done=jnp.zeros(jnp.shape(zero), bool),
         )
 
-    def step(residual: Residual, lower: Point, upper: Point, state: State) -> State:
+    def step(problem: Problem, state: State) -> State:
         eps = float(jnp.finfo(state.cost.dtype).eps)
         relative = rtol if rtol is not None else (1e-5 if eps > 1e-10 else 1e-10)
-        r, columns = _linearise(residual, state.trial)
+        r, columns = _linearise(problem.residual, state.trial)
         cost = 0.5 * _dot(r, r)
 
         first = jnp.isinf(state.cost)
@@ -91,18 +91,18 @@ def levenberg_marquardt(max_steps: int = 100, rtol: float | None = None) -> Solv
         hessian = keep(tuple(tuple(_dot(a, b) for b in columns[: i + 1]) for i, a in enumerate(columns)), state.hessian)
 
         square = _square(hessian)
-        move = _step_in_box(gradient, square, damping, x, lower, upper)
+        move = _step_in_box(gradient, square, damping, x, problem.lower, problem.upper)
         slope = [g * d for g, d in zip(gradient, move, strict=True)]
         curvature = _dot(move, [_dot(row, move) for row in square])
         rounding = eps * (eps + jnp.sqrt(2 * cost))
         settled = (damping <= _GAUSS_NEWTON) & (sum(jnp.abs(s) for s in slope) <= 2 * (relative * cost + rounding))
         ended = settled | (~better & (damping > _MAX_DAMPING))
         converged = state.converged | (ended & ~state.done)
-        trial = tuple(jnp.clip(p + d, lo, hi) for p, d, lo, hi in zip(x, move, lower, upper, strict=True))
+        trial = problem.move(x, tuple(move))
+        trial = tuple(jnp.clip(p, lo, hi) for p, lo, hi in zip(trial, problem.lower, problem.upper, strict=True))
         steps = state.steps + 1
         return State(
-            # The step that ends the search is worth taking and not worth another evaluation.
-            x=jax.tree.map(lambda a, b: jnp.where(settled, a, b), trial, x),
+            x=x,
             trial=trial,
             cost=cost,
             gradient=gradient,
