@@ -35,7 +35,7 @@ def write_series(path: Path, acquisition: js.Acquisition, shape: tuple[int, int,
     """Zeppelins of random orientation and size in Rician noise, volume after volume."""
     rng = np.random.default_rng(0)
     n = int(np.prod(shape))
-    tile = 8_000 if repeated else n
+    tile = 1_000 if repeated else n
     par, fraction = rng.uniform(0.5, 3, tile).astype(np.float32), rng.uniform(0, 1, tile).astype(np.float32)
     axes = rng.standard_normal((tile, 3)).astype(np.float32)
     axes /= np.linalg.norm(axes, axis=1, keepdims=True)
