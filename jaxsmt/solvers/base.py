@@ -26,6 +26,10 @@ class Status(IntEnum):
     NON_FINITE = 5
 
 
+def _straight(x: Point, step: Point) -> Point:
+    return tuple(p + d for p, d in zip(x, step, strict=True))
+
+
 class Problem(NamedTuple):
     """One voxel's least squares: minimise ½ Σ residual(x)² over lower ≤ x ≤ upper.
 
@@ -36,7 +40,7 @@ class Problem(NamedTuple):
     residual: Residual
     lower: Point
     upper: Point
-    move: Callable[[Point, Point], Point] = lambda x, step: tuple(p + d for p, d in zip(x, step, strict=True))
+    move: Callable[[Point, Point], Point] = _straight
 
 
 class Solver(NamedTuple):
