@@ -99,7 +99,7 @@ def levenberg_marquardt(max_steps: int = 100, rtol: float | None = None) -> Solv
         move = _step_in_box(gradient, square, damping, x, problem.lower, problem.upper)
         slope = [g * d for g, d in zip(gradient, move, strict=True)]
         curvature = _dot(move, [_dot(row, move) for row in square])
-        settled = (damping <= _GAUSS_NEWTON) & (sum(jnp.abs(s) for s in slope) <= 2 * relative * cost + (20 * eps) ** 2)
+        settled = (damping <= _GAUSS_NEWTON) & (sum(jnp.abs(s) for s in slope) <= 2 * relative * cost + (5 * eps) ** 2)
         ended = settled | (~better & (damping > _MAX_DAMPING))
         converged = state.converged | (ended & ~state.done)
         trial = problem.move(x, tuple(move))
