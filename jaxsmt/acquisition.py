@@ -52,7 +52,7 @@ class Shell:
     def __str__(self) -> str:
         n = len(self.volumes)
         what = f"b = {1000 * self.b:.0f} s/mm²: {n} volume{'s' * (n > 1)}"
-        return what if self.b * 1000 <= 50 else f"{what}, harmonic order {self.order}"
+        return f"{what}, harmonic order {self.order}" if self.order else what
 
 
 @dataclass(frozen=True)
@@ -133,15 +133,19 @@ class Acquisition:
             order, weights = 0, np.full(volumes.size, 1 / volumes.size)
             if self.spherical_mean == "sh":
                 order, weights = mean_weights(self.bvecs[volumes])
-                if order == 0:
-                    warnings.warn(
-                        f"the {volumes.size} directions at b = {self.bvals[volumes].mean():.0f} s/mm² do "
-                        "not cover the sphere well enough for a harmonic fit; their plain mean is used "
-                        "and may be biased",
-                        JaxsmtWarning,
-                        stacklevel=4,
-                    )
+            self._warn_of_poor_cover(volumes, order)
             yield Shell(float(weights @ self.bvals[volumes]) * 1e-3, volumes, weights, order)
+
+    def _warn_of_poor_cover(self, volumes: np.ndarray, order: int) -> None:
+        n, low = volumes.size, 2 if volumes.size < 15 else 4
+        if n < 6 or (self.spherical_mean == "sh" and order < low):
+            how = f"harmonics of order {order} only" if order else "a plain mean"
+            warnings.warn(
+                f"the {n} directions at b = {self.bvals[volumes].mean():.0f} s/mm² are too few or too uneven: "
+                f"they support {how}, and the shell's spherical mean may be biased",
+                JaxsmtWarning,
+                stacklevel=5,
+            )
 
     @property
     def b0(self) -> Shell | None:
@@ -215,12 +219,10 @@ def _check_bvals(bvals: np.ndarray, unit: str) -> None:
             fix="b-values are finite and not negative",
         )
     largest = bvals.max(initial=0.0)
-    if 0 < largest < 50:
-        raise InputError(
-            f"the largest b-value is {largest:g} s/mm²", fix="if these are ms/µm², say so: --b-unit ms/um2"
-        )
-    if largest > 1e6:
-        raise InputError(f"the largest b-value is {largest:g} s/mm²", fix="if these are s/m², say so: --b-unit s/m2")
+    if 0 < largest < 50 or largest > 1e5:
+        other = "ms/um2" if largest < 50 else "s/m2"
+        fix = f"if these are {other}, say so: --b-unit {other}" if unit == "s/mm2" else f"are the b-values in {unit}?"
+        raise InputError(f"the largest b-value is {largest:g} s/mm²", fix=fix)
 
 
 def _unit_directions(bvals: np.ndarray, bvecs: np.ndarray, threshold: float) -> np.ndarray:

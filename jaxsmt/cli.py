@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 import time
 import warnings
@@ -23,6 +24,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except JaxsmtError as error:
         print(f"jaxsmt: {error}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        print(f"jaxsmt: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
+        return 73
     except MemoryError:
         print("jaxsmt: out of memory\n  fix: free some memory and run the same command again", file=sys.stderr)
         return 75
@@ -84,8 +88,8 @@ def _parser() -> argparse.ArgumentParser:
 def _fit(options: argparse.Namespace, command: list[str]) -> int:
     request = _request(options, out=options.out)
     screen = _Screen(options.quiet)
-    outcome = workflow.run_fit(request, screen.progress, command)
-    screen.close()
+    with screen:
+        outcome = workflow.run_fit(request, screen.progress, command)
     _warn(outcome.run["warnings"])
     screen.say(_summary(outcome))
     return 0
@@ -129,31 +133,32 @@ def _demo(options: argparse.Namespace, command: list[str]) -> int:
     from .io import nifti
     from .report import maps
 
-    if options.out.exists() and any(options.out.iterdir()):
+    workflow.make_folder(options.out)
+    if any(options.out.iterdir()):
         raise InputError("is not empty", file=options.out, fix="choose another folder with -o")
     screen = _Screen(options.quiet)
     screen.say("simulating a coronal slice with the HCP scheme: b = 0, 1000, 2000, 3000 s/mm², Rician noise, SNR 50")
     phantom = simulate.coronal_slice()
-    workflow.make_folder(options.out)
     dwi, mask = options.out / "slice_dwi.nii.gz", options.out / "slice_mask.nii.gz"
     nifti.write_image(dwi, phantom.data, like=None, affine=phantom.affine)
     nifti.write_image(mask, phantom.mask.astype(np.uint8), like=None, affine=phantom.affine)
     # FSL's x axis points the other way, as the affine's determinant is positive.
     table = phantom.acquisition.bvecs * [-1, 1, 1]
-    np.savetxt(options.out / "slice_dwi.bval", phantom.acquisition.bvals[None], fmt="%g")
-    np.savetxt(options.out / "slice_dwi.bvec", table.T, fmt="%.9f")
+    for name, rows in (("slice_dwi.bval", phantom.acquisition.bvals[None]), ("slice_dwi.bvec", table.T)):
+        text = "".join(" ".join(f"{value:.9g}" for value in row) + "\n" for row in rows)
+        nifti.write_bytes(options.out / name, text.encode())
     for name, values in phantom.truth.items():
         path = options.out / f"truth_{name.replace('_', '')}.nii.gz"
         nifti.write_image(path, values, like=None, affine=phantom.affine)
 
     request = workflow.Request(dwi=dwi, out=options.out, mask=mask, device=options.device)
-    outcome = workflow.run_fit(request, screen.progress, command)
-    screen.close()
+    with screen:
+        outcome = workflow.run_fit(request, screen.progress, command)
     fitted = {**outcome.fit.parameters, "s0": outcome.fit.s0}
     shown = {name: fitted[name] for name in phantom.truth}
     figure = maps.draw_maps([("fitted", shown), ("truth", phantom.truth)], phantom.mask)
     picture = options.out / "maps_and_truth.png"
-    maps.save_png(figure, picture)
+    nifti.write_bytes(picture, maps.to_png(figure))
     _warn(outcome.run["warnings"])
     screen.say(_summary(outcome))
     for name in ("lambda_par", "lambda_perp"):
@@ -211,6 +216,12 @@ class _Screen:
         elif done == total:
             print(f"{stage}: {total} in {time.perf_counter() - self._since:.1f} s", file=sys.stderr, flush=True)
 
+    def __enter__(self) -> _Screen:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
     def close(self) -> None:
         if self._bar is not None:
             self._bar.close()
@@ -225,4 +236,7 @@ def entry() -> None:
     """The `jaxsmt` program."""
     warnings.filterwarnings("always", category=JaxsmtWarning)
     warnings.showwarning = _show_warning
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name that is no text must not end the program
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(main())

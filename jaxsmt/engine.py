@@ -30,6 +30,11 @@ _CPU = Shape(chunk=131_072, lanes=4_096)  # the lanes' state fits one core's cac
 _GPU = Shape(chunk=1_048_576, lanes=131_072)
 
 
+def _cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def find_device(name: str = "auto") -> jax.Device:
     """The device that `name` ("auto", "cpu", "gpu") asks for.
 
@@ -92,7 +97,7 @@ class MeansFitter:
 
         `progress` is told the number of voxels done, chunk by chunk.
         """
-        workers = (os.cpu_count() or 1) if self.device.platform == "cpu" else 1
+        workers = _cores() if self.device.platform == "cpu" else 1
         chunks = self._split(means, workers)
         fits = []
         with ThreadPoolExecutor(workers) as pool:
@@ -105,8 +110,7 @@ class MeansFitter:
         """Equal parts of at most a chunk, as many for each worker; small work is not divided."""
         n = means.shape[1]
         parts = max(1, -(-n // self.shape.chunk))
-        if n >= 2 * self.shape.lanes:
-            parts = -(-parts // workers) * workers
+        parts = max(parts, min(-(-parts // workers) * workers, n // self.shape.lanes))
         return np.array_split(means, parts, axis=1)
 
     def _run(self, means: np.ndarray) -> VoxelFits:

@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from . import masks
 from .acquisition import Acquisition
 from .engine import MeansFitter
 from .errors import InputError
@@ -57,7 +58,7 @@ def fit(
 
     Args:
         data: (..., volumes), NumPy or JAX array or memory map, any real type.
-        mask: (...), voxels to fit where nonzero; None: all.
+        mask: (...), voxels to fit: integers above 0, floats above 0.5; None: all.
         s0: "fit" estimates S0 with the model, "mean" fixes it to the mean of the b = 0 volumes.
         solver: None is `levenberg_marquardt()`. dtype: "float32" or "float64".
         device: a JAX device; None is the first that JAX finds.
@@ -70,11 +71,10 @@ def fit(
     if data.ndim == 0 or not (np.issubdtype(data.dtype, np.integer) or np.issubdtype(data.dtype, np.floating)):
         raise InputError(f"data of shape {data.shape} and type {data.dtype}", fix="give a real array (..., volumes)")
     space = data.shape[:-1]
-    inside = np.ones(space, bool) if mask is None else np.asarray(mask) != 0
+    inside = np.ones(space, bool) if mask is None else np.asarray(mask)
     if inside.shape != space:
         raise InputError(f"mask of shape {inside.shape} for data of shape {data.shape}", fix="shapes must agree")
-    if not inside.any():
-        raise InputError("the mask is empty", fix="give a mask with voxels to fit")
+    inside = masks.inside(inside)
     fitter = MeansFitter(model, acquisition, fit_s0=s0 == "fit", solver=solver, dtype=dtype, device=device)
     means = spherical_means(acquisition, data)
     return assemble(model, fitter(means[:, inside.ravel()]), inside)

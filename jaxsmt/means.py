@@ -11,8 +11,8 @@ from .errors import InputError
 def spherical_means(acquisition: Acquisition, data: np.ndarray) -> np.ndarray:
     """Spherical means of an array (..., volumes) -> (shells, voxels) in double precision.
 
-    Reads the array once, a slab at a time along its slowest axis, whatever its memory order, so
-    memory maps and integer types cost no copy of the series.
+    Reads the array once, volume after volume or block after block as it lies in memory, so that
+    memory maps and integer types in C or Fortran order cost no copy of the series.
     """
     weights = acquisition.weights
     if data.shape[-1] != weights.shape[1]:
@@ -29,7 +29,8 @@ def spherical_means(acquisition: Acquisition, data: np.ndarray) -> np.ndarray:
     rows = data.reshape(voxels, -1)
     out = np.empty((len(weights), voxels))
     for i in range(0, voxels, 8192):
-        out[:, i : i + 8192] = weights @ rows[i : i + 8192].astype(np.float64).T
+        with np.errstate(invalid="ignore", over="ignore"):
+            out[:, i : i + 8192] = weights @ rows[i : i + 8192].astype(np.float64).T
     return out
 
 
@@ -53,5 +54,6 @@ class MeansAccumulator:
         total, weight = self.sums[self._shell[volume]], self._weight[volume]
         for i in range(0, values.size, self._BLOCK):
             part = values[i : i + self._BLOCK]
-            product = np.multiply(part, weight, out=self._product[: part.size])
-            total[i : i + self._BLOCK] += product
+            with np.errstate(invalid="ignore", over="ignore"):  # non-finite voxels get their status code
+                product = np.multiply(part, weight, out=self._product[: part.size])
+                total[i : i + self._BLOCK] += product

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -28,6 +29,15 @@ class Parameter:
     upper: float
     starts: tuple[float, ...]
     unit: str = ""
+    largest: float = math.inf  # that has a meaning; the smallest is 0
+
+    def between(self, lower: float, upper: float) -> Parameter:
+        """The same parameter in another interval."""
+        if not 0 <= lower < upper <= self.largest:
+            raise InputError(
+                f"bounds of {self.name} are ({lower}, {upper})", fix=f"0 ≤ lower < upper ≤ {self.largest:g} is needed"
+            )
+        return replace(self, lower=float(lower), upper=float(upper))
 
 
 @dataclass(frozen=True)
@@ -60,16 +70,8 @@ class SphericalMeanModel:
         unknown = set(bounds) - set(self.parameter_names)
         if unknown:
             raise InputError(f"no free parameter {sorted(unknown)}", fix=f"the free ones are {self.parameter_names}")
-        for name, (lower, upper) in bounds.items():
-            if not lower < upper:
-                raise InputError(f"bounds of {name} are ({lower}, {upper})", fix="give (lower, upper), lower < upper")
-        return replace(
-            self,
-            parameters=tuple(
-                replace(p, lower=float(bounds[p.name][0]), upper=float(bounds[p.name][1])) if p.name in bounds else p
-                for p in self.parameters
-            ),
-        )
+        moved = (p.between(*bounds[p.name]) if p.name in bounds else p for p in self.parameters)
+        return replace(self, parameters=tuple(moved))
 
     def signal(self, acquisition: Acquisition, parameters: Mapping[str, Any]) -> Array:
         """Signal over S0 of b = 0 and each shell, shape (..., shells), from named parameters (...)."""
@@ -90,7 +92,7 @@ def smt(lambda_par_max: float = 3.05) -> SphericalMeanModel:
         name="smt",
         parameters=(
             Parameter("lambda_par", 0.0, lambda_par_max, _SMT_STARTS[0], "um2/ms"),
-            Parameter("fraction", 0.0, 1.0, _SMT_STARTS[1]),
+            Parameter("fraction", 0.0, 1.0, _SMT_STARTS[1], largest=1.0),
         ),
         mean=_smt_mean,
         dependent=_smt_dependent,

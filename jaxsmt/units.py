@@ -7,6 +7,3 @@ from __future__ import annotations
 
 #: Multiply a b-value in the named unit by this to get ms/µm².
 B_TO_MS_PER_UM2 = {"s/mm2": 1e-3, "ms/um2": 1.0, "s/m2": 1e-9}
-
-#: Multiply a diffusivity in µm²/ms by this to get the named unit.
-UM2_PER_MS_TO = {"um2/ms": 1.0, "mm2/s": 1e-3, "m2/s": 1e-9}

@@ -72,7 +72,8 @@ def fit_means(
     roots = tuple(math.sqrt(w / max(weights)) for w in weights)
     finite = jnp.isfinite(sum(means))
     usable = finite & (means[0] > 0)
-    scale = jnp.where(usable, means[0], 1)
+    largest = reduce(jnp.maximum, (jnp.abs(m) for m in means))
+    scale = jnp.where(usable, largest if fit_s0 else means[0], 1)
     y = tuple(jnp.where(usable, m, 0) / scale for m in means)
 
     lower = tuple(jnp.asarray(p.lower, dtype) for p in model.parameters)
@@ -134,6 +135,7 @@ def fit_means(
 
     s0, mse, r2, at_bound = jax.vmap(finish)(y, x)
     status = jnp.where(converged, jnp.where(at_bound, Status.AT_BOUND, Status.CONVERGED), Status.NOT_CONVERGED)
+    usable = usable & (s0 > 0)
     status = jnp.where(usable, status, jnp.where(finite, Status.NO_SIGNAL, Status.NON_FINITE))
     clear = partial(jax.tree.map, lambda a: jnp.where(usable, a, 0))
     return VoxelFits(

@@ -7,17 +7,17 @@ import platform
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import __version__
+from . import __version__, masks
 from .acquisition import Acquisition
-from .errors import InputError, JaxsmtWarning, OutputError, ResourceError
+from .errors import InputError, JaxsmtError, JaxsmtWarning, OutputError
 from .io import gradients, nifti, sidecar
 from .means import MeansAccumulator
 
@@ -136,7 +136,7 @@ def _read_gradients(request: Request, image: nifti.Image):
 
 
 def _read_mask(path: Path | None, image: nifti.Image) -> np.ndarray:
-    """Voxels to fit: nonzero integers, floats above 0.5; NaN is outside."""
+    """Voxels to fit; all without a mask."""
     space = image.shape[:3]
     if path is None:
         warnings.warn("no mask: every voxel is fitted, those outside the head too", JaxsmtWarning, stacklevel=2)
@@ -153,23 +153,7 @@ def _read_mask(path: Path | None, image: nifti.Image) -> np.ndarray:
             file=path,
             fix="use a mask in the space of the series",
         )
-    values = nifti.read_array(mask_image).reshape(space)
-    if values.dtype.kind == "f":
-        odd = ~np.isin(values, (0, 1))
-        if odd.any():
-            warnings.warn(
-                f"{path}: {np.count_nonzero(odd)} values are neither 0 nor 1; above 0.5 is inside, NaN outside",
-                JaxsmtWarning,
-                stacklevel=2,
-            )
-        inside = values > 0.5
-    else:
-        if values.min() < 0 or values.max() > 1:
-            warnings.warn(f"{path}: labels other than 0 and 1; above 0 is inside", JaxsmtWarning, stacklevel=2)
-        inside = values > 0
-    if not inside.any():
-        raise InputError("the mask is empty", file=path, fix="give a mask with voxels to fit")
-    return inside
+    return masks.inside(nifti.read_array(mask_image).reshape(space), os.fspath(path))
 
 
 def check_outputs(request: Request) -> list[Path]:
@@ -183,8 +167,8 @@ def check_outputs(request: Request) -> list[Path]:
     if Path(prefix + "x").name != prefix + "x":
         raise InputError(f"the prefix {prefix!r} is not a plain name", fix="leave out folders; they belong in -o")
     names = [f"{sidecar.map_name(prefix, request.model, p)}.nii.gz" for p in SMT_MAPS]
-    run_name = f"{prefix}run.json"
-    taken = [n for n in (*names, run_name) if (request.out / n).exists()]
+    summaries = [f"{prefix}run.json", *(["report.html"] if request.report else [])]
+    taken = [n for n in (*names, *summaries) if (request.out / n).exists()]
     if taken and not request.overwrite:
         raise InputError(
             f"{taken[0]} exists" + (f", and {len(taken) - 1} more outputs" if len(taken) > 1 else ""),
@@ -192,7 +176,10 @@ def check_outputs(request: Request) -> list[Path]:
             fix="--overwrite replaces them; or choose another folder or --prefix",
         )
     make_folder(request.out)
-    return [request.out / n for n in (*names, run_name)]
+    for name in (summaries[0], "report.html"):  # no summary of an earlier fit beside the new maps
+        if request.overwrite:
+            (request.out / name).unlink(missing_ok=True)
+    return [request.out / n for n in (*names, *summaries)]
 
 
 def make_folder(path: Path) -> None:
@@ -222,8 +209,19 @@ def run_fit(request: Request, progress: Progress = lambda *_: None, command: Seq
     """
     clock = _Clock()
     inputs = open_inputs(request)
+    new_folder = not request.out.exists()
     paths = check_outputs(request)
     clock.lap("check")
+    try:
+        return _run_fit(request, inputs, paths, clock, progress, command)
+    except JaxsmtError:
+        if new_folder:
+            with suppress(OSError):  # it is empty if nothing was written
+                request.out.rmdir()
+        raise
+
+
+def _run_fit(request, inputs: Inputs, paths: list[Path], clock: _Clock, progress: Progress, command) -> Outcome:
     with collected_warnings() as texts, ThreadPoolExecutor(2) as pool:
         compiling = pool.submit(_load_and_compile, request, inputs.acquisition)
         hashing = pool.submit(lambda: {key: sidecar.sha256(path) for key, path in inputs.files.items()})
@@ -231,7 +229,7 @@ def run_fit(request: Request, progress: Progress = lambda *_: None, command: Seq
         clock.lap("read")
         if request.report:  # its libraries load while the compiler works
             from .report import html, maps  # noqa: F401
-        fitter = _result(compiling)
+        fitter = compiling.result()
         clock.lap("wait for compilation")
         fit = _fit(fitter, means, inputs.mask, progress)
         clock.lap("fit")
@@ -242,7 +240,6 @@ def run_fit(request: Request, progress: Progress = lambda *_: None, command: Seq
     clock.lap("write")
     if request.report:
         _write_report(request, inputs, fit, run, clock.seconds)
-        paths.append(request.out / "report.html")
         clock.lap("report")
     run["timings_s"] = clock.seconds
     nifti.write_bytes(paths[len(SMT_MAPS)], sidecar.to_json(run))
@@ -263,22 +260,15 @@ def _load_and_compile(request: Request, acquisition: Acquisition):
     return fitter
 
 
-def _result(future: Future):
-    try:
-        return future.result()
-    except MemoryError:
-        raise ResourceError("out of memory", fix="free some memory and run the same command again") from None
-
-
 def _stream_means(inputs: Inputs, progress: Progress) -> np.ndarray:
     """(shells, voxels in the mask) spherical means, voxels in file (Fortran) order."""
     image, n = inputs.image, inputs.image.shape[3]
     means = MeansAccumulator(inputs.acquisition.weights, int(np.prod(image.shape[:3])))
-    with np.errstate(invalid="ignore", over="ignore"):  # non-finite voxels get their status code
-        for i, volume in enumerate(nifti.read_volumes(image)):
-            means.add(i, volume)
-            progress("read", i + 1, n)
-        # The weights of a shell sum to 1, so scaling its mean scales its volumes.
+    for i, volume in enumerate(nifti.read_volumes(image)):
+        means.add(i, volume)
+        progress("read", i + 1, n)
+    # The weights of a shell sum to 1, so scaling its mean scales its volumes.
+    with np.errstate(invalid="ignore", over="ignore"):
         return means.sums[:, inputs.mask.ravel(order="F")] * image.slope + image.inter
 
 
@@ -372,7 +362,7 @@ def _write_report(request: Request, inputs: Inputs, fit: Fit, run: dict, seconds
     ]
     figure = maps.draw_maps([("", {name: every[name] for name in row}) for row in panels], inputs.mask)
     page = html.render(f"{request.dwi.name}: {request.model} maps", figure, tables, run["warnings"])
-    nifti.write_bytes(request.out / "report.html", page.encode())
+    nifti.write_bytes(request.out / "report.html", page.encode("utf-8", "backslashreplace"))
 
 
 class _Clock:

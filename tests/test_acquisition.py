@@ -91,9 +91,18 @@ def test_plain_mean_on_request():
 @pytest.mark.parametrize("directions", [gradient_directions(5), np.array([[1.0, 0.01 * i, 0] for i in range(40)])])
 def test_few_or_one_sided_directions_warn_and_take_the_plain_mean(directions):
     directions = directions / np.linalg.norm(directions, axis=1, keepdims=True)
-    with pytest.warns(JaxsmtWarning, match="plain mean"):
+    with pytest.warns(JaxsmtWarning, match="too few or too uneven"):
         acquisition = Acquisition(np.full(len(directions), 1000.0), directions)
     assert acquisition.shells[0].order == 0
+
+
+@pytest.mark.parametrize("n", [60, 90])
+def test_a_missing_cap_is_said(n):
+    """No directions near the pole: low orders are all that is left, and the mean may be biased."""
+    directions = gradient_directions(n)
+    directions = directions[np.abs(directions[:, 2]) < 0.9]
+    with pytest.warns(JaxsmtWarning, match="may be biased"):
+        Acquisition(np.full(len(directions), 1000.0), directions)
 
 
 def test_directions_on_a_half_sphere_are_as_good_as_on_the_whole():
@@ -109,6 +118,7 @@ def test_directions_on_a_half_sphere_are_as_good_as_on_the_whole():
     [
         ([0, 1, 2, 3], None, "--b-unit ms/um2"),
         ([0, 1e9, 2e9, 3e9], None, "--b-unit s/m2"),
+        ([0, 2e5, 4e5, 6e5], None, "--b-unit s/m2"),
         ([0, -1000, 2000, 3000], None, "not negative"),
         ([0, np.inf, 2000, 3000], None, "finite"),
         ([0, 1000, 2000, 3000], [[0, 0, 0], [2, 0, 0], [0, 1, 0], [0, 0, 1]], "length 2"),
@@ -134,6 +144,13 @@ def test_units_meet(unit, factor):
     plain = scheme([1000, 2000])
     other = Acquisition(plain.bvals * factor, plain.bvecs, b_unit=unit)
     np.testing.assert_allclose(other.b, [0, 1, 2], atol=1e-12)
+
+
+def test_a_wrong_unit_is_questioned():
+    plain = scheme([1000, 2000])
+    for unit in ("ms/um2", "s/m2"):
+        with pytest.raises(InputError, match=f"are the b-values in {unit}"):
+            Acquisition(plain.bvals, plain.bvecs, b_unit=unit)
 
 
 def test_what_a_model_needs():

@@ -222,8 +222,7 @@ def test_bad_input_is_refused_with_one_message_and_nothing_written(folder, serie
     assert re.search(message, error)
     assert "Traceback" not in error
     assert error.count("jaxsmt: ") == 1
-    out = folder / "out"
-    assert not out.exists() or not any(out.iterdir())
+    assert not (folder / "out").exists()
 
 
 def test_mask_kinds(folder, capsys):
@@ -243,6 +242,9 @@ def test_existing_output_is_kept_unless_told(folder, capsys):
     assert run(folder, "--no-report") == 2
     assert "--overwrite" in capsys.readouterr().err
     assert {p: p.read_bytes() for p in (folder / "out").iterdir()} == before
+    (folder / "out" / "report.html").write_text("of another series")
+    assert run(folder, "--prefix", "other_") == 2
+    assert (folder / "out" / "report.html").read_text() == "of another series"
 
 
 def test_output_that_cannot_be_written(folder, capsys):
@@ -275,13 +277,24 @@ def test_disk_that_fills_up_leaves_nothing_partial(folder, monkeypatch, capsys):
 
 
 def test_report_escapes_what_comes_from_outside(folder):
-    evil = folder / "<script>alert(1)</script>_dwi.nii.gz"
-    evil = folder / evil.name.replace("/", "-")
+    evil = folder / "<script>alert(1)_dwi.nii.gz"
     (folder / "sub-01_dwi.nii.gz").rename(evil)
     tables = ["--bval", folder / "sub-01_dwi.bval", "--bvec", folder / "sub-01_dwi.bvec"]
     arguments = ["fit", evil, *tables, "--mask", folder / "mask.nii.gz", "-o", folder / "out", "--quiet"]
     assert cli.main([str(a) for a in arguments]) == 0
-    assert "<script" not in (folder / "out" / "report.html").read_text()
+    page = (folder / "out" / "report.html").read_text()
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)_dwi" in page
+
+
+def test_a_path_need_not_be_text(folder):
+    """A folder named in Latin-1: bytes that are no UTF-8."""
+    odd = os.fsdecode(os.fsencode(folder) + b"/caf\xe9")
+    os.mkdir(odd)
+    for name in ("sub-01_dwi.nii.gz", "sub-01_dwi.bval", "sub-01_dwi.bvec"):
+        (folder / name).rename(os.path.join(odd, name))
+    assert cli.main(["fit", os.path.join(odd, "sub-01_dwi.nii.gz"), "-o", str(folder / "out"), "--quiet"]) == 0
+    assert len(list((folder / "out").iterdir())) == 2 * len(PARAMETERS) + 2
 
 
 def test_check_says_what_fit_would_do(folder, capsys):
@@ -332,6 +345,7 @@ def test_demo(tmp_path, capsys):
     # What the demo wrote is an input like any other.
     assert cli.main(["check", str(tmp_path / "demo" / "slice_dwi.nii.gz")]) == 0
     assert cli.main(["demo", "-o", str(tmp_path / "demo")]) == 2  # never into a used folder
+    assert cli.main(["demo", "-o", str(tmp_path / "demo" / "report.html")]) == 73
 
 
 def test_doctor(capsys):
@@ -343,4 +357,5 @@ def test_doctor(capsys):
 
 def test_default_prefix():
     assert workflow.sidecar.default_prefix(Path("sub-01_dwi.nii.gz")) == "sub-01_"
+    assert workflow.sidecar.default_prefix(Path("sub-01_dwi_preproc.nii")) == "sub-01_"
     assert workflow.sidecar.default_prefix(Path("data.nii")) == "data_"

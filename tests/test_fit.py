@@ -98,7 +98,7 @@ def test_single_precision_is_good_enough():
 
 
 def test_status_codes_tell_what_happened():
-    par, fraction, s0 = truth(8)
+    par, fraction, s0 = truth(10)
     means = means_of(par, fraction, s0)
     means[:, 0] = np.nan
     means[2, 1] = np.inf
@@ -107,14 +107,18 @@ def test_status_codes_tell_what_happened():
     means[:, 4] = means[0, 4]  # constant: no diffusion
     means[:, 5] = -means[:, 5]
     means[:, 6] *= 1e60  # overflows single precision
+    means[:, 8] = [100, -500, -500, -500]  # the best S0 is negative
+    means[:, 9] = [1e-30, 1, 1, 1]  # next to nothing at b = 0, so no diffusion
     fit = MeansFitter(js.smt(), ACQUISITION)(means)
     S = js.Status
     expected = [S.NON_FINITE, S.NON_FINITE, S.NO_SIGNAL, S.NO_SIGNAL]
-    np.testing.assert_array_equal(fit.status, [*expected, S.AT_BOUND, S.NO_SIGNAL, S.NON_FINITE, S.CONVERGED])
+    np.testing.assert_array_equal(
+        fit.status, [*expected, S.AT_BOUND, S.NO_SIGNAL, S.NON_FINITE, S.CONVERGED, S.NO_SIGNAL, S.AT_BOUND]
+    )
     for leaf in jax.tree.leaves(fit):
         assert np.all(np.isfinite(leaf))
     for leaf in (*fit.parameters.values(), *fit.derived.values(), fit.s0, fit.mse):
-        assert np.all(leaf[[0, 1, 2, 3, 5, 6]] == 0)
+        assert np.all(leaf[[0, 1, 2, 3, 5, 6, 8]] == 0)
     np.testing.assert_allclose(fit.parameters["lambda_par"][7], par[7], atol=1e-3)
 
 
@@ -242,8 +246,16 @@ def test_bounds_can_be_moved():
     assert np.any(fit.status == js.Status.AT_BOUND)
     with pytest.raises(js.InputError, match="no free parameter"):
         js.smt().bound(lambda_perp=(0, 1))
-    with pytest.raises(js.InputError, match="lower < upper"):
-        js.smt().bound(fraction=(1, 0))
+    for impossible in ({"fraction": (1, 0)}, {"fraction": (0, 2)}, {"lambda_par": (-1, 3)}):
+        with pytest.raises(js.InputError, match="lower < upper"):
+            js.smt().bound(**impossible)
+
+
+def test_a_mask_means_the_same_as_on_the_command_line():
+    mask = np.array([[0.9, 0.4], [np.nan, 1.0]])
+    with pytest.warns(js.JaxsmtWarning, match=r"above 0\.5 is inside"):
+        fit = js.fit(js.smt(), ACQUISITION, _series(ACQUISITION, (2, 2)), mask)
+    np.testing.assert_array_equal(fit.status > 0, [[True, False], [False, True]])
 
 
 def test_model_signal_is_the_signal_equation():

@@ -7,6 +7,9 @@ from jaxsmt import Acquisition, InputError
 from jaxsmt.io import gradients
 from jaxsmt.quadrature import gradient_directions
 
+# These tables are about reading: a handful of directions is enough.
+pytestmark = pytest.mark.filterwarnings("ignore:the . directions")
+
 BVALS = np.array([0.0, 1000, 1000, 2000, 2000])
 BVECS = np.array([[0, 0, 0], [1, 0, 0], [0, 0.6, 0.8], [0, 1, 0], [0.8, 0, -0.6]])
 

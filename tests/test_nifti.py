@@ -3,6 +3,7 @@
 import gzip
 import os
 import struct
+import threading
 
 import nibabel as nib
 import numpy as np
@@ -244,6 +245,33 @@ def test_write_is_all_or_nothing(tmp_path):
 
 def test_stream_can_be_left_early(tmp_path):
     """An error in the reader of the volumes must not leave a thread waiting."""
+    threads = threading.active_count()
     stream = nifti.read_volumes(nifti.open_image(save(tmp_path / "a.nii.gz")))
     next(stream)
+    assert threading.active_count() == threads + 1
     stream.close()
+    assert threading.active_count() == threads
+
+
+def test_header_of_a_tiny_file_cannot_claim_a_huge_series(tmp_path):
+    raw = bytearray(save(tmp_path / "a.nii").read_bytes())
+    struct.pack_into("<5h", raw, 40, 4, 6000, 6000, 3000, 32)
+    (tmp_path / "b.nii.gz").write_bytes(gzip.compress(raw))
+    with pytest.raises(InputError, match="promises"):
+        nifti.open_image(tmp_path / "b.nii.gz")
+
+
+def test_raw_file_that_is_too_long(tmp_path):
+    path = save(tmp_path / "a.nii")
+    path.write_bytes(path.read_bytes() + b"\0" * 10)
+    with pytest.raises(InputError, match="promises"):
+        nifti.open_image(path)
+
+
+def test_maps_do_not_inherit_a_broken_sform(tmp_path):
+    path = edited(tmp_path / "a.nii", sform=(280, "12f", *[0.0] * 12), codes=(252, "hh", 1, 1))
+    with pytest.warns(JaxsmtWarning, match="qform is used"):
+        image = nifti.open_image(path)
+    nifti.write_image(tmp_path / "b.nii.gz", DATA[..., 0], like=image)
+    np.testing.assert_allclose(nib.load(tmp_path / "b.nii.gz").affine, image.affine)
+    assert abs(np.linalg.det(image.affine)) > 1

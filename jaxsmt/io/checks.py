@@ -11,6 +11,8 @@ import numpy as np
 
 from ..errors import InputError, JaxsmtWarning
 
+#: Deflate cannot compress by more than this.
+_DEFLATE_LIMIT = 1032
 _SIZES = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 _MAGIC = {348: (b"n+1",), 540: (b"n+2",)}
 
@@ -32,11 +34,11 @@ def parse_header(raw: bytes, path: Path) -> nib.Nifti1Header:
     return header
 
 
-def check_header(header: nib.Nifti1Header, path: Path, file_size: int | None) -> dict[str, Any]:
+def check_header(header: nib.Nifti1Header, path: Path, file_size: int, compressed: bool) -> dict[str, Any]:
     """Check a header; returns shape, dtype, slope, inter, affine.
 
     Args:
-        file_size: bytes of an uncompressed file, else None.
+        file_size: bytes of the file as it is, compressed or not.
     """
 
     def fail(fact: str, fix: str = "") -> InputError:
@@ -53,8 +55,9 @@ def check_header(header: nib.Nifti1Header, path: Path, file_size: int | None) ->
     if not np.isfinite(offset) or (offset and not size <= offset < 2**40):
         raise fail(f"data offset (vox_offset) is {offset:g}")
     wanted = int(offset or size + 4) + int(np.prod(shape, dtype=object)) * dtype.itemsize
-    if file_size is not None and file_size < wanted:
-        raise fail(f"the header promises {wanted} bytes, the file has {file_size}", "copy or download the file again")
+    if file_size * (_DEFLATE_LIMIT if compressed else 1) < wanted or (file_size > wanted and not compressed):
+        kind = " compressed" if compressed else ""
+        raise fail(f"the header promises {wanted} bytes, the file has {file_size}{kind}", "copy the file again")
     slope, inter = _scaling(header, note)
     return {
         "shape": shape,
@@ -128,6 +131,7 @@ def _affine(header, fail, note) -> np.ndarray:
         if int(header["qform_code"]) <= 0:
             raise fail("has a singular sform and no qform", "repair the header")
         note("the sform is singular; the qform is used")
+        header["sform_code"] = 0  # so that no map inherits it
     if int(header["qform_code"]) > 0:
         try:
             qform = header.get_qform()

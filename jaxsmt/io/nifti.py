@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import queue
 import threading
@@ -20,7 +21,7 @@ from ..errors import InputError, JaxsmtWarning, OutputError
 from . import checks
 
 Path_ = str | os.PathLike
-_STREAM_ERRORS: Any = (igzip.BadGzipFile, EOFError, isal_zlib.error, OSError)
+_STREAM_ERRORS: Any = (EOFError, isal_zlib.error, OSError)  # BadGzipFile is an OSError
 _GZIP_MAGIC = b"\x1f\x8b"
 # The empty member that ends a BGZF file: its zeros are no padding.
 _BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
@@ -62,8 +63,8 @@ def open_image(path: Path_) -> Image:
         InputError: not a readable NIfTI file, or a header that cannot be trusted.
     """
     path = Path(path)
-    if not path.name.endswith((".nii", ".nii.gz")):
-        raise InputError("is not named .nii or .nii.gz", file=path, fix="give a NIfTI file")
+    if not path.name.endswith((".nii", ".nii.gz")) or path.name.startswith(".nii"):
+        raise InputError("is not named something.nii or something.nii.gz", file=path, fix="give a NIfTI file")
     try:
         with path.open("rb") as file:
             start = file.read(4)
@@ -79,7 +80,7 @@ def open_image(path: Path_) -> Image:
     with _stream(path, compressed) as stream:
         raw = stream.read(540)
     header = checks.parse_header(raw, path)
-    facts = checks.check_header(header, path, file_size=None if compressed else path.stat().st_size)
+    facts = checks.check_header(header, path, path.stat().st_size, compressed)
     return Image(path=path, header=header, compressed=compressed, **facts)
 
 
@@ -88,7 +89,7 @@ def read_volumes(image: Image, depth: int = 3) -> Iterator[np.ndarray]:
 
     A thread reads ahead by up to `depth` volumes. The stream is read to its end, so a cut file, a
     wrong checksum or trailing garbage raises InputError: use no number before the iteration ends.
-    The array is reused `depth` volumes later.
+    An array is valid only until the next one is asked for.
     """
     voxels = int(np.prod(image.shape[:3], dtype=object))
     n = image.shape[3] if len(image.shape) > 3 else 1
@@ -179,12 +180,13 @@ def write_bytes(path: Path_, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except OSError as error:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        raise OutputError(
-            error.strerror or str(error), file=path, fix="free some space, or choose a folder that can be written"
-        ) from None
+        if not isinstance(error, OSError):
+            raise
+        fix = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "choose another folder or name"
+        raise OutputError(error.strerror or str(error), file=path, fix=fix) from None
 
 
 @contextlib.contextmanager
@@ -197,6 +199,8 @@ def _stream(path: Path, compressed: bool):
     except _STREAM_ERRORS as error:
         size = path.stat().st_size
         text = str(error).lower()
+        if getattr(error, "errno", None) is not None:
+            raise InputError(os.strerror(error.errno), file=path, fix="check the disk or the connection") from None
         if "end-of-stream" in text:
             fact = f"the compressed data end too early, after {size} bytes: the file is cut"
         elif "not a gzipped file" in text:
@@ -213,7 +217,7 @@ def _skip(stream, image: Image) -> None:
     while left > 0:
         got = len(stream.read(min(left, 1 << 20)))
         if not got:
-            raise _too_short(image, image.offset - left - image.offset)
+            raise _too_short(image, 0)
         left -= got
 
 
@@ -229,7 +233,7 @@ def _read_into(stream, buffer: np.ndarray, image: Image, done: int) -> None:
 
 def _too_short(image: Image, found: int) -> InputError:
     return InputError(
-        f"the header promises {image.data_bytes} bytes of data, {max(found, 0)} are there",
+        f"the header promises {image.data_bytes} bytes of data, {found} are there",
         file=image.path,
         fix="copy or download the file again",
     )

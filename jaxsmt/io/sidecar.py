@@ -31,7 +31,7 @@ def map_name(prefix: str, model: str, parameter: str) -> str:
 def default_prefix(dwi: Path) -> str:
     """The series' name up to `_dwi`, else its stem; and an underscore."""
     stem = dwi.name.removesuffix(".gz").removesuffix(".nii")
-    return (stem.removesuffix("_dwi") if stem.endswith("_dwi") else stem) + "_"
+    return stem.partition("_dwi")[0] + "_"
 
 
 def sha256(path: str | os.PathLike) -> str:
@@ -42,4 +42,5 @@ def sha256(path: str | os.PathLike) -> str:
 
 def to_json(content: dict[str, Any]) -> bytes:
     """Sorted, so that equal content is equal bytes."""
-    return (json.dumps(content, sort_keys=True, indent=2, ensure_ascii=False) + "\n").encode()
+    text = json.dumps(content, sort_keys=True, indent=2, ensure_ascii=False) + "\n"
+    return text.encode("utf-8", "backslashreplace")  # a path need not be text

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Sequence
 from importlib.resources import files
 
 import jinja2
 from matplotlib.figure import Figure
 
-from .maps import save_png
+from .maps import to_png
 
 
 def render(title: str, figure: Figure, tables: Sequence[tuple[str, Sequence]], warnings: Sequence[str]) -> str:
     """HTML with the figure embedded and (heading, [(name, value), …]) tables."""
-    buffer = io.BytesIO()
-    save_png(figure, buffer)
     template = jinja2.Template(
         files(__package__).joinpath("template.html").read_text("utf-8"), autoescape=True, trim_blocks=True
     )
     return template.render(
         title=title,
-        picture=base64.b64encode(buffer.getvalue()).decode(),
+        picture=base64.b64encode(to_png(figure)).decode(),
         tables=tables,
         warnings=warnings,
     )

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -85,6 +84,8 @@ def _range(volumes: Sequence[np.ndarray], mask: np.ndarray) -> tuple[float, floa
     return float(low), float(high)
 
 
-def save_png(figure: Figure, path: str | os.PathLike | BinaryIO) -> None:
-    """Write a figure; no time stamp inside, so that equal figures are equal files."""
-    figure.savefig(path, dpi=120, metadata={"Software": None})
+def to_png(figure: Figure) -> bytes:
+    """A figure as PNG; no time stamp inside, so that equal figures are equal bytes."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None})
+    return buffer.getvalue()

@@ -50,9 +50,8 @@ class Solver(NamedTuple):
     step: `(problem, state) -> state`, evaluates the residual once. Never leaves the bounds; a
         state that is done stays done, and further steps do it no harm.
     A state is a pytree of scalars with at least the fields `x` (Point, the best so far), `done`
-    and `converged` (bool).
+    and `converged` (bool); every state must be done after finitely many steps.
     """
 
     init: Callable[[Point], Any]
     step: Callable[[Problem, Any], Any]
-    max_steps: int

@@ -118,7 +118,7 @@ def levenberg_marquardt(max_steps: int = 100, rtol: float | None = None) -> Solv
             done=state.done | converged | (steps >= max_steps),
         )
 
-    return Solver(init, step, max_steps)
+    return Solver(init, step)
 
 
 def _linearise(residual: Residual, x: Point) -> tuple[Point, list[Point]]:

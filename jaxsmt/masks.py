@@ -1,0 +1,26 @@
+"""What a mask means, in files and in arrays alike."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from .errors import InputError, JaxsmtWarning
+
+
+def inside(mask: np.ndarray, name: str = "the mask") -> np.ndarray:
+    """Voxels to fit: integers above 0, floats above 0.5; NaN is outside. Warns of other values than 0 and 1.
+
+    Raises:
+        InputError: no voxel is inside.
+    """
+    mask = np.asarray(mask)
+    odd = int(np.count_nonzero((mask != 0) & (mask != 1)))
+    if odd:
+        rule = "above 0.5 is inside, NaN outside" if mask.dtype.kind == "f" else "above 0 is inside"
+        warnings.warn(f"{name}: {odd} values are neither 0 nor 1; {rule}", JaxsmtWarning, stacklevel=3)
+    chosen = mask > (0.5 if mask.dtype.kind == "f" else 0)
+    if not chosen.any():
+        raise InputError(f"{name}: the mask is empty", fix="give a mask with voxels to fit")
+    return chosen
