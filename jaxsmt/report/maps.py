@@ -56,9 +56,12 @@ def draw_maps(rows: Sequence[tuple[str, Mapping[str, np.ndarray]]], mask: np.nda
     inside = slice_of(mask, mask) != 0
     aspect = inside.shape[1] / inside.shape[0]
     columns = max(len(maps) for _, maps in rows)
-    figure = Figure(figsize=(2.6 * columns, (2.6 * aspect + 0.55) * len(rows)), layout="constrained")
+    width, height = 2.7 * columns, (2.6 * aspect + 0.75) * len(rows)
+    figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(rows), columns, squeeze=False)
+    # Fixed margins, in inches: a layout engine would take longer than all the rest of the picture.
+    figure.subplots_adjust(0.1 / width, 0.25 / height, 1 - 0.1 / width, 1 - 0.3 / height, wspace=0.04, hspace=0.16)
     for ax in axes.flat:
         ax.set_axis_off()
     for line, (label, maps) in zip(axes, rows, strict=True):
@@ -74,7 +77,9 @@ def draw_maps(rows: Sequence[tuple[str, Mapping[str, np.ndarray]]], mask: np.nda
                 interpolation="nearest",
             )
             ax.set_title(f"{label}: {look.title}" if label else look.title, fontsize=9)
-            figure.colorbar(picture, ax=ax, orientation="horizontal", shrink=0.8, pad=0.02).ax.tick_params(labelsize=7)
+            figure.colorbar(picture, ax=ax, orientation="horizontal", shrink=0.8, pad=0.03, aspect=25).ax.tick_params(
+                labelsize=7
+            )
     return figure
 
 
