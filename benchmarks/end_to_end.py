@@ -14,21 +14,19 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import date
 from pathlib import Path
 
-import jax
 import nibabel as nib
 import numpy as np
 from isal import igzip
 
 import jaxsmt as js
 from jaxsmt.simulate import hcp_scheme, rician
+from record import publish
 
 
 def write_series(path: Path, acquisition: js.Acquisition, shape: tuple[int, int, int], repeated: bool) -> None:
@@ -98,11 +96,7 @@ def main() -> None:
         compressed = large.stat().st_size
         timings = json.loads((Path(folder) / "out" / "large_run.json").read_text())["timings_s"]
     only_reading, whole, start_up = np.median(rows, axis=0)
-    result = {
-        "benchmark": "end_to_end",
-        "date": date.today().isoformat(),
-        "cores": os.cpu_count(),
-        "versions": {"jaxsmt": js.__version__, "jax": jax.__version__, "python": platform.python_version()},
+    figures = {
         "raw_bytes": 120 * 120 * slices * 288 * 4,
         "compressed_bytes": compressed,
         "voxels": 120 * 120 * slices,
@@ -115,10 +109,7 @@ def main() -> None:
         "peak_memory_MiB": round(memory),
         "last_timings_s": timings,
     }
-    text = json.dumps(result, indent=2)
-    print(text)
-    if options.json:
-        options.json.write_text(text + "\n")
+    publish("end_to_end", figures, options.json)
 
 
 if __name__ == "__main__":

@@ -9,19 +9,15 @@ standard deviation of S0 a volume, fits them repeatedly, and prints the median a
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import time
-from datetime import date
 from pathlib import Path
 
-import jax
 import numpy as np
 
 import jaxsmt as js
 from jaxsmt.engine import MeansFitter, find_device
 from jaxsmt.simulate import hcp_scheme
+from record import publish
 
 
 def simulated_means(acquisition: js.Acquisition, voxels: int, noise: float) -> np.ndarray:
@@ -64,12 +60,8 @@ def main() -> None:
         fit = fitter(means)
         seconds.append(time.perf_counter() - start)
     counts = np.bincount(fit.status, minlength=6)
-    result = {
-        "benchmark": "means_to_parameters",
-        "date": date.today().isoformat(),
+    figures = {
         "device": f"{device.platform}: {device.device_kind}",
-        "cores": os.cpu_count(),
-        "versions": {"jaxsmt": js.__version__, "jax": jax.__version__, "python": platform.python_version()},
         "dtype": options.dtype,
         "voxels": options.voxels,
         "noise": options.noise,
@@ -82,10 +74,7 @@ def main() -> None:
         "mean_steps": round(float(fit.steps.mean()), 2),
         "status_counts": {status.name.lower(): int(counts[status]) for status in js.Status},
     }
-    text = json.dumps(result, indent=2)
-    print(text)
-    if options.json:
-        options.json.write_text(text + "\n")
+    publish("means_to_parameters", figures, options.json)
 
 
 if __name__ == "__main__":

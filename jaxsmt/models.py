@@ -82,12 +82,11 @@ class SphericalMeanModel:
 def smt(lambda_par_max: float = 3.05) -> SphericalMeanModel:
     """The Spherical Mean Technique: one zeppelin, whatever the fibre orientations.
 
-    Free: λ∥ in (0, `lambda_par_max`] µm²/ms and f = λ⊥/λ∥ in [0, 1]. The constraint λ⊥ ≤ λ∥ is
+    Free: λ∥ in [0, `lambda_par_max`] µm²/ms and f = λ⊥/λ∥ in [0, 1]. The constraint λ⊥ ≤ λ∥ is
     needed: the spherical mean of an oblate tensor can equal that of a prolate one.
 
     Source: Kaden et al. 2016, Magn Reson Med 75:1752, doi:10.1002/mrm.25734.
     """
-
     return SphericalMeanModel(
         name="smt",
         parameters=(
@@ -105,7 +104,7 @@ def smt(lambda_par_max: float = 3.05) -> SphericalMeanModel:
 def _smt_move(x, step):
     """A straight line in mean diffusivity and f: the valley of the cost runs along constant md.
 
-    Straight lines in λ∥ and f leave the valley at once; with them a fit takes half as many steps again.
+    Straight lines in λ∥ and f leave that valley and need more steps.
     """
 
     def three_md(x):

@@ -58,7 +58,7 @@ def fit_means(
     Minimises Σ_k w_k (y_k - S0 ε(b_k; x))² over x and, if `fit_s0`, over S0 (by projection);
     else S0 is the b = 0 mean and the b = 0 volumes count as b = 0.
 
-    Voxels take from 2 to 50 steps. So `lanes` of them advance side by side, and every few steps
+    Some voxels take many times as many steps as most. So `lanes` of them advance side by side, and every few steps
     the finished ones make room for the next of the chunk: none waits for a slow one.
 
     Args:

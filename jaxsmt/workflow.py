@@ -176,9 +176,6 @@ def check_outputs(request: Request) -> list[Path]:
             fix="--overwrite replaces them; or choose another folder or --prefix",
         )
     make_folder(request.out)
-    for name in (summaries[0], "report.html"):  # no summary of an earlier fit beside the new maps
-        if request.overwrite:
-            (request.out / name).unlink(missing_ok=True)
     return [request.out / n for n in (*names, *summaries)]
 
 
@@ -236,6 +233,9 @@ def _run_fit(request, inputs: Inputs, paths: list[Path], clock: _Clock, progress
         hashes = hashing.result()
     notes = inputs.warnings + texts + _status_warnings(fit)
     run = _describe(request, inputs, fit, fitter.device, hashes, notes, command)
+    if request.overwrite:  # no summary of an earlier fit may stand beside the new maps
+        for path in (paths[len(SMT_MAPS)], request.out / "report.html"):
+            path.unlink(missing_ok=True)
     _write_maps(paths, inputs.image, fit, run, progress)
     clock.lap("write")
     if request.report:
@@ -295,7 +295,7 @@ def _status_warnings(fit: Fit) -> list[str]:
 
     said = {
         Status.NOT_CONVERGED: "did not converge",
-        Status.NO_SIGNAL: "have no usable signal (b = 0 mean not positive)",
+        Status.NO_SIGNAL: "have no usable signal (b = 0 mean or S0 not positive)",
         Status.NON_FINITE: "have non-finite values",
     }
     counts = ((fit.count(status), text) for status, text in said.items())

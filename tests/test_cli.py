@@ -247,6 +247,15 @@ def test_existing_output_is_kept_unless_told(folder, capsys):
     assert (folder / "out" / "report.html").read_text() == "of another series"
 
 
+def test_overwriting_with_bad_input_loses_nothing(folder, series):
+    """The stream is found to be cut after reading began: maps, report and run.json of before still stand."""
+    assert run(folder) == 0
+    before = {p: p.read_bytes() for p in (folder / "out").iterdir()}
+    spoil(folder, series, "cut")
+    assert run(folder, "--overwrite") == 2
+    assert {p: p.read_bytes() for p in (folder / "out").iterdir()} == before
+
+
 def test_output_that_cannot_be_written(folder, capsys):
     (folder / "out").write_text("a file where the folder should be")
     assert run(folder) == 73
