@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Callable
 from functools import partial, reduce
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from . import lobe_starts
+from .lobe_starts import Table
+from .lobes import Data, Lobes
 from .models import SphericalMeanModel
-from .solvers.base import Problem, Solver, Status
+from .solvers import Solver, Status, in_box
 from .solvers.start import grid
 
 # Steps between two exchanges of finished voxels for fresh ones; most voxels are done by then.
@@ -33,12 +39,61 @@ class VoxelFits(NamedTuple):
     steps: Array
 
 
+class _End(NamedTuple):
+    """Where searches ended, leaves (items,)."""
+
+    x: Any
+    cost: Array
+    converged: Array
+    steps: Array
+
+
 class _Carry(NamedTuple):
-    next: Array  # first voxel that no lane has taken yet
-    voxel: Array  # (lanes,) which voxel each lane works on; the number of voxels if none
-    y: tuple[Array, ...]
+    next: Array  # first item that no lane has taken yet
+    item: Array  # (lanes,) which item each lane works on; the number of items if none
+    data: Any  # of those items, leaves (lanes, …)
     state: Any
-    found: Any  # results of finished voxels, leaves (voxels,)
+    end: _End  # of finished items
+
+
+def _solve(solver: Solver, problem, start, size: int, items: int, count: ArrayLike, lanes: int) -> _End:
+    """Run a solver on the first `count` of `items` problems of `size` steps each.
+
+    Some items take many times as many steps as most. So `lanes` of them advance side by side, and every few
+    steps the finished ones make room for the next: none waits for a slow one.
+
+    Args:
+        problem: `(data of one item) -> Problem`. start: `(item numbers (lanes,)) -> (data, x0)`.
+    """
+
+    def advance(data, state):
+        return jax.vmap(lambda data, state: solver.step(problem(data), state))(data, state)
+
+    def enter(x0):
+        return jax.vmap(partial(solver.init, size=size))(x0)
+
+    def exchange(carry: _Carry) -> _Carry:
+        """Some steps; then results of the finished lanes out, fresh items in."""
+        state = jax.lax.fori_loop(0, _STEPS, lambda _, s: advance(carry.data, s), carry.state)
+        out = jnp.where(state.done & (carry.item < items), carry.item, items)  # dropped: out of range
+        result = _End(state.x, state.cost, state.converged, state.steps)
+        end = jax.tree.map(lambda a, v: a.at[out].set(v, mode="drop"), carry.end, result)
+        nth = jnp.cumsum(state.done, dtype=jnp.int32)
+        item = jnp.where(state.done, carry.next + nth - 1, carry.item)
+        item = jnp.where(item < count, item, items)
+        data, x0 = start(item)
+        state = jax.tree.map(partial(jnp.where, state.done), enter(x0), state)
+        return _Carry(jnp.minimum(carry.next + nth[-1], items), item, data, state, end)
+
+    # At first every lane is done with no item, so the first exchange fills them all.
+    nobody = jnp.full(lanes, items, jnp.int32)
+    data, x0 = jax.tree.map(jnp.zeros_like, start(nobody))
+    state = enter(x0)
+    state = state._replace(done=jnp.ones_like(state.done))
+    end = _End(state.x, state.cost, state.converged, state.steps)
+    end = jax.tree.map(lambda a: jnp.zeros((items,), a.dtype), end)
+    carry = _Carry(jnp.int32(0), nobody, data, state, end)
+    return jax.lax.while_loop(lambda c: (c.next < count) | jnp.any(c.item < items), exchange, carry).end
 
 
 @partial(jax.jit, static_argnames=("b", "weights", "model", "solver", "fit_s0", "lanes"))
@@ -57,9 +112,6 @@ def fit_means(
 
     Minimises Σ_k w_k (y_k - S0 ε(b_k; x))² over x and, if `fit_s0`, over S0 (by projection);
     else S0 is the b = 0 mean and the b = 0 volumes count as b = 0.
-
-    Some voxels take many times as many steps as most. So `lanes` of them advance side by side, and every few steps
-    the finished ones make room for the next of the chunk: none waits for a slow one.
 
     Args:
         means: b = 0 first, then shells; each (voxels,). count: only the first `count` are fitted.
@@ -92,35 +144,15 @@ def fit_means(
         s0 = amplitude(y, e)
         return tuple(root * (yk - s0 * ek) for root, yk, ek in zip(roots, y, e, strict=True))
 
-    def start(y):
-        return jax.vmap(solver.init)(_best_of_grid(model, predict, roots, y, fit_s0))
-
-    def one_step(y, state):
-        return solver.step(Problem(partial(residual, y), lower, upper, model.move), state)
-
-    advance = jax.vmap(one_step)
-
-    def exchange(carry: _Carry) -> _Carry:
-        """Some steps; then results of the finished lanes out, fresh voxels in."""
-        state = jax.lax.fori_loop(0, _STEPS, lambda _, s: advance(carry.y, s), carry.state)
-        out = jnp.where(state.done & (carry.voxel < n), carry.voxel, n)  # n is dropped
-        result = (state.x, state.converged, state.steps)
-        found = jax.tree.map(lambda a, v: a.at[out].set(v, mode="drop"), carry.found, result)
-        nth = jnp.cumsum(state.done, dtype=jnp.int32)
-        voxel = jnp.where(state.done, carry.next + nth - 1, carry.voxel)
-        voxel = jnp.where(voxel < count, voxel, n)
+    def start(voxel):
         fresh = tuple(jnp.take(yk, voxel, mode="clip") for yk in y)
-        state = jax.tree.map(partial(jnp.where, state.done), start(fresh), state)
-        return _Carry(jnp.minimum(carry.next + nth[-1], n), voxel, fresh, state, found)
+        return fresh, _best_of_grid(model, predict, roots, fresh, fit_s0)
 
-    # At first every lane is done with no voxel, so the first exchange fills them all.
-    nothing = jax.tree.map(jnp.zeros_like, tuple(yk[:lanes] for yk in y))
-    state = jax.vmap(solver.init)(tuple(jnp.full(lanes, lo, dtype) for lo in lower))
-    state = state._replace(done=jnp.ones_like(state.done))
-    found = jax.tree.map(lambda a: jnp.zeros((n,), a.dtype), (state.x, state.converged, state.steps))
-    carry = _Carry(jnp.int32(0), jnp.full(lanes, n, jnp.int32), nothing, state, found)
-    carry = jax.lax.while_loop(lambda c: (c.next < count) | jnp.any(c.voxel < n), exchange, carry)
-    x, converged, steps = carry.found
+    def problem(y):
+        return in_box(partial(residual, y), lower, upper, model.move)
+
+    end = _solve(solver, problem, start, len(model.parameters), n, count, lanes)
+    x, converged, steps = end.x, end.converged, end.steps
 
     def finish(y, x):
         e = predict(x)
@@ -171,3 +203,77 @@ def _best_of_grid(model, predict, roots, y, fit_s0):
         score = jnp.matmul(data, 2 * e, precision="highest") - squares
     best = jnp.argmax(score, axis=1)
     return tuple(jnp.take(column, best) for column in points.T)
+
+
+class LobeFits(NamedTuple):
+    """FODs of a chunk: leaves (voxels, lobes) and (voxels, lobes, 3), lobes by falling weight; else (voxels,)."""
+
+    weight: Array
+    odi: Array
+    kappa: Array
+    beta: Array
+    direction: Array
+    across: Array
+    cost: Array  # Σ r² over the weighted volumes, of the signal over S0
+    status: Array
+    steps: Array
+
+
+@partial(jax.jit, static_argnames=("lobes", "legendre", "b", "solver", "lanes"))
+def fit_lobes(
+    y: Array,
+    kernel: tuple[Array, ...],
+    count: ArrayLike,
+    directions: tuple[Array, ...],
+    table: Table,
+    *,
+    lobes: Lobes,
+    legendre: Callable[..., Array],
+    b: tuple[float, ...],
+    solver: Solver,
+    lanes: int,
+) -> LobeFits:
+    """Fit lobes with a fixed kernel to the signals of a chunk of voxels.
+
+    Minimises Σ (y_i - E_i)² over the volumes of all shells above b = 0.
+
+    Args:
+        y: (voxels, volumes) signal over S0, shell by shell. kernel: parameters, each (voxels,).
+        count: only the first `count` voxels are fitted. directions: each shell's (n, 3).
+        legendre: `(b, lmax, *parameters) -> (lmax/2 + 1,)`. b: each shell's, ms/µm².
+    """
+    n = y.shape[0]
+    bounds = np.cumsum([0, *(len(g) for g in directions)])
+
+    def moments(parameters):
+        return tuple(legendre(bk, order, *parameters) for bk, order in zip(b, lobes.orders, strict=True))
+
+    def begin(args):
+        y, parameters = args
+        shells = tuple(y[i:j] for i, j in itertools.pairwise(bounds))
+        return lobe_starts.starts(lobes, table, moments(parameters), shells)
+
+    x0 = jax.lax.map(begin, (y, kernel), batch_size=lanes)
+    tries = len(x0)
+    x0 = tuple(jnp.stack(values, axis=1).reshape(-1) for values in zip(*x0, strict=True))  # (voxels · tries,)
+
+    def start(item):
+        voxel = item // tries
+        parameters = tuple(jnp.take(p, voxel, mode="clip") for p in kernel)
+        data = (jnp.take(y, voxel, axis=0, mode="clip"), jax.vmap(moments)(parameters))
+        return data, tuple(jnp.take(v, item, mode="clip") for v in x0)
+
+    def problem(data):
+        return lobes.problem(Data(directions, data[1], data[0]))
+
+    end = _solve(solver, problem, start, lobes.size, n * tries, count * tries, lanes)
+    best = jnp.argmin(end.cost.reshape(n, tries), axis=1)
+    end = jax.tree.map(lambda leaf: leaf.reshape(n, tries)[jnp.arange(n), best], end)
+    status = jnp.where(
+        end.converged,
+        jnp.where(jax.vmap(lobes.at_bound)(end.x), Status.AT_BOUND, Status.CONVERGED),
+        Status.NOT_CONVERGED,
+    )
+    return LobeFits(
+        **jax.vmap(lobes.named)(end.x), cost=2 * end.cost, status=status.astype(jnp.uint8), steps=end.steps
+    )

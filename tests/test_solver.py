@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-from jaxsmt.solvers import Problem, levenberg_marquardt
+from jaxsmt.solvers import in_box, levenberg_marquardt
 
 
 def minimise(residual, lower, upper, start, **options):
@@ -14,9 +14,9 @@ def minimise(residual, lower, upper, start, **options):
     solver = levenberg_marquardt(**options)
     with jax.enable_x64(True):
         scalars = lambda values: tuple(jnp.asarray(v, jnp.float64) for v in values)  # noqa: E731
-        problem = Problem(residual, scalars(lower), scalars(upper))
+        problem = in_box(residual, scalars(lower), scalars(upper))
         step = jax.jit(lambda state: solver.step(problem, state))
-        state = solver.init(scalars(start))
+        state = solver.init(scalars(start), len(start))
         path = []
         while not state.done:
             state = step(state)
@@ -80,8 +80,8 @@ def test_steps_after_the_end_do_no_harm():
     """A batch keeps stepping a voxel that is done until the next exchange."""
     solver = levenberg_marquardt()
     bounds = (jnp.float32(-3), jnp.float32(-3)), (jnp.float32(3), jnp.float32(3))
-    state = solver.init((jnp.float32(-1.2), jnp.float32(1.0)))
-    step = jax.jit(lambda s: solver.step(Problem(rosenbrock, *bounds), s))
+    state = solver.init((jnp.float32(-1.2), jnp.float32(1.0)), 2)
+    step = jax.jit(lambda s: solver.step(in_box(rosenbrock, *bounds), s))
     for _ in range(60):
         state = step(state)
     assert state.done

@@ -8,11 +8,9 @@ from typing import Any, NamedTuple
 
 from jax import Array
 
-#: Free parameters of one voxel: a tuple of scalars, so that a batch of them is a few long vectors
-#: (the layout that vector units and GPUs like) instead of many short rows.
+#: Where a search is, or a step of it: a tuple of scalars, so that a batch of them is a few long
+#: vectors (the layout that vector units and GPUs like) instead of many short rows.
 Point = tuple[Array, ...]
-#: `residual(x) -> tuple of scalars`.
-Residual = Callable[[Point], tuple[Array, ...]]
 
 
 class Status(IntEnum):
@@ -26,32 +24,39 @@ class Status(IntEnum):
     NON_FINITE = 5
 
 
-def _straight(x: Point, step: Point) -> Point:
-    return tuple(p + d for p, d in zip(x, step, strict=True))
+class Normal(NamedTuple):
+    """The normal equations of ½ Σ r² at a point, in the coordinates of a step."""
+
+    cost: Array  # ½ Σ r²
+    gradient: Point  # Jᵀr
+    hessian: tuple[Point, ...]  # JᵀJ, rows of its lower triangle
 
 
 class Problem(NamedTuple):
-    """One voxel's least squares: minimise ½ Σ residual(x)² over lower ≤ x ≤ upper.
+    """One voxel's least squares, on a box or on any smooth set of points.
 
-    `move(x, step)` goes from x by a step of x, to first order x + step, perhaps along a curve that
-    follows the valleys of the cost; it need not heed the bounds.
+    A point and a step need not have the same number of coordinates: a direction is three numbers,
+    a step of it two.
+
+    normal: `(x) -> Normal`. room: `(x) -> (lower, upper)`, the box that a step from x may lie in.
+    move: `(x, step) -> x`, to first order along the step, perhaps on a curve that follows the
+        valleys of the cost; the result obeys the bounds whenever the step is in its box.
     """
 
-    residual: Residual
-    lower: Point
-    upper: Point
-    move: Callable[[Point, Point], Point] = _straight
+    normal: Callable[[Point], Normal]
+    room: Callable[[Point], tuple[Point, Point]]
+    move: Callable[[Point, Point], Point]
 
 
 class Solver(NamedTuple):
     """A bounded nonlinear least-squares solver of one voxel.
 
-    init: `(x0) -> state`, evaluates nothing.
-    step: `(problem, state) -> state`, evaluates the residual once. Never leaves the bounds; a
-        state that is done stays done, and further steps do it no harm.
-    A state is a pytree of scalars with at least the fields `x` (Point, the best so far), `done`
-    and `converged` (bool); every state must be done after finitely many steps.
+    init: `(x0, size) -> state` for steps of `size` coordinates, evaluates nothing.
+    step: `(problem, state) -> state`, evaluates the normal equations once. Never leaves the
+        bounds; a state that is done stays done, and further steps do it no harm.
+    A state is a pytree of scalars with at least the fields `x` (Point, the best so far), `cost`,
+    `done` and `converged` (bool); every state must be done after finitely many steps.
     """
 
-    init: Callable[[Point], Any]
+    init: Callable[[Point, int], Any]
     step: Callable[[Problem, Any], Any]

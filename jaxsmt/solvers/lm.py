@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cache, reduce
-from operator import add
+from functools import cache
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from .base import Point, Problem, Residual, Solver
+from .base import Normal, Point, Problem, Solver
+from .box import dot
 
 _START_DAMPING = 1e-3
 _GROWTH = 10.0
@@ -54,15 +53,15 @@ def levenberg_marquardt(max_steps: int = 100, rtol: float | None = None) -> Solv
         rtol: relative; None is 1e-6 in single and 1e-10 in double precision.
     """
 
-    def init(x0: Point) -> State:
+    def init(x0: Point, size: int) -> State:
         zero = jnp.zeros_like(x0[0])
-        zeros = tuple(zero for _ in x0)
+        zeros = (zero,) * size
         return State(
             x=x0,
             trial=x0,
             cost=zero + jnp.inf,
             gradient=zeros,
-            hessian=tuple(zeros[: i + 1] for i in range(len(x0))),
+            hessian=tuple(zeros[: i + 1] for i in range(size)),
             promise=zero,
             damping=zero + _START_DAMPING,
             steps=jnp.zeros(jnp.shape(zero), jnp.int32),
@@ -73,8 +72,8 @@ def levenberg_marquardt(max_steps: int = 100, rtol: float | None = None) -> Solv
     def step(problem: Problem, state: State) -> State:
         eps = float(jnp.finfo(state.cost.dtype).eps)
         relative = rtol if rtol is not None else (1e-6 if eps > 1e-10 else 1e-10)
-        r, columns = _linearise(problem.residual, state.trial)
-        cost = 0.5 * _dot(r, r)
+        at_trial = problem.normal(state.trial)
+        cost = at_trial.cost
 
         first = jnp.isinf(state.cost)
         # Near the end a good step can change the cost by less than rounding shows: let it pass, but
@@ -91,23 +90,19 @@ def levenberg_marquardt(max_steps: int = 100, rtol: float | None = None) -> Solv
             return jax.tree.map(lambda a, b: jnp.where(better, a, b), new, old)
 
         x = keep(state.trial, state.x)
-        cost = keep(cost, state.cost)
-        gradient = keep(tuple(_dot(c, r) for c in columns), state.gradient)
-        hessian = keep(tuple(tuple(_dot(a, b) for b in columns[: i + 1]) for i, a in enumerate(columns)), state.hessian)
+        cost, gradient, hessian = keep(at_trial, Normal(state.cost, state.gradient, state.hessian))
 
         square = _square(hessian)
-        move = _step_in_box(gradient, square, damping, x, problem.lower, problem.upper)
+        move = _step_in_box(gradient, square, damping, *problem.room(x))
         slope = [g * d for g, d in zip(gradient, move, strict=True)]
-        curvature = _dot(move, [_dot(row, move) for row in square])
+        curvature = dot(move, [dot(row, move) for row in square])
         settled = (damping <= _GAUSS_NEWTON) & (sum(jnp.abs(s) for s in slope) <= 2 * relative * cost + (5 * eps) ** 2)
         ended = settled | (~better & (damping > _MAX_DAMPING))
         converged = state.converged | (ended & ~state.done)
-        trial = problem.move(x, tuple(move))
-        trial = tuple(jnp.clip(p, lo, hi) for p, lo, hi in zip(trial, problem.lower, problem.upper, strict=True))
         steps = state.steps + 1
         return State(
             x=x,
-            trial=trial,
+            trial=problem.move(x, tuple(move)),
             cost=cost,
             gradient=gradient,
             hessian=hessian,
@@ -121,28 +116,15 @@ def levenberg_marquardt(max_steps: int = 100, rtol: float | None = None) -> Solv
     return Solver(init, step)
 
 
-def _linearise(residual: Residual, x: Point) -> tuple[Point, list[Point]]:
-    """Residuals and, for each parameter, their derivatives, by forward mode."""
-    r, push = jax.linearize(residual, x)
-    zero, one = jnp.zeros_like(x[0]), jnp.ones_like(x[0])
-    return r, [push(tuple(one if i == j else zero for i in range(len(x)))) for j in range(len(x))]
-
-
 def _square(lower_rows) -> list[Point]:
     """The full rows of a symmetric matrix from those of its lower triangle."""
     n = len(lower_rows)
     return [tuple(lower_rows[max(i, j)][min(i, j)] for j in range(n)) for i in range(n)]
 
 
-def _dot(a: Sequence[Array], b: Sequence[Array]) -> Array:
-    return reduce(add, (p * q for p, q in zip(a, b, strict=True)))
-
-
-def _step_in_box(gradient: Point, hessian, damping: Array, x: Point, lower: Point, upper: Point) -> list[Array]:
+def _step_in_box(gradient: Point, hessian, damping: Array, room_down: Point, room_up: Point) -> list[Array]:
     """Minimise gᵀd + ½dᵀ(H + damping·diag H)d over the free parameters; others on their bounds."""
-    n = len(x)
-    room_down = [lo - p for lo, p in zip(lower, x, strict=True)]
-    room_up = [hi - p for hi, p in zip(upper, x, strict=True)]
+    n = len(gradient)
     held = [
         ((up <= 0) & (g < 0)) | ((down >= 0) & (g > 0))
         for up, down, g in zip(room_up, room_down, gradient, strict=True)

@@ -1,0 +1,55 @@
+"""Problems given by a handful of residuals over a box."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from .base import Normal, Point, Problem
+
+
+def _straight(x: Point, step: Point) -> Point:
+    return tuple(p + d for p, d in zip(x, step, strict=True))
+
+
+def in_box(
+    residual: Callable[[Point], Point],
+    lower: Point,
+    upper: Point,
+    move: Callable[[Point, Point], Point] = _straight,
+) -> Problem:
+    """Minimise ½ Σ residual(x)² over lower ≤ x ≤ upper, a tuple of scalars each.
+
+    `move(x, step)` goes from x by a step, to first order x + step; it need not heed the bounds.
+    """
+
+    def normal(x: Point) -> Normal:
+        r, push = jax.linearize(residual, x)
+        zero, one = jnp.zeros_like(x[0]), jnp.ones_like(x[0])
+        columns = [push(tuple(one if i == j else zero for i in range(len(x)))) for j in range(len(x))]
+        return Normal(
+            cost=0.5 * dot(r, r),
+            gradient=tuple(dot(c, r) for c in columns),
+            hessian=tuple(tuple(dot(a, b) for b in columns[: i + 1]) for i, a in enumerate(columns)),
+        )
+
+    def room(x: Point) -> tuple[Point, Point]:
+        return (
+            tuple(lo - p for lo, p in zip(lower, x, strict=True)),
+            tuple(hi - p for hi, p in zip(upper, x, strict=True)),
+        )
+
+    def inside(x: Point, step: Point) -> Point:
+        return tuple(jnp.clip(p, lo, hi) for p, lo, hi in zip(move(x, step), lower, upper, strict=True))
+
+    return Problem(normal, room, inside)
+
+
+def dot(a, b):
+    """Σ a_i b_i of two tuples of scalars."""
+    total = a[0] * b[0]
+    for p, q in zip(a[1:], b[1:], strict=True):
+        total = total + p * q
+    return total
