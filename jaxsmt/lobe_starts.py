@@ -116,7 +116,7 @@ def _single(lobes: Lobes, a: Array, along: list[Array], energy: Array) -> list[P
     mu = tuple(axis[i] for i in range(3))
     if lobes.axial:
         return [(*mu, odi)]
-    return [(*mu, *_widest(a, axis), odi, odi)]
+    return [(*mu, *_widest(a, axis), odi, odi_from_kappa(kappa_from_odi(odi) / 2))]
 
 
 def _widest(a: Array, axis: Array) -> tuple[Array, ...]:

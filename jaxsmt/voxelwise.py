@@ -23,6 +23,8 @@ from .solvers.start import grid
 
 # Steps between two exchanges of finished voxels for fresh ones; most voxels are done by then.
 _STEPS = 5
+# Steps from each of several starts before only the best goes on.
+_FEW, _MANY = 10, 1_000
 # A parameter closer to its bound than this part of its range is at the bound.
 _AT_BOUND = 1e-4
 
@@ -56,7 +58,9 @@ class _Carry(NamedTuple):
     end: _End  # of finished items
 
 
-def _solve(solver: Solver, problem, start, size: int, items: int, count: ArrayLike, lanes: int) -> _End:
+def _solve(
+    solver: Solver, problem, start, size: int, items: int, count: ArrayLike, lanes: int, limit: ArrayLike | None = None
+) -> _End:
     """Run a solver on the first `count` of `items` problems of `size` steps each.
 
     Some items take many times as many steps as most. So `lanes` of them advance side by side, and every few
@@ -64,6 +68,7 @@ def _solve(solver: Solver, problem, start, size: int, items: int, count: ArrayLi
 
     Args:
         problem: `(data of one item) -> Problem`. start: `(item numbers (lanes,)) -> (data, x0)`.
+        limit: steps after which an item is left as it is, if not the solver's own.
     """
 
     def advance(data, state):
@@ -75,6 +80,8 @@ def _solve(solver: Solver, problem, start, size: int, items: int, count: ArrayLi
     def exchange(carry: _Carry) -> _Carry:
         """Some steps; then results of the finished lanes out, fresh items in."""
         state = jax.lax.fori_loop(0, _STEPS, lambda _, s: advance(carry.data, s), carry.state)
+        if limit is not None:
+            state = state._replace(done=state.done | (state.steps >= limit))
         out = jnp.where(state.done & (carry.item < items), carry.item, items)  # dropped: out of range
         result = _End(state.x, state.cost, state.converged, state.steps)
         end = jax.tree.map(lambda a, v: a.at[out].set(v, mode="drop"), carry.end, result)
@@ -257,18 +264,35 @@ def fit_lobes(
     tries = len(x0)
     x0 = tuple(jnp.stack(values, axis=1).reshape(-1) for values in zip(*x0, strict=True))  # (voxels · tries,)
 
-    def start(item):
-        voxel = item // tries
-        parameters = tuple(jnp.take(p, voxel, mode="clip") for p in kernel)
-        data = (jnp.take(y, voxel, axis=0, mode="clip"), jax.vmap(moments)(parameters))
-        return data, tuple(jnp.take(v, item, mode="clip") for v in x0)
+    def solve(x0, each: ArrayLike, limit: ArrayLike) -> _End:
+        """From `each` points per voxel, those of a voxel side by side."""
+
+        def start(item):
+            voxel = item // each
+            parameters = tuple(jnp.take(p, voxel, mode="clip") for p in kernel)
+            data = (jnp.take(y, voxel, axis=0, mode="clip"), jax.vmap(moments)(parameters))
+            return data, tuple(jnp.take(v, item, mode="clip") for v in x0)
+
+        return _solve(solver, problem, start, lobes.size, n * tries, count * each, lanes, limit)
 
     def problem(data):
         return lobes.problem(Data(directions, data[1], data[0]))
 
-    end = _solve(solver, problem, start, lobes.size, n * tries, count * tries, lanes)
-    best = jnp.argmin(end.cost.reshape(n, tries), axis=1)
-    end = jax.tree.map(lambda leaf: leaf.reshape(n, tries)[jnp.arange(n), best], end)
+    def round(i, carry):
+        """First a few steps from each start; then to the end from the best point of each voxel."""
+        x0, _ = carry
+        end = solve(x0, jnp.where(i == 0, tries, 1), jnp.where(i == 0, _FEW, _MANY))
+        best = jnp.argmin(end.cost.reshape(n, tries), axis=1) + tries * jnp.arange(n)
+        return tuple(jnp.zeros_like(v).at[:n].set(v[best]) for v in end.x), end
+
+    if tries == 1:
+        end = solve(x0, 1, _MANY)
+    else:
+        nothing = jax.tree.map(
+            lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(lambda: solve(x0, jnp.int32(1), jnp.int32(1)))
+        )
+        _, end = jax.lax.fori_loop(0, 2, round, (x0, nothing))
+        end = jax.tree.map(lambda leaf: leaf[:n], end)
     status = jnp.where(
         end.converged,
         jnp.where(jax.vmap(lobes.at_bound)(end.x), Status.AT_BOUND, Status.CONVERGED),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, reduce
 from typing import NamedTuple
 
 import jax
@@ -20,6 +20,8 @@ _MAX_DAMPING = 1e3
 _GAUSS_NEWTON = 1e-2
 # Steps after which only a lower cost counts as better, however little it can differ.
 _PATIENCE = 30
+# Unknowns up to which linear systems are solved by straight-line code.
+_WRITTEN_OUT = 5
 
 
 class State(NamedTuple):
@@ -129,8 +131,10 @@ def _step_in_box(gradient: Point, hessian, damping: Array, room_down: Point, roo
         ((up <= 0) & (g < 0)) | ((down >= 0) & (g > 0))
         for up, down, g in zip(room_up, room_down, gradient, strict=True)
     ]
-    tiny = float(jnp.finfo(damping.dtype).tiny)
-    diagonal = [hessian[i][i] * (1 + damping) + tiny for i in range(n)]
+    # A coordinate without influence, all rounding, must not run away.
+    limits = jnp.finfo(damping.dtype)
+    floor = float(limits.eps) * reduce(jnp.maximum, [hessian[i][i] for i in range(n)]) + float(limits.tiny)
+    diagonal = [hessian[i][i] * (1 + damping) + floor for i in range(n)]
     move = [jnp.zeros_like(damping)] * n
     for _ in range(2):
         matrix = [
@@ -153,8 +157,13 @@ def _step_in_box(gradient: Point, hessian, damping: Array, room_down: Point, roo
 
 
 def _solve(matrix: list[list[Array]], right: list[Array]) -> list[Array]:
-    """Solve a small symmetric positive (semi)definite system by LDLᵀ, written out."""
+    """Solve a small symmetric positive (semi)definite system by LDLᵀ, written out.
+
+    Larger ones go through a loop: written out they take the compiler too long.
+    """
     n = len(right)
+    if n > _WRITTEN_OUT:
+        return _eliminate(matrix, right)
     low: list[list[Array]] = [[] for _ in range(n)]  # rows of L below its unit diagonal
     pivots: list[Array] = []
     for i in range(n):
@@ -173,3 +182,17 @@ def _solve(matrix: list[list[Array]], right: list[Array]) -> list[Array]:
     for i in reversed(range(n)):
         x[i] = x[i] - sum(low[k][i] * x[k] for k in range(i + 1, n))
     return x
+
+
+def _eliminate(matrix: list[list[Array]], right: list[Array]) -> list[Array]:
+    """Gauss-Jordan elimination without pivoting, which a positive definite matrix does not need."""
+    n = len(right)
+    rows = jnp.stack([jnp.stack([*row, r]) for row, r in zip(matrix, right, strict=True)])
+    floor = float(jnp.finfo(rows.dtype).eps) * jnp.diagonal(rows)
+
+    def clear_column(k: int, rows: Array) -> Array:
+        row = rows[k] / jnp.maximum(rows[k, k], floor[k])
+        return (rows - rows[:, k][:, None] * row[None]).at[k].set(row)
+
+    solution = jax.lax.fori_loop(0, n, clear_column, rows)[:, n]
+    return [solution[i] for i in range(n)]
