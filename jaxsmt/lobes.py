@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from . import frames
 from .orientation import FrameHarmonics, frame_harmonics, kappa_from_odi, odi_from_kappa
 from .solvers.base import Normal, Point, Problem
 
@@ -181,16 +182,16 @@ class Lobes:
         *axis, odi = x
         kappa = kappa_from_odi(odi)
         c, by_u, by_v = frame_harmonics(max(self.orders), True, _NODES).coefficients(kappa, kappa)
-        e1, e2 = _across(axis)
+        e1, e2 = frames.across(tuple(axis))
         signal, turn1, turn2, by_odi = [], [], [], []
         for g, basis, (f, df) in self._shells(data, jnp.stack([c, (by_u + by_v) * _slope(kappa)])):
-            w = _along(g, axis)
+            w = frames.dot(g.T, axis)
             s = 2 * w * w - 1
             value, ds, _ = _horner(basis, f, s)
             q = 4 * w * ds
             signal.append(value)
-            turn1.append(q * _along(g, e1))
-            turn2.append(q * _along(g, e2))
+            turn1.append(q * frames.dot(g.T, e1))
+            turn2.append(q * frames.dot(g.T, e2))
             by_odi.append(_horner(basis, df, s)[0])
         return Linear(jnp.concatenate(signal), tuple(jnp.concatenate(c) for c in (turn1, turn2, by_odi)))
 
@@ -198,10 +199,10 @@ class Lobes:
         axis, across, (odi_u, odi_v) = x[:3], x[3:6], x[6:]
         gap_u, gap_v = kappa_from_odi(odi_u), kappa_from_odi(odi_v)
         c, by_u, by_v = frame_harmonics(max(self.orders), False, _NODES).coefficients(gap_u, gap_v)
-        third = _cross(axis, across)
+        third = frames.cross(axis, across)
         signal, columns = [], [[], [], [], [], []]
         for g, basis, (f, fu, fv) in self._shells(data, jnp.stack([c, by_u * _slope(gap_u), by_v * _slope(gap_v)])):
-            u, v, w = _along(g, third), _along(g, across), _along(g, axis)
+            u, v, w = frames.dot(g.T, third), frames.dot(g.T, across), frames.dot(g.T, axis)
             s, d = 2 * w * w - 1, v * v - u * u
             value, ds, dd = _horner(basis, f, s, d)
             signal.append(value)
@@ -241,31 +242,6 @@ def _slope(kappa: Array) -> Array:
     return -(math.pi / 2) * (1 + kappa**2)
 
 
-def _along(g: Array, vector) -> Array:
-    return g[:, 0] * vector[0] + g[:, 1] * vector[1] + g[:, 2] * vector[2]
-
-
-def _cross(a, b) -> tuple[Array, Array, Array]:
-    return a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]
-
-
-def _unit(a) -> tuple[Array, ...]:
-    scale = 1 / jnp.sqrt(a[0] ** 2 + a[1] ** 2 + a[2] ** 2)
-    return tuple(p * scale for p in a)
-
-
-def _across(axis) -> tuple[Point, Point]:
-    """Two unit vectors that complete an axis to a frame, without a branch or a seam.
-
-    Source: Duff et al. 2017, J Comput Graph Tech 6(1):1.
-    """
-    x, y, z = axis
-    sign = jnp.where(z < 0, -1.0, 1.0).astype(z.dtype)
-    a = -1 / (sign + z)
-    b = x * y * a
-    return (1 + sign * x * x * a, sign * b, -sign * x), (b, sign + y * y * a, -y)
-
-
 def _half_turn(step: Array) -> Array:
     """tan φ of the rotation that a step turns by: φ = ½ arctan(2 step), never more than 45°.
 
@@ -277,30 +253,24 @@ def _half_turn(step: Array) -> Array:
 
 def _move_watson(x: Point, step: Point) -> Point:
     *axis, odi = x
-    e1, e2 = _across(axis)
-    shrink = _half_turn(jnp.ones_like(odi) * jnp.sqrt(step[0] ** 2 + step[1] ** 2))
+    e1, e2 = frames.across(tuple(axis))
     length = jnp.sqrt(step[0] ** 2 + step[1] ** 2)
-    scale = jnp.where(length > 0, shrink / jnp.where(length > 0, length, 1), 0)
-    turned = tuple(m + scale * (step[0] * p + step[1] * q) for m, p, q in zip(axis, e1, e2, strict=True))
-    return (*_unit(turned), jnp.clip(odi + step[2], _ODI_MIN, 1))
+    scale = jnp.where(length > 0, _half_turn(length) / jnp.where(length > 0, length, 1), 0)
+    turn = frames.combine(scale * step[0], e1, scale * step[1], e2)
+    return (*frames.unit(frames.combine(1, tuple(axis), 1, turn)), jnp.clip(odi + step[2], _ODI_MIN, 1))
 
 
 def _move_bingham(x: Point, step: Point) -> Point:
-    axes = {"w": x[:3], "v": x[3:6]}
-    axes["u"] = _cross(axes["w"], axes["v"])
-    odi_u, odi_v = x[6] + step[3], x[7] + step[4]
-    level = {"w": jnp.zeros_like(odi_u), "v": -kappa_from_odi(odi_v), "u": -kappa_from_odi(odi_u)}
+    axes = {"w": x[:3], "v": x[3:6], "u": frames.cross(x[:3], x[3:6])}
+    level = {"w": jnp.zeros_like(x[6]), "v": -kappa_from_odi(x[7] + step[4]), "u": -kappa_from_odi(x[6] + step[3])}
     # The step added to the lobe's matrix B, and B diagonalised pair by pair.
     for (a, b), turn in zip((("w", "v"), ("w", "u"), ("v", "u")), step[:3], strict=True):
         t = _half_turn(turn)
         cos = 1 / jnp.sqrt(1 + t * t)
         sin = t * cos
-        axes[a], axes[b] = (
-            tuple(cos * p + sin * q for p, q in zip(axes[a], axes[b], strict=True)),
-            tuple(cos * q - sin * p for p, q in zip(axes[a], axes[b], strict=True)),
-        )
-        spread = (level[a] - level[b]) * turn * t  # gap (√(1 + 4 step²) - 1)/2
-        level[a], level[b] = level[a] + spread, level[b] - spread
+        axes[a], axes[b] = frames.combine(cos, axes[a], sin, axes[b]), frames.combine(cos, axes[b], -sin, axes[a])
+        apart = (level[a] - level[b]) * turn * t  # half of what the gap grows by, gap (√(1 + 4 step²) - 1)/2
+        level[a], level[b] = level[a] + apart, level[b] - apart
     for other in ("v", "u"):  # μ is the axis of the largest level
         swap = level[other] > level["w"]
         level["w"], level[other] = jnp.maximum(level["w"], level[other]), jnp.minimum(level["w"], level[other])
@@ -308,8 +278,7 @@ def _move_bingham(x: Point, step: Point) -> Point:
             tuple(jnp.where(swap, q, p) for p, q in zip(axes["w"], axes[other], strict=True)),
             tuple(jnp.where(swap, p, q) for p, q in zip(axes["w"], axes[other], strict=True)),
         )
-    axis = _unit(axes["w"])
-    inner = sum(p * q for p, q in zip(axis, axes["v"], strict=True))
-    across = _unit(tuple(q - inner * p for p, q in zip(axis, axes["v"], strict=True)))
+    axis = frames.unit(axes["w"])
+    across = frames.unit(frames.combine(1, axes["v"], -frames.dot(axis, axes["v"]), axis))
     indices = (jnp.clip(odi_from_kappa(level["w"] - level[k]), _ODI_MIN, 1) for k in ("u", "v"))
     return (*axis, *across, *indices)
