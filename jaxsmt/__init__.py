@@ -10,14 +10,18 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Acquisition": "acquisition",
     "Fit": "fitting",
+    "FodFit": "fods",
+    "FodModel": "fods",
     "InputError": "errors",
     "JaxsmtError": "errors",
     "JaxsmtWarning": "errors",
     "SphericalMeanModel": "models",
     "Status": "solvers",
+    "bingham": "orientation",
     "fit": "fitting",
     "levenberg_marquardt": "solvers",
     "smt": "models",
+    "watson": "orientation",
     "signal": None,
     "simulate": None,
 }
@@ -42,5 +46,7 @@ if TYPE_CHECKING:
     from .acquisition import Acquisition
     from .errors import InputError, JaxsmtError, JaxsmtWarning
     from .fitting import Fit, fit
+    from .fods import FodFit, FodModel
     from .models import SphericalMeanModel, smt
+    from .orientation import bingham, watson
     from .solvers import Status, levenberg_marquardt

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from . import lobe_starts
 from .acquisition import Acquisition
 from .errors import InputError, ResourceError
+from .lobes import KAPPA_MAX, Lobes
 from .models import SphericalMeanModel
+from .signal import truncation_order
 from .solvers import Solver, levenberg_marquardt
-from .voxelwise import VoxelFits, fit_means
+from .voxelwise import LobeFits, VoxelFits, fit_lobes, fit_means
 
 
 class Shape(NamedTuple):
@@ -26,8 +29,9 @@ class Shape(NamedTuple):
     lanes: int
 
 
-_CPU = Shape(chunk=131_072, lanes=4_096)  # the lanes' state fits one core's cache
-_GPU = Shape(chunk=1_048_576, lanes=131_072)
+# On a CPU the lanes' state fits one core's cache; a GPU is filled.
+_MEANS = {"cpu": Shape(131_072, 4_096), "gpu": Shape(1_048_576, 131_072)}
+_LOBES = {"cpu": Shape(4_096, 256), "gpu": Shape(65_536, 16_384)}
 
 
 def _cores() -> int:
@@ -50,7 +54,57 @@ def find_device(name: str = "auto") -> jax.Device:
         ) from None
 
 
-class MeansFitter:
+class _Runner:
+    """Runs a program on a device, chunk by chunk."""
+
+    def __init__(self, shapes: dict[str, Shape], dtype: str, device: jax.Device | None):
+        if dtype not in ("float32", "float64"):
+            raise InputError(f"unknown dtype {dtype!r}", fix="'float32' or 'float64'")
+        self.dtype = np.dtype(dtype)
+        self.device = device if device is not None else find_device()
+        self.shape = shapes["cpu" if self.device.platform == "cpu" else "gpu"]
+
+    def _map(self, run: Callable[[slice], Any], voxels: int, progress: Callable[[int], None]) -> Any:
+        """Results of `run` on parts of at most a chunk, put together.
+
+        The parts are equal, and as many for each of a CPU's cores; small work is not divided.
+        """
+        workers = _cores() if self.device.platform == "cpu" else 1
+        parts = max(1, -(-voxels // self.shape.chunk))
+        parts = max(parts, min(-(-parts // workers) * workers, voxels // self.shape.lanes))
+        edges = np.linspace(0, voxels, parts + 1).astype(int)
+        slices = [slice(i, j) for i, j in zip(edges[:-1], edges[1:], strict=True)]
+        results = []
+        with ThreadPoolExecutor(workers) as pool:
+            for part, result in zip(slices, pool.map(run, slices), strict=True):
+                results.append(result)
+                progress(part.stop - part.start)
+        return jax.tree.map(lambda *leaves: np.concatenate(leaves), *results)
+
+    def _padded(self, values: np.ndarray) -> np.ndarray:
+        """(voxels, …) values as a whole chunk of the fit's type."""
+        padded = np.zeros((self.shape.chunk, *values.shape[1:]), self.dtype)
+        with np.errstate(over="ignore"):  # beyond single precision: infinite, and reported as such
+            padded[: len(values)] = values
+        return padded
+
+    def _call(self, program: Callable[..., Any], *arrays, count: int) -> Any:
+        """Results of a compiled program for the first `count` voxels, as NumPy arrays."""
+        try:
+            # The setting is each thread's own.
+            with jax.enable_x64(self.dtype == np.float64), jax.default_device(self.device):
+                arrays = jax.tree.map(jnp.asarray, arrays)
+                out = jax.block_until_ready(program(*arrays, jnp.int32(count)))
+        except jax.errors.JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            raise ResourceError(
+                f"the device is out of memory: {str(error).splitlines()[0]}", fix="free it, or use --device cpu"
+            ) from None
+        return jax.tree.map(lambda leaf: np.asarray(leaf)[:count], out)
+
+
+class MeansFitter(_Runner):
     """Fits one model to the spherical means of any number of voxels; compiles once.
 
     Args:
@@ -70,12 +124,9 @@ class MeansFitter:
         dtype: str = "float32",
         device: jax.Device | None = None,
     ):
-        if dtype not in ("float32", "float64"):
-            raise InputError(f"unknown dtype {dtype!r}", fix="'float32' or 'float64'")
+        super().__init__(_MEANS, dtype, device)
         acquisition.require(shells=len(model.parameters), model=model.name)
-        self.model, self.dtype = model, np.dtype(dtype)
-        self.device = device if device is not None else find_device()
-        self.shape = _CPU if self.device.platform == "cpu" else _GPU
+        self.model = model
         self.shells = len(acquisition.shells)
         weights = 1 / acquisition.variances if weights is None else np.asarray(weights)
         self._program = partial(
@@ -90,42 +141,78 @@ class MeansFitter:
 
     def compile(self) -> None:
         """Compile now, so that the first call does not wait for it."""
-        self._run(np.ones((self.shells, 1)))
+        self(np.ones((self.shells, 1)))
 
     def __call__(self, means: np.ndarray, progress: Callable[[int], None] = lambda voxels: None) -> VoxelFits:
         """Fit (shells, voxels) spherical means; leaves of the result are NumPy arrays (voxels,).
 
         `progress` is told the number of voxels done, chunk by chunk.
         """
-        workers = _cores() if self.device.platform == "cpu" else 1
-        chunks = self._split(means, workers)
-        fits = []
-        with ThreadPoolExecutor(workers) as pool:
-            for chunk, fit in zip(chunks, pool.map(self._run, chunks), strict=True):
-                fits.append(fit)
-                progress(chunk.shape[1])
-        return jax.tree.map(lambda *leaves: np.concatenate(leaves), *fits)
 
-    def _split(self, means: np.ndarray, workers: int) -> list[np.ndarray]:
-        """Equal parts of at most a chunk, as many for each worker; small work is not divided."""
-        n = means.shape[1]
-        parts = max(1, -(-n // self.shape.chunk))
-        parts = max(parts, min(-(-parts // workers) * workers, n // self.shape.lanes))
-        return np.array_split(means, parts, axis=1)
+        def run(part: slice) -> VoxelFits:
+            rows = tuple(self._padded(row) for row in means[:, part])
+            return self._call(self._program, rows, count=part.stop - part.start)
 
-    def _run(self, means: np.ndarray) -> VoxelFits:
-        count = means.shape[1]
-        padded = np.zeros((self.shells, self.shape.chunk), self.dtype)
-        with np.errstate(over="ignore"):  # beyond single precision: infinite, and reported as such
-            padded[:, :count] = means
-        try:
-            # The setting is each thread's own.
-            with jax.enable_x64(self.dtype == np.float64), jax.default_device(self.device):
-                fit = jax.block_until_ready(self._program(tuple(jnp.asarray(row) for row in padded), jnp.int32(count)))
-        except jax.errors.JaxRuntimeError as error:
-            if "RESOURCE_EXHAUSTED" not in str(error):
-                raise
-            raise ResourceError(
-                f"the device is out of memory: {str(error).splitlines()[0]}", fix="free it, or use --device cpu"
-            ) from None
-        return jax.tree.map(lambda leaf: np.asarray(leaf)[:count], fit)
+        return self._map(run, means.shape[1], progress)
+
+
+class LobesFitter(_Runner):
+    """Fits Watson or Bingham lobes, convolved with each voxel's own kernel; compiles once.
+
+    Args:
+        kernel: the model of which the kernels are. family: "watson" or "bingham". count: lobes.
+        dtype, device: as for `MeansFitter`.
+    """
+
+    def __init__(
+        self,
+        kernel: SphericalMeanModel,
+        acquisition: Acquisition,
+        family: str,
+        count: int,
+        *,
+        solver: Solver | None = None,
+        dtype: str = "float32",
+        device: jax.Device | None = None,
+    ):
+        super().__init__(_LOBES, dtype, device)
+        shells = acquisition.shells[1:]
+        orders = tuple(truncation_order(kernel.fastest * shell.b, kappa=KAPPA_MAX) for shell in shells)
+        self.lobes = Lobes(axial=family == "watson", count=count, orders=orders)
+        self.volumes = np.concatenate([shell.volumes for shell in shells])
+        self._kernel = kernel
+        directions = [acquisition.bvecs[shell.volumes] for shell in shells]
+        tables = lobe_starts.table(directions)
+        self._constants = jax.tree.map(lambda a: a.astype(self.dtype), (tuple(directions), tables))
+        self._program = partial(
+            fit_lobes,
+            lobes=self.lobes,
+            legendre=kernel.legendre,
+            b=tuple(shell.b for shell in shells),
+            solver=solver if solver is not None else levenberg_marquardt(),
+            lanes=self.shape.lanes,
+        )
+
+    def compile(self) -> None:
+        """Compile now, so that the first call does not wait for it."""
+        kernel = [np.ones(1)] * len(self._kernel.parameters)
+        self(lambda part: np.ones((1, len(self.volumes))), kernel, 1)
+
+    def __call__(
+        self,
+        signal: Callable[[slice], np.ndarray],
+        kernel: Sequence[np.ndarray],
+        voxels: int,
+        progress: Callable[[int], None] = lambda voxels: None,
+    ) -> LobeFits:
+        """Fit voxels whose signal over S0 is `signal(slice) -> (voxels, volumes)`, volumes shell by shell.
+
+        kernel: the kernel's parameters, (voxels,) each. Leaves of the result are NumPy arrays.
+        """
+
+        def run(part: slice) -> LobeFits:
+            parameters = tuple(self._padded(values[part]) for values in kernel)
+            y = self._padded(signal(part))
+            return self._call(self._program, y, parameters, *self._constants, count=part.stop - part.start)
+
+        return self._map(run, voxels, progress)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, overload
 
 import numpy as np
 
-from . import masks
+from . import masks, outputs
 from .acquisition import Acquisition
 from .engine import MeansFitter
 from .errors import InputError
+from .fods import FodFit, FodFitter, FodModel
 from .means import spherical_means
 from .models import SphericalMeanModel
 from .solvers import Solver, Status
@@ -42,7 +43,38 @@ class Fit:
         """Number of voxels with this status."""
         return int(np.count_nonzero(self.status == status))
 
+    def fod_model(self, family: str, n_fibres: int | str = 1) -> FodModel:
+        """Watson or Bingham lobes convolved with these kernels, to be fitted with `fit`.
 
+        Args:
+            family: "watson" or "bingham". n_fibres: 1 to 3, or "auto" (0 to 3 by BIC in each voxel).
+        """
+        return FodModel(self, family, n_fibres)
+
+    def maps(self) -> dict[str, np.ndarray]:
+        """The maps that are written, by name."""
+        return {
+            **self.parameters,
+            **self.derived,
+            "s0": self.s0,
+            "mse": self.mse,
+            "r2": self.r2,
+            "status": self.status,
+        }
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Units of the maps that have one."""
+        return {**{p.name: p.unit for p in self.model.parameters}, **self.model.units}
+
+    def save(self, folder, like, prefix: str | None = None) -> list:
+        """Write the maps as NIfTI files with sidecars into a folder; `like`: path of the series."""
+        return outputs.save(
+            folder, like, prefix, self.model.name, self.maps(), outputs.KERNEL_DESCRIPTIONS, self.units
+        )
+
+
+@overload
 def fit(
     model: SphericalMeanModel,
     acquisition: Acquisition,
@@ -53,13 +85,41 @@ def fit(
     solver: Solver | None = None,
     dtype: str = "float32",
     device=None,
-) -> Fit:
-    """Fit a spherical-mean model in every voxel.
+) -> Fit: ...
+
+
+@overload
+def fit(
+    model: FodModel,
+    acquisition: Acquisition,
+    data,
+    mask=None,
+    *,
+    solver: Solver | None = None,
+    dtype: str = "float32",
+    device=None,
+) -> FodFit: ...
+
+
+def fit(
+    model: SphericalMeanModel | FodModel,
+    acquisition: Acquisition,
+    data,
+    mask=None,
+    *,
+    s0: str = "fit",
+    solver: Solver | None = None,
+    dtype: str = "float32",
+    device=None,
+) -> Fit | FodFit:
+    """Fit a model in every voxel: of the spherical means, or FODs with the kernels of such a fit.
 
     Args:
+        model: `smt()`, or what `Fit.fod_model` returns; FODs are fitted where their kernel was.
         data: (..., volumes), NumPy or JAX array or memory map, any real type.
         mask: (...), voxels to fit: integers above 0, floats above 0.5; None: all.
-        s0: "fit" estimates S0 with the model, "mean" fixes it to the mean of the b = 0 volumes.
+        s0: "fit" estimates S0 with the model, "mean" fixes it to the mean of the b = 0 volumes. FODs
+            keep the kernel's S0.
         solver: None is `levenberg_marquardt()`. dtype: "float32" or "float64".
         device: a JAX device; None is the first that JAX finds.
     Raises:
@@ -75,9 +135,26 @@ def fit(
     if inside.shape != space:
         raise InputError(f"mask of shape {inside.shape} for data of shape {data.shape}", fix="shapes must agree")
     inside = masks.inside(inside)
+    if isinstance(model, FodModel):
+        return _fit_fods(model, acquisition, data, inside, solver=solver, dtype=dtype, device=device)
     fitter = MeansFitter(model, acquisition, fit_s0=s0 == "fit", solver=solver, dtype=dtype, device=device)
     means = spherical_means(acquisition, data)
     return assemble(model, fitter(means[:, inside.ravel()]), inside)
+
+
+def _fit_fods(model: FodModel, acquisition: Acquisition, data: np.ndarray, inside: np.ndarray, **options) -> FodFit:
+    if model.kernel.status.shape != inside.shape:
+        raise InputError(
+            f"kernels of shape {model.kernel.status.shape} for data of shape {data.shape}", fix="shapes must agree"
+        )
+    if data.shape[-1] != acquisition.bvals.size:
+        raise InputError(
+            f"{data.shape[-1]} volumes in the data (last axis) but {acquisition.bvals.size} b-values",
+            fix="both need one entry for each volume",
+        )
+    fitter = FodFitter(model.kernel.model, acquisition, model.family, model.counts, **options)
+    voxels = np.nonzero(inside)
+    return fitter(model, lambda index: data[tuple(axis[index] for axis in voxels)], inside)
 
 
 def assemble(model: SphericalMeanModel, fits: VoxelFits, inside: np.ndarray, order: Literal["C", "F"] = "C") -> Fit:

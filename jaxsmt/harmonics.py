@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 
+from .errors import InputError
+
 
 def n_coefficients(lmax: int) -> int:
     """Number of even harmonics up to order `lmax`: (l+1)(l+2)/2."""
@@ -33,6 +35,32 @@ def even_harmonics(directions: np.ndarray, lmax: int) -> np.ndarray:
             angular = np.cos(m * phi) if m >= 0 else np.sin(-m * phi)
             columns.append((math.sqrt(2) if m else 1.0) * legendre[l, abs(m)] * angular)
     return np.stack(columns, axis=1)
+
+
+#: Bases in which FODs can be given.
+BASES = ("mrtrix", "descoteaux07", "descoteaux07_legacy")
+
+
+def to_basis(coefficients: np.ndarray, basis: str) -> np.ndarray:
+    """Even coefficients (..., n) of MRtrix's basis in another: DIPY's `descoteaux07`, legacy or not.
+
+    All have the order m = -l … l within each l. With ours c (cosines at m > 0, sines at m < 0),
+    DIPY's has at m > 0 (-1)^m c_-m, and at m < 0 c_|m|, in the legacy form times (-1)^m.
+    """
+    if basis == "mrtrix":
+        return coefficients
+    if basis not in BASES:
+        raise InputError(f"unknown basis {basis!r}", fix=f"one of {', '.join(BASES)}")
+    out = np.array(coefficients)
+    l = 0
+    while n_coefficients(l) <= out.shape[-1]:
+        centre = l * (l + 1) // 2
+        for m in range(1, l + 1):
+            sign = (-1) ** m
+            out[..., centre + m] = sign * coefficients[..., centre - m]
+            out[..., centre - m] = (sign if basis.endswith("legacy") else 1) * coefficients[..., centre + m]
+        l += 2
+    return out
 
 
 def _normalised_legendre(z: np.ndarray, sine: np.ndarray, lmax: int) -> dict:

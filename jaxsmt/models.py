@@ -13,7 +13,7 @@ from jax import Array
 
 from .acquisition import Acquisition
 from .errors import InputError
-from .signal import zeppelin_mean
+from .signal import zeppelin_legendre, zeppelin_mean
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,8 @@ class SphericalMeanModel:
     Attributes:
         name: short name, as in file names. parameters: the free ones, in order.
         mean: `(b, *parameters) -> signal / S0`, a pure JAX function of scalars; b in ms/µm².
+        legendre: `(b, lmax, *parameters) -> (lmax/2 + 1,)`, Legendre moments of the kernel, with
+            which FODs are convolved; the first is `mean`.
         dependent: `(*parameters) -> {name: value}`, parameters that follow from the free ones.
         derived: `(*parameters) -> {name: value}`, maps of interest beyond the parameters.
         move: `(parameters, step) -> parameters`, how a search goes by a step (solvers.Problem).
@@ -56,10 +58,16 @@ class SphericalMeanModel:
     name: str
     parameters: tuple[Parameter, ...]
     mean: Callable[..., Array]
+    legendre: Callable[..., Array]
     dependent: Callable[..., dict[str, Array]]
     derived: Callable[..., dict[str, Array]]
     move: Callable[[tuple, tuple], tuple]
     units: Mapping[str, str] = field(compare=False)  # models are hashed: they select a compiled program
+
+    @property
+    def fastest(self) -> float:
+        """Largest diffusivity that its parameters can take, µm²/ms."""
+        return max(p.upper for p in self.parameters if p.unit == "um2/ms")
 
     @property
     def parameter_names(self) -> list[str]:
@@ -94,6 +102,7 @@ def smt(lambda_par_max: float = 3.05) -> SphericalMeanModel:
             Parameter("fraction", 0.0, 1.0, _SMT_STARTS[1], largest=1.0),
         ),
         mean=_smt_mean,
+        legendre=_smt_legendre,
         dependent=_smt_dependent,
         derived=_smt_derived,
         move=_smt_move,
@@ -126,6 +135,10 @@ _SMT_STARTS = (
 
 def _smt_mean(b, lambda_par, fraction):
     return zeppelin_mean(b, lambda_par, fraction * lambda_par)
+
+
+def _smt_legendre(b, lmax, lambda_par, fraction):
+    return zeppelin_legendre(b, lambda_par, fraction * lambda_par, lmax)
 
 
 def _smt_dependent(lambda_par, fraction):

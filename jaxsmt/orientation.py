@@ -13,7 +13,7 @@ so κ and κ - β are the lobe's concentrations across μ in the two planes; Wat
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 
 import jax
 import jax.numpy as jnp
@@ -73,6 +73,22 @@ class Lobe:
         """ψ(n) per steradian at unit vectors (..., 3); its integral over the sphere is 1."""
         _, v, w = self.components(directions)
         return jnp.exp(self.kappa * w**2 + self.beta * v**2 - self.log_normaliser())
+
+    def harmonics(self, lmax: int) -> Array:
+        """Coefficients ∫ψ Y_lm dn of the density up to an even order, in MRtrix's basis and order.
+
+        See `harmonics.even_harmonics`; the axes are those in which μ is given.
+        """
+        basis = frame_harmonics(lmax, self.axial)
+        c, _, _ = basis.coefficients(self.kappa, self.kappa - self.beta)
+        # The density cut at lmax is a polynomial: a product rule of that order integrates it exactly.
+        points, weights = _sphere_rule(lmax)
+        u, v, w = self.components(jnp.asarray(points, c.dtype))
+        s, d = 2 * w**2 - 1, v**2 - u**2
+        monomials = jnp.stack([s**i * d**j for i, j in basis.powers.tolist()], axis=-1)
+        density = jnp.matmul(monomials, jnp.matmul(jnp.asarray(basis.polynomials, c.dtype), c, precision="highest"), precision="highest")
+        matrix = weights[:, None] * even_harmonics(points, lmax)
+        return jnp.matmul(density, jnp.asarray(matrix, c.dtype), precision="highest")
 
 
 def watson(mu: ArrayLike, kappa: ArrayLike) -> Lobe:
@@ -171,15 +187,10 @@ class FrameHarmonics:
         return c, c * mean_u2 - moments[n : 2 * n] / z, c * mean_v2 - moments[2 * n :] / z
 
 
-_made: dict[tuple, FrameHarmonics] = {}
-
-
+@cache
 def frame_harmonics(lmax: int, axial: bool, nodes: tuple[int, int] = _NODES) -> FrameHarmonics:
     """The `FrameHarmonics` of these arguments, made once."""
-    key = (lmax, axial, nodes)
-    if key not in _made:
-        _made[key] = FrameHarmonics(lmax, axial, nodes)
-    return _made[key]
+    return FrameHarmonics(lmax, axial, nodes)
 
 
 def _octant(n_polar: int, n_azimuth: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -190,3 +201,15 @@ def _octant(n_polar: int, n_azimuth: int) -> tuple[np.ndarray, np.ndarray, np.nd
     rho = np.sqrt(1 - x**2)
     u, v = np.outer(rho, np.sin(azimuth)).ravel(), np.outer(rho, np.cos(azimuth)).ravel()
     return np.repeat(x, n_azimuth), u, v, np.repeat(weight / n_azimuth, n_azimuth)
+
+
+@cache
+def _sphere_rule(lmax: int) -> tuple[np.ndarray, np.ndarray]:
+    """Points of the half sphere z > 0 and weights for means of even polynomials up to degree 2 lmax."""
+    z, weight = np.polynomial.legendre.leggauss(2 * (lmax // 2) + 2)
+    z, weight = z[len(z) // 2 :], weight[len(z) // 2 :]
+    n = 2 * lmax + 1
+    phi = 2 * np.pi * np.arange(n) / n
+    rho = np.sqrt(1 - z**2)
+    points = np.stack([np.outer(rho, np.cos(phi)).ravel(), np.outer(rho, np.sin(phi)).ravel(), np.repeat(z, n)], axis=1)
+    return points, np.repeat(weight / n, n)

@@ -18,6 +18,7 @@ from . import lobe_starts
 from .lobe_starts import Table
 from .lobes import Data, Lobes
 from .models import SphericalMeanModel
+from .orientation import Lobe
 from .solvers import Solver, Status, in_box
 from .solvers.start import grid
 
@@ -221,7 +222,8 @@ class LobeFits(NamedTuple):
     beta: Array
     direction: Array
     across: Array
-    cost: Array  # Σ r² over the weighted volumes, of the signal over S0
+    cost: Array  # Σ r² over the volumes, of the signal over S0
+    isotropic: Array  # the same of a uniform FOD
     status: Array
     steps: Array
 
@@ -230,9 +232,9 @@ class LobeFits(NamedTuple):
 def fit_lobes(
     y: Array,
     kernel: tuple[Array, ...],
-    count: ArrayLike,
     directions: tuple[Array, ...],
     table: Table,
+    count: ArrayLike,
     *,
     lobes: Lobes,
     legendre: Callable[..., Array],
@@ -298,6 +300,29 @@ def fit_lobes(
         jnp.where(jax.vmap(lobes.at_bound)(end.x), Status.AT_BOUND, Status.CONVERGED),
         Status.NOT_CONVERGED,
     )
+
+    def uniform(y, parameters):
+        e = [jnp.full(len(g), 1, y.dtype) * m[0] for g, m in zip(directions, moments(parameters), strict=True)]
+        return jnp.sum((y - jnp.concatenate(e)) ** 2)
+
     return LobeFits(
-        **jax.vmap(lobes.named)(end.x), cost=2 * end.cost, status=status.astype(jnp.uint8), steps=end.steps
+        **jax.vmap(lobes.named)(end.x),
+        cost=2 * end.cost,
+        isotropic=jax.vmap(uniform)(y, kernel),
+        status=status.astype(jnp.uint8),
+        steps=end.steps,
     )
+
+
+@partial(jax.jit, static_argnames=("axial", "lmax"))
+def lobe_harmonics(axis: Array, across: Array, kappa: Array, beta: Array, *, axial: bool, lmax: int) -> Array:
+    """`Lobe.harmonics` of many lobes: (lobes, 3), (lobes,) -> (lobes, coefficients)."""
+    return jax.vmap(lambda *parts: Lobe(*parts, axial=axial).harmonics(lmax))(axis, across, kappa, beta)
+
+
+@partial(jax.jit, static_argnames=("axial",))
+def lobe_densities(
+    axis: Array, across: Array, kappa: Array, beta: Array, directions: Array, *, axial: bool
+) -> Array:
+    """`Lobe.density` of many lobes: (lobes, 3), (lobes,), (directions, 3) -> (lobes, directions)."""
+    return jax.vmap(lambda *parts: Lobe(*parts, axial=axial).density(directions))(axis, across, kappa, beta)

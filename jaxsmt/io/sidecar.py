@@ -8,21 +8,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-#: What each map is, for its sidecar. Units as BIDS writes them.
-DESCRIPTIONS = {
-    "lambda_par": "Diffusivity along the axis of the microscopic domain",
-    "lambda_perp": "Diffusivity across the axis of the microscopic domain",
-    "fraction": "lambdaperp over lambdapar",
-    "md": "Mean diffusivity of the microscopic domain, (lambdapar + 2 lambdaperp)/3",
-    "fa": "Microscopic fractional anisotropy",
-    "fapow3": "Third power of the microscopic fractional anisotropy",
-    "s0": "Signal at b = 0, in units of the input",
-    "mse": "Mean squared residual over b = 0 and the spherical means, of the signal over S0",
-    "r2": "Coefficient of determination over b = 0 and the spherical means",
-    "status": "0 outside mask, 1 converged, 2 at a bound, 3 not converged, 4 no usable signal, 5 non-finite input",
-}
-
-
 def map_name(prefix: str, model: str, parameter: str) -> str:
     """`<prefix>model-<m>_param-<p>_dwimap`, without extension."""
     return f"{prefix}model-{model}_param-{parameter.replace('_', '')}_dwimap"

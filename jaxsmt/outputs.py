@@ -1,0 +1,96 @@
+"""Maps as files: names, sidecars, and what each map is. NumPy only."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import __version__
+from .errors import OutputError
+from .io import nifti, sidecar
+
+_STATUS = "0 outside mask, 1 converged, 2 at a bound, 3 not converged, 4 no usable signal, 5 non-finite input"
+#: Maps of a kernel fit, in the order in which reports show them, and what they are.
+KERNEL_DESCRIPTIONS = {
+    "lambda_par": "Diffusivity along the axis of the microscopic domain",
+    "lambda_perp": "Diffusivity across the axis of the microscopic domain",
+    "fraction": "lambdaperp over lambdapar",
+    "md": "Mean diffusivity of the microscopic domain, (lambdapar + 2 lambdaperp)/3",
+    "fa": "Microscopic fractional anisotropy",
+    "fapow3": "Third power of the microscopic fractional anisotropy",
+    "s0": "Signal at b = 0, in units of the input",
+    "mse": "Mean squared residual over b = 0 and the spherical means, of the signal over S0",
+    "r2": "Coefficient of determination over b = 0 and the spherical means",
+    "status": _STATUS,
+}
+#: Maps of a FOD fit.
+FOD_DESCRIPTIONS = {
+    "direction": "Axes of the lobes, x y z of each in turn, unit vectors in scanner axes; 0 for absent lobes",
+    "weight": "Weight of each lobe, falling; their sum is 1",
+    "odi": "Orientation dispersion index of each lobe, 2/pi arctan(1/kappa)",
+    "kappa": "Concentration of each lobe",
+    "beta": "Second concentration of each lobe (Bingham), 0 <= beta <= kappa",
+    "fod": "Spherical harmonics of the FOD up to order 8, MRtrix basis and order, scanner axes, unit integral",
+    "mse": "Mean squared residual over all volumes, of the signal over S0",
+    "r2": "Coefficient of determination over all volumes",
+    "status": _STATUS,
+}
+
+
+def names(prefix: str, model: str, maps) -> list[str]:
+    """File names of maps."""
+    return [f"{sidecar.map_name(prefix, model, name)}.nii.gz" for name in maps]
+
+
+def write_maps(
+    folder: Path,
+    prefix: str,
+    model: str,
+    maps: Mapping[str, np.ndarray],
+    descriptions: Mapping[str, str],
+    units: Mapping[str, str],
+    like: nifti.Image,
+    facts: Mapping[str, Any],
+    progress: Callable[[], None] = lambda: None,
+) -> list[Path]:
+    """Write maps, float32 (status uint8), each with its sidecar."""
+    paths = [folder / name for name in names(prefix, model, maps)]
+    for path, (name, values) in zip(paths, maps.items(), strict=True):
+        content = {"Description": descriptions[name], **facts}
+        if units.get(name):
+            content["Units"] = units[name]
+        nifti.write_image(path, values if name == "status" else values.astype(np.float32), like=like)
+        nifti.write_bytes(path.with_name(path.name.removesuffix(".nii.gz") + ".json"), sidecar.to_json(content))
+        progress()
+    return paths
+
+
+def save(
+    folder: str | os.PathLike,
+    like: str | os.PathLike,
+    prefix: str | None,
+    model: str,
+    maps: Mapping[str, np.ndarray],
+    descriptions: Mapping[str, str],
+    units: Mapping[str, str],
+) -> list[Path]:
+    """Write maps that were fitted in Python; names, affine and codes follow the series `like`."""
+    folder, image = Path(folder), nifti.open_image(like)
+    make_folder(folder)
+    prefix = sidecar.default_prefix(image.path) if prefix is None else prefix
+    facts = {"software": {"name": "jaxsmt", "version": __version__}, "model": model}
+    return write_maps(folder, prefix, model, maps, descriptions, units, image, facts)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder for outputs, or raise OutputError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(error.strerror or str(error), file=path, fix="choose a folder that can be made") from None
+    if not os.access(path, os.W_OK):
+        raise OutputError("cannot be written", file=path, fix="choose a folder that can be written")
