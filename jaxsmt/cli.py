@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import __version__, workflow
+from . import __version__, outputs, workflow
 from .errors import InputError, JaxsmtError, JaxsmtWarning
 from .units import B_TO_MS_PER_UM2
 
@@ -49,6 +49,19 @@ def _parser() -> argparse.ArgumentParser:
     inputs.add_argument("--mask", type=Path, help="voxels to fit: integers above 0, or floats above 0.5")
     inputs.add_argument("--model", choices=["smt"], default="smt", help="default: %(default)s")
     inputs.add_argument(
+        "--fod",
+        choices=["none", "watson", "bingham"],
+        default="none",
+        help="also fit fibre orientation distributions (default: none)",
+    )
+    inputs.add_argument(
+        "--fibres",
+        type=_fibres,
+        default=1,
+        metavar="N",
+        help="lobes of a FOD: 1, 2, 3, or auto, 0 to 3 by BIC in each voxel (default: 1)",
+    )
+    inputs.add_argument(
         "--spherical-mean",
         choices=["sh", "arithmetic"],
         default="sh",
@@ -85,6 +98,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _fibres(text: str) -> int | str:
+    if text not in ("1", "2", "3", "auto"):
+        raise argparse.ArgumentTypeError("1, 2, 3 or auto")
+    return text if text == "auto" else int(text)
+
+
 def _fit(options: argparse.Namespace, command: list[str]) -> int:
     request = _request(options, out=options.out)
     screen = _Screen(options.quiet)
@@ -111,7 +130,8 @@ def _summary(outcome: workflow.Outcome) -> str:
 
 
 def _check(options: argparse.Namespace, command: list[str]) -> int:
-    inputs = workflow.open_inputs(_request(options, out=Path()))
+    request = _request(options, out=Path())
+    inputs = workflow.open_inputs(request)
     image, mask = inputs.image, inputs.mask
     scaled = "" if (image.slope, image.inter) == (1, 0) else f", scaled by {image.slope:g} and {image.inter:+g}"
     print(f"{image.path}: {' × '.join(map(str, image.shape))} {image.dtype.name}{scaled}")
@@ -119,7 +139,7 @@ def _check(options: argparse.Namespace, command: list[str]) -> int:
         noise = f", noise {shell.amplification:.3f} × that of a plain mean" if shell.order else ""
         print(f"  {shell}{noise}")
     print(f"  mask: {mask.sum()} of {mask.size} voxels")
-    memory = workflow.memory_estimate(inputs)
+    memory = workflow.memory_estimate(request, inputs)
     print(f"  the {options.model} fit would take about {memory / 2**20:.0f} MiB for data and maps")
     _warn(inputs.warnings)
     print("no problems found in the headers and tables; the data themselves are verified when they are read")
@@ -133,7 +153,7 @@ def _demo(options: argparse.Namespace, command: list[str]) -> int:
     from .io import nifti
     from .report import maps
 
-    workflow.make_folder(options.out)
+    outputs.make_folder(options.out)
     if any(options.out.iterdir()):
         raise InputError("is not empty", file=options.out, fix="choose another folder with -o")
     screen = _Screen(options.quiet)
@@ -209,9 +229,10 @@ class _Screen:
             if self._terminal:
                 from tqdm import tqdm
 
-                unit = {"read": "volumes", "fit": "voxels", "write": "maps"}[stage]
+                unit = {"read": "volumes", "write": "maps"}.get(stage, "voxels")
                 self._bar = tqdm(total=total, desc=stage, unit=f" {unit}", file=sys.stderr)
         if self._bar is not None:
+            self._bar.total = total
             self._bar.update(done - self._bar.n)
         elif done == total:
             print(f"{stage}: {total} in {time.perf_counter() - self._since:.1f} s", file=sys.stderr, flush=True)

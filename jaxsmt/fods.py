@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import jax
@@ -79,6 +79,15 @@ class FodFit:
     def count(self, status: Status) -> int:
         """Number of voxels with this status."""
         return int(np.count_nonzero(self.status == status))
+
+    def voxels(self, numbers: np.ndarray) -> FodFit:
+        """The FODs of some voxels, numbered in C order: arrays (len(numbers), …)."""
+
+        def take(values: np.ndarray) -> np.ndarray:
+            return values.reshape(-1, *values.shape[self.status.ndim :])[numbers]
+
+        parts = {name: take(getattr(self, name)) for name in ("n_fibres", "mse", "r2", "status")}
+        return replace(self, parameters={name: take(values) for name, values in self.parameters.items()}, **parts)
 
     def peaks(self) -> np.ndarray:
         """(..., N, 3): lobes' directions times their weights, strongest first."""

@@ -35,3 +35,35 @@ def gradient_directions(n: int, *, seed: int = 0, steps: int = 200) -> np.ndarra
         largest = np.linalg.norm(force, axis=1).max()
         points += force / largest * (1 - step / steps) / np.sqrt(n)
     return points / np.linalg.norm(points, axis=1, keepdims=True)
+
+
+def icosphere(subdivisions: int) -> tuple[np.ndarray, np.ndarray]:
+    """A triangle mesh of the sphere: (n, 3) unit vectors and (faces, 3) vertex numbers, seen from
+    outside counterclockwise; 642 vertices for 3 subdivisions of the icosahedron."""
+    golden = (1 + np.sqrt(5)) / 2
+    corners = [(s, t * golden, 0) for s in (-1, 1) for t in (-1, 1)]
+    vertices = np.array([np.roll(corner, k) for k in range(3) for corner in corners]) / np.hypot(1, golden)
+    faces = np.array(
+        [
+            (i, j, k)
+            for i in range(12)
+            for j in range(12)
+            for k in range(12)
+            if i < j
+            and i < k
+            and vertices[i] @ vertices[j] > 0.4
+            and vertices[j] @ vertices[k] > 0.4
+            and vertices[i] @ vertices[k] > 0.4
+            and np.linalg.det(vertices[[i, j, k]]) > 0
+        ]
+    )
+    for _ in range(subdivisions):
+        edges = np.sort(faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1)
+        edges, middle = np.unique(edges, axis=0, return_inverse=True)
+        middle = middle.reshape(-1, 3) + len(vertices)
+        new = vertices[edges].sum(axis=1)
+        vertices = np.concatenate([vertices, new / np.linalg.norm(new, axis=1, keepdims=True)])
+        a, b, c = faces.T
+        ab, bc, ca = middle.T
+        faces = np.concatenate([np.stack(t, axis=1) for t in ((a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca))])
+    return vertices, faces

@@ -15,17 +15,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import __version__, masks
+from . import __version__, masks, outputs
 from .acquisition import Acquisition
-from .errors import InputError, JaxsmtError, JaxsmtWarning, OutputError
+from .errors import InputError, JaxsmtError, JaxsmtWarning, ResourceError
 from .io import gradients, nifti, sidecar
 from .means import MeansAccumulator
 
 if TYPE_CHECKING:
     from .fitting import Fit
+    from .fods import FodFit
 
-#: Maps that a fit of the SMT model writes, in the order in which reports show them.
-SMT_MAPS = ("lambda_par", "lambda_perp", "fraction", "md", "fa", "fapow3", "s0", "mse", "r2", "status")
+#: Maps that a fit of the SMT model writes, and a FOD fit; known here without loading JAX.
+SMT_MAPS = tuple(outputs.KERNEL_DESCRIPTIONS)
+FOD_MAPS = tuple(outputs.FOD_DESCRIPTIONS)
 #: Shells above b = 0 that the SMT model needs, known here without loading JAX.
 SMT_SHELLS = 2
 
@@ -44,6 +46,8 @@ class Request:
     grad: Path | None = None
     mask: Path | None = None
     model: str = "smt"
+    fod: str = "none"
+    fibres: int | str = 1
     spherical_mean: str = "sh"
     s0: str = "fit"
     prefix: str | None = None
@@ -53,6 +57,13 @@ class Request:
     b0_threshold: float = 50.0
     overwrite: bool = False
     report: bool = True
+
+    @property
+    def fod_counts(self) -> tuple[int, ...]:
+        """Numbers of lobes to fit, in turn; none without a FOD."""
+        if self.fod == "none":
+            return ()
+        return (1, 2, 3) if self.fibres == "auto" else (int(self.fibres),)
 
 
 @dataclass(frozen=True)
@@ -71,6 +82,7 @@ class Outcome:
     """What a fit wrote, and the facts of the run."""
 
     fit: Fit
+    fods: FodFit | None
     files: list[Path]
     run: dict[str, Any] = field(default_factory=dict)
 
@@ -157,44 +169,43 @@ def _read_mask(path: Path | None, image: nifti.Image) -> np.ndarray:
 
 
 def check_outputs(request: Request) -> list[Path]:
-    """The maps that the fit will write; the folder is made if it is missing.
+    """The files that the fit will write; the folder is made if it is missing.
 
     Raises:
         InputError: they exist and may not be overwritten, or the prefix is no plain name.
         OutputError: the folder cannot be written.
     """
-    prefix = request.prefix if request.prefix is not None else sidecar.default_prefix(request.dwi)
+    prefix = _prefix(request)
     if Path(prefix + "x").name != prefix + "x":
         raise InputError(f"the prefix {prefix!r} is not a plain name", fix="leave out folders; they belong in -o")
-    names = [f"{sidecar.map_name(prefix, request.model, p)}.nii.gz" for p in SMT_MAPS]
-    summaries = [f"{prefix}run.json", *(["report.html"] if request.report else [])]
-    taken = [n for n in (*names, *summaries) if (request.out / n).exists()]
+    names = outputs.names(prefix, request.model, SMT_MAPS)
+    if request.fod != "none":
+        names += outputs.names(prefix, request.model + request.fod, FOD_MAPS)
+    names = [*names, f"{prefix}run.json", *(["report.html"] if request.report else [])]
+    taken = [n for n in names if (request.out / n).exists()]
     if taken and not request.overwrite:
         raise InputError(
             f"{taken[0]} exists" + (f", and {len(taken) - 1} more outputs" if len(taken) > 1 else ""),
             file=request.out,
             fix="--overwrite replaces them; or choose another folder or --prefix",
         )
-    make_folder(request.out)
-    return [request.out / n for n in (*names, *summaries)]
+    outputs.make_folder(request.out)
+    return [request.out / n for n in names]
 
 
-def make_folder(path: Path) -> None:
-    """Make a folder for outputs, or raise OutputError."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(error.strerror or str(error), file=path, fix="choose a folder that can be made") from None
-    if not os.access(path, os.W_OK):
-        raise OutputError("cannot be written", file=path, fix="choose a folder that can be written")
+def _prefix(request: Request) -> str:
+    return request.prefix if request.prefix is not None else sidecar.default_prefix(request.dwi)
 
 
-def memory_estimate(inputs: Inputs) -> int:
-    """Bytes for the volumes in flight, the shells' means and the maps of a fit."""
+def memory_estimate(request: Request, inputs: Inputs) -> int:
+    """Bytes for the volumes in flight, the shells' means and the maps of a fit; for FODs all voxels inside."""
     voxels, inside, shells = inputs.mask.size, int(inputs.mask.sum()), len(inputs.acquisition.shells)
-    in_flight = 3 * voxels * inputs.image.dtype.itemsize
-    means = 8 * shells * (voxels + inside)
-    return in_flight + means + 4 * len(SMT_MAPS) * (voxels + inside)
+    item = inputs.image.dtype.itemsize
+    total = 3 * voxels * item + 8 * shells * (voxels + inside) + 4 * len(SMT_MAPS) * (voxels + inside)
+    if request.fod != "none":
+        lobes = max(request.fod_counts)
+        total += inside * inputs.image.shape[3] * item + 4 * (voxels + inside) * (60 + 10 * lobes)
+    return total
 
 
 def run_fit(request: Request, progress: Progress = lambda *_: None, command: Sequence[str] = ()) -> Outcome:
@@ -219,10 +230,11 @@ def run_fit(request: Request, progress: Progress = lambda *_: None, command: Seq
 
 
 def _run_fit(request, inputs: Inputs, paths: list[Path], clock: _Clock, progress: Progress, command) -> Outcome:
-    with collected_warnings() as texts, ThreadPoolExecutor(2) as pool:
+    with collected_warnings() as texts, ThreadPoolExecutor(3) as pool:
         compiling = pool.submit(_load_and_compile, request, inputs.acquisition)
+        compiling_fods = pool.submit(_load_and_compile_fods, request, inputs.acquisition)
         hashing = pool.submit(lambda: {key: sidecar.sha256(path) for key, path in inputs.files.items()})
-        means = _stream_means(inputs, progress)
+        means, signal = _stream(request, inputs, progress)
         clock.lap("read")
         if request.report:  # its libraries load while the compiler works
             from .report import html, maps  # noqa: F401
@@ -230,20 +242,29 @@ def _run_fit(request, inputs: Inputs, paths: list[Path], clock: _Clock, progress
         clock.lap("wait for compilation")
         fit = _fit(fitter, means, inputs.mask, progress)
         clock.lap("fit")
+        fods = None
+        if request.fod != "none":
+            fod_fitter = compiling_fods.result()
+            clock.lap("wait for compilation of the FODs")
+            fods = _fit_fods(request, fod_fitter, fit, signal, inputs, progress)
+            clock.lap("fit FODs")
         hashes = hashing.result()
-    notes = inputs.warnings + texts + _status_warnings(fit)
-    run = _describe(request, inputs, fit, fitter.device, hashes, notes, command)
+    notes = inputs.warnings + texts + _status_warnings(fit, "")
+    if fods is not None:
+        notes += _status_warnings(fods, "FODs: ", (_status().NOT_CONVERGED,))
+    run = _describe(request, inputs, fit, fods, fitter.device, hashes, notes, command)
+    run_json, report = next(p for p in paths if p.name.endswith("run.json")), request.out / "report.html"
     if request.overwrite:  # no summary of an earlier fit may stand beside the new maps
-        for path in (paths[len(SMT_MAPS)], request.out / "report.html"):
+        for path in (run_json, report):
             path.unlink(missing_ok=True)
-    _write_maps(paths, inputs.image, fit, run, progress)
+    _write_maps(request, inputs.image, fit, fods, run, progress)
     clock.lap("write")
     if request.report:
-        _write_report(request, inputs, fit, run, clock.seconds)
+        _write_report(request, inputs, fit, fods, run, clock.seconds)
         clock.lap("report")
     run["timings_s"] = clock.seconds
-    nifti.write_bytes(paths[len(SMT_MAPS)], sidecar.to_json(run))
-    return Outcome(fit, paths, run)
+    nifti.write_bytes(run_json, sidecar.to_json(run))
+    return Outcome(fit, fods, paths, run)
 
 
 def _load_and_compile(request: Request, acquisition: Acquisition):
@@ -260,16 +281,43 @@ def _load_and_compile(request: Request, acquisition: Acquisition):
     return fitter
 
 
-def _stream_means(inputs: Inputs, progress: Progress) -> np.ndarray:
-    """(shells, voxels in the mask) spherical means, voxels in file (Fortran) order."""
+def _load_and_compile_fods(request: Request, acquisition: Acquisition):
+    if request.fod == "none":
+        return None
+    from . import engine, fods, models
+
+    device = engine.find_device(request.device)
+    fitter = fods.FodFitter(
+        models.smt(), acquisition, request.fod, request.fod_counts, dtype=request.dtype, device=device
+    )
+    fitter.compile()
+    return fitter
+
+
+def _stream(request: Request, inputs: Inputs, progress: Progress) -> tuple[np.ndarray, np.ndarray | None]:
+    """(shells, voxels in the mask) spherical means and, for FODs, (volumes, voxels in the mask) data as stored.
+
+    Voxels in file (Fortran) order.
+    """
     image, n = inputs.image, inputs.image.shape[3]
-    means = MeansAccumulator(inputs.acquisition.weights, int(np.prod(image.shape[:3])))
+    inside = inputs.mask.ravel(order="F")
+    means = MeansAccumulator(inputs.acquisition.weights, inside.size)
+    signal = None
+    if request.fod != "none":
+        try:
+            signal = np.empty((n, int(inside.sum())), image.dtype)
+        except MemoryError:
+            raise ResourceError(
+                "the voxels inside the mask do not fit into memory", fix="a tighter mask, or --fod none"
+            ) from None
     for i, volume in enumerate(nifti.read_volumes(image)):
         means.add(i, volume)
+        if signal is not None:
+            np.compress(inside, volume, out=signal[i])
         progress("read", i + 1, n)
     # The weights of a shell sum to 1, so scaling its mean scales its volumes.
     with np.errstate(invalid="ignore", over="ignore"):
-        return means.sums[:, inputs.mask.ravel(order="F")] * image.slope + image.inter
+        return means.sums[:, inside] * image.slope + image.inter, signal
 
 
 def _fit(fitter, means: np.ndarray, mask: np.ndarray, progress: Progress) -> Fit:
@@ -285,28 +333,39 @@ def _fit(fitter, means: np.ndarray, mask: np.ndarray, progress: Progress) -> Fit
     return assemble(fitter.model, fitter(means, tell), mask, order="F")
 
 
-def _maps(fit: Fit) -> dict[str, np.ndarray]:
-    every = {**fit.parameters, **fit.derived, "s0": fit.s0, "mse": fit.mse, "r2": fit.r2, "status": fit.status}
-    return {name: every[name] for name in SMT_MAPS}
+def _fit_fods(request: Request, fitter, fit: Fit, signal: np.ndarray, inputs: Inputs, progress: Progress) -> FodFit:
+    slope, inter = inputs.image.slope, inputs.image.inter
+
+    def rows(index) -> np.ndarray:
+        with np.errstate(invalid="ignore", over="ignore"):
+            return signal[:, index].T * slope + inter
+
+    model = fit.fod_model(request.fod, request.fibres)
+    return fitter(model, rows, inputs.mask, order="F", progress=lambda done, total: progress("fit FODs", done, total))
 
 
-def _status_warnings(fit: Fit) -> list[str]:
+def _status():
     from .solvers import Status
 
+    return Status
+
+
+def _status_warnings(fit: Fit | FodFit, what: str, which=None) -> list[str]:
+    status = _status()
     said = {
-        Status.NOT_CONVERGED: "did not converge",
-        Status.NO_SIGNAL: "have no usable signal (b = 0 mean or S0 not positive)",
-        Status.NON_FINITE: "have non-finite values",
+        status.NOT_CONVERGED: "did not converge",
+        status.NO_SIGNAL: "have no usable signal (b = 0 mean or S0 not positive)",
+        status.NON_FINITE: "have non-finite values",
     }
-    counts = ((fit.count(status), text) for status, text in said.items())
-    return [f"{count} voxels {text}; see the status map" for count, text in counts if count]
+    counts = ((fit.count(code), text) for code, text in said.items() if which is None or code in which)
+    return [f"{what}{count} voxels {text}; see the status map" for count, text in counts if count]
 
 
-def _describe(request, inputs: Inputs, fit: Fit, device, hashes, notes, command) -> dict[str, Any]:
-    from .solvers import Status
+def _describe(request, inputs: Inputs, fit: Fit, fods: FodFit | None, device, hashes, notes, command) -> dict:
+    status = _status()
 
     versions = {name: __import__(name).__version__ for name in ("jax", "jaxlib", "numpy", "nibabel")}
-    return {
+    run = {
         "command": list(command),
         "software": {"name": "jaxsmt", "version": __version__},
         "versions": {**versions, "python": platform.python_version()},
@@ -323,28 +382,38 @@ def _describe(request, inputs: Inputs, fit: Fit, device, hashes, notes, command)
             }
             for shell in inputs.acquisition.shells
         ],
-        "voxels": {status.name.lower(): fit.count(status) for status in Status},
+        "voxels": {code.name.lower(): fit.count(code) for code in status},
         "warnings": list(notes),
     }
+    if fods is not None:
+        run["options"] |= {"fod": request.fod, "fibres": request.fibres}
+        run["fod_voxels"] = {code.name.lower(): fods.count(code) for code in status}
+        fitted = np.isin(fods.status, (status.CONVERGED, status.AT_BOUND, status.NOT_CONVERGED))
+        counts = np.bincount(fods.n_fibres[fitted], minlength=1)
+        run["fibres"] = {str(n): int(count) for n, count in enumerate(counts) if count}
+    return run
 
 
-def _write_maps(paths: list[Path], image: nifti.Image, fit: Fit, run: dict, progress: Progress) -> None:
-    common = {key: run[key] for key in ("software", "inputs", "model", "options", "warnings")}
-    units = {**{p.name: p.unit for p in fit.model.parameters}, **fit.model.units}
-    for i, (path, (name, values)) in enumerate(zip(paths, _maps(fit).items(), strict=False), start=1):
-        values = values if name == "status" else values.astype(np.float32)
-        facts = {"Description": sidecar.DESCRIPTIONS[name], **common}
-        if units.get(name):
-            facts["Units"] = units[name]
-        nifti.write_image(path, values, like=image)
-        nifti.write_bytes(path.with_name(path.name.removesuffix(".nii.gz") + ".json"), sidecar.to_json(facts))
-        progress("write", i, len(SMT_MAPS))
+def _write_maps(request, image: nifti.Image, fit: Fit, fods: FodFit | None, run: dict, progress: Progress) -> None:
+    sets: list = [(request.model, fit.maps(), outputs.KERNEL_DESCRIPTIONS, fit.units)]
+    if fods is not None:
+        sets.append((request.model + request.fod, fods.maps(), outputs.FOD_DESCRIPTIONS, {}))
+    total, done = sum(len(maps) for _, maps, _, _ in sets), 0
+
+    def tell() -> None:
+        nonlocal done
+        done += 1
+        progress("write", done, total)
+
+    for model, maps, descriptions, units in sets:
+        facts = {key: run[key] for key in ("software", "inputs", "options", "warnings")} | {"model": model}
+        outputs.write_maps(request.out, _prefix(request), model, maps, descriptions, units, image, facts, tell)
 
 
-def _write_report(request: Request, inputs: Inputs, fit: Fit, run: dict, seconds: dict[str, float]) -> None:
-    from .report import html, maps
+def _write_report(request, inputs: Inputs, fit: Fit, fods: FodFit | None, run: dict, seconds: dict) -> None:
+    from .report import glyphs, html, maps
 
-    every = _maps(fit)
+    every = fit.maps()
     panels = (("lambda_par", "lambda_perp", "fraction", "md"), ("fa", "s0", "r2", "status"))
     tables = [
         ("Acquisition", [(f"shell {i}", str(shell)) for i, shell in enumerate(inputs.acquisition.shells)]),
@@ -360,8 +429,14 @@ def _write_report(request: Request, inputs: Inputs, fit: Fit, run: dict, seconds
             ],
         ),
     ]
-    figure = maps.draw_maps([("", {name: every[name] for name in row}) for row in panels], inputs.mask)
-    page = html.render(f"{request.dwi.name}: {request.model} maps", figure, tables, run["warnings"])
+    figures = [("parameter maps", maps.draw_maps([("", {n: every[n] for n in row}) for row in panels], inputs.mask))]
+    if fods is not None:
+        count = [(f"{n} fibres", voxels) for n, voxels in run["fibres"].items()]
+        tables.insert(2, ("FODs", [(k.replace("_", " "), v) for k, v in run["fod_voxels"].items()] + count))
+        affine = inputs.image.affine
+        figures.append(("fibre orientations", glyphs.draw_directions(fods, inputs.mask, affine)))
+        figures.append(("FOD glyphs", glyphs.draw_glyphs(fods, every["lambda_perp"], inputs.mask, affine)))
+    page = html.render(f"{request.dwi.name}: {request.model} maps", figures, tables, run["warnings"])
     nifti.write_bytes(request.out / "report.html", page.encode("utf-8", "backslashreplace"))
 
 

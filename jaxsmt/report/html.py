@@ -12,14 +12,19 @@ from matplotlib.figure import Figure
 from .maps import to_png
 
 
-def render(title: str, figure: Figure, tables: Sequence[tuple[str, Sequence]], warnings: Sequence[str]) -> str:
-    """HTML with the figure embedded and (heading, [(name, value), …]) tables."""
+def render(
+    title: str,
+    figures: Sequence[tuple[str, Figure]],
+    tables: Sequence[tuple[str, Sequence]],
+    warnings: Sequence[str],
+) -> str:
+    """HTML with (what it shows, figure) embedded and (heading, [(name, value), …]) tables."""
     template = jinja2.Template(
         files(__package__).joinpath("template.html").read_text("utf-8"), autoescape=True, trim_blocks=True
     )
     return template.render(
         title=title,
-        picture=base64.b64encode(to_png(figure)).decode(),
+        pictures=[(text, base64.b64encode(to_png(figure)).decode()) for text, figure in figures],
         tables=tables,
         warnings=warnings,
     )

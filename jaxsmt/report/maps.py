@@ -36,14 +36,17 @@ LOOKS = {
 }
 
 
+def slice_axis(shape: tuple[int, ...]) -> int:
+    """The axis across which to cut: the thinnest if it is much thinner than the others, else the third."""
+    return int(np.argmin(shape)) if min(shape) * 4 < np.median(shape) else 2
+
+
 def slice_of(volume: np.ndarray, like: np.ndarray) -> np.ndarray:
     """The 2-D slice to show of a 3-D map, first axis to the right, second up.
 
-    Across the thinnest axis where one is much thinner than the others, else across the third;
-    there the slice with most voxels in `like` (the mask).
+    Across `slice_axis`; there the slice with most voxels in `like` (the mask).
     """
-    shape = np.array(like.shape)
-    axis = int(np.argmin(shape)) if shape.min() * 4 < np.median(shape) else 2
+    axis = slice_axis(like.shape)
     counts = np.count_nonzero(like, axis=tuple(i for i in range(3) if i != axis))
     return np.take(volume, int(np.argmax(counts)), axis=axis)
 

@@ -1,0 +1,129 @@
+"""Pictures of fibre orientations: a colour map of directions, and FOD glyphs. No display, no JAX.
+
+Colours are those of the field: red left-right, green front-back, blue up-down.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import PolyCollection
+from matplotlib.figure import Figure
+
+from ..quadrature import icosphere
+from .maps import slice_axis, slice_of
+
+if TYPE_CHECKING:
+    from ..fods import FodFit
+
+#: Voxels of a glyph picture: most across and up.
+PATCH = (20, 14)
+
+
+def direction_colours(fods: FodFit) -> np.ndarray:
+    """(..., 3) RGB in [0, 1]: Σ_j w_j (1 - ODI_j) |μ_j|, brightened."""
+    p = fods.parameters
+    share = (p["weight"] * (1 - p["odi"]))[..., None]
+    return np.clip(1.2 * np.sum(share * np.abs(p["direction"]), axis=-2), 0, 1)
+
+
+def draw_directions(fods: FodFit, mask: np.ndarray, affine: np.ndarray) -> Figure:
+    """The directions' colours in the slice that `maps.slice_of` chooses, first axis to the right."""
+    colours = direction_colours(fods) * (mask != 0)[..., None]
+    picture = np.stack([slice_of(colours[..., i], mask) for i in range(3)], axis=-1)
+    height = 5.0 * picture.shape[1] / picture.shape[0]
+    figure = Figure(figsize=(5.0, height + 0.3))
+    FigureCanvasAgg(figure)
+    ax = figure.add_axes((0, 0, 1, height / (height + 0.3)))
+    ax.imshow(picture.transpose(1, 0, 2), origin="lower", interpolation="nearest")
+    ax.set_axis_off()
+    ax.set_title("directions: red left-right, green front-back, blue up-down", fontsize=9)
+    return figure
+
+
+def draw_glyphs(
+    fods: FodFit,
+    background: np.ndarray,
+    mask: np.ndarray,
+    affine: np.ndarray,
+    corner: tuple[int, int] | None = None,
+    size: tuple[int, int] = PATCH,
+    odi_floor: float = 0.1,
+) -> Figure:
+    """FODs of a patch of a slice over a map such as λ⊥, lobes coloured by their direction.
+
+    Args:
+        background: (x, y, z) map, drawn in grey. affine: voxels to scanner axes, of the image.
+        corner: first voxel of the patch within the slice; None: where the fibres are best seen.
+        odi_floor: see `FodFit.odf`.
+    """
+    inside = slice_of(mask, mask) != 0
+    numbers = slice_of(np.arange(mask.size).reshape(mask.shape), mask)
+    axis = slice_axis(mask.shape)
+    size = (min(size[0], inside.shape[0]), min(size[1], inside.shape[1]))
+    clarity = np.sum(fods.parameters["weight"] * (1 - fods.parameters["odi"]), axis=-1)
+    i, j = corner if corner is not None else _best_patch(np.where(inside, slice_of(clarity, mask), 0), size)
+    patch = slice(i, i + size[0]), slice(j, j + size[1])
+    chosen = np.argwhere(inside[patch])
+    flat = numbers[patch][tuple(chosen.T)]
+
+    # Directions along the image's axes, as shown: right, up, and towards the viewer.
+    turn = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    shown = [k for k in range(3) if k != axis]
+    towards = np.cross(turn[:, shown[0]], turn[:, shown[1]])
+    view = np.stack([turn[:, shown[0]], turn[:, shown[1]], towards])
+
+    vertices, faces = icosphere(3)
+    radius = fods.voxels(flat).odf(vertices, odi_floor)
+    radius = 0.55 * radius / max(float(radius.max(initial=0)), 1e-9)
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)[shown]
+    height = 9.0 * size[1] * spacing[1] / (size[0] * spacing[0])
+    figure = Figure(figsize=(9.0, height))
+    FigureCanvasAgg(figure)
+    ax = figure.add_axes((0, 0, 1, 1))
+    grey = np.where(inside, slice_of(background, mask), np.nan)[patch]
+    ax.imshow(
+        grey.T,
+        origin="lower",
+        cmap="gray",
+        vmin=0,
+        vmax=1.5 * max(float(np.nanpercentile(grey, 98)), 1e-9),
+        aspect=spacing[1] / spacing[0],
+        extent=(-0.5, size[0] - 0.5, -0.5, size[1] - 0.5),
+        interpolation="nearest",
+    )
+    triangles, colours = _triangles(chosen, radius, vertices, faces, view)
+    ax.add_collection(PolyCollection(triangles, facecolors=colours, edgecolors=colours, linewidths=0.15))
+    ax.set_axis_off()
+    return figure
+
+
+def _triangles(centres: np.ndarray, radius: np.ndarray, vertices: np.ndarray, faces: np.ndarray, view: np.ndarray):
+    """Visible faces of all glyphs as drawn, (n, 3, 2) and RGB (n, 3), far ones first in each glyph."""
+    out, colours = [], []
+    for centre, r in zip(centres, radius, strict=True):
+        points = (r[:, None] * vertices) @ view.T
+        corners = points[faces]
+        normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        length = np.linalg.norm(normal, axis=1)
+        lit = normal[:, 2] / np.where(length > 0, length, 1)
+        seen = np.flatnonzero(lit > 0)
+        seen = seen[np.argsort(corners[seen, :, 2].mean(axis=1))]
+        out.append(corners[seen, :, :2] + centre)
+        middle = np.abs(vertices[faces[seen]].mean(axis=1))
+        bright = middle / middle.max(axis=1, keepdims=True)
+        colours.append(bright * (0.35 + 0.65 * lit[seen, None]))
+    if not out:
+        return np.zeros((0, 3, 2)), np.zeros((0, 3))
+    return np.concatenate(out), np.concatenate(colours)
+
+
+def _best_patch(values: np.ndarray, size: tuple[int, int]) -> tuple[int, int]:
+    """Corner of the window of this size with the largest sum."""
+    table = np.pad(values, ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
+    a, b = size
+    sums = table[a:, b:] - table[:-a, b:] - table[a:, :-b] + table[:-a, :-b]
+    i, j = np.unravel_index(np.argmax(sums), sums.shape)
+    return int(i), int(j)
