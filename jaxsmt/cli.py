@@ -151,7 +151,7 @@ def _demo(options: argparse.Namespace, command: list[str]) -> int:
 
     from . import simulate
     from .io import nifti
-    from .report import maps
+    from .report import glyphs, maps
 
     outputs.make_folder(options.out)
     if any(options.out.iterdir()):
@@ -171,7 +171,7 @@ def _demo(options: argparse.Namespace, command: list[str]) -> int:
         path = options.out / f"truth_{name.replace('_', '')}.nii.gz"
         nifti.write_image(path, values, like=None, affine=phantom.affine)
 
-    request = workflow.Request(dwi=dwi, out=options.out, mask=mask, device=options.device)
+    request = workflow.Request(dwi=dwi, out=options.out, mask=mask, device=options.device, fod="watson", fibres="auto")
     with screen:
         outcome = workflow.run_fit(request, screen.progress, command)
     fitted = {**outcome.fit.parameters, "s0": outcome.fit.s0}
@@ -179,6 +179,10 @@ def _demo(options: argparse.Namespace, command: list[str]) -> int:
     figure = maps.draw_maps([("fitted", shown), ("truth", phantom.truth)], phantom.mask)
     picture = options.out / "maps_and_truth.png"
     nifti.write_bytes(picture, maps.to_png(figure))
+    assert outcome.fods is not None
+    figure = glyphs.draw_glyphs(outcome.fods, outcome.fit.parameters["lambda_perp"], phantom.mask, phantom.affine)
+    fod_picture = options.out / "fods.png"
+    nifti.write_bytes(fod_picture, maps.to_png(figure))
     _warn(outcome.run["warnings"])
     screen.say(_summary(outcome))
     for name in ("lambda_par", "lambda_perp"):
@@ -186,7 +190,7 @@ def _demo(options: argparse.Namespace, command: list[str]) -> int:
         screen.say(f"|{name} - truth|: median {np.median(error):.3f} µm²/ms")
     voxels, seconds = int(phantom.mask.sum()), outcome.run["timings_s"]["fit"]
     screen.say(f"{voxels} voxels fitted in {seconds:.3f} s: {voxels / max(seconds, 1e-3):,.0f} voxels/s")
-    screen.say(f"look at {picture} and {options.out / 'report.html'}")
+    screen.say(f"look at {picture}, {fod_picture} and {options.out / 'report.html'}")
     return 0
 
 

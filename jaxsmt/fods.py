@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import jax
@@ -15,7 +16,7 @@ from .engine import LobesFitter
 from .errors import InputError
 from .harmonics import n_coefficients, to_basis
 from .orientation import kappa_from_odi
-from .solvers import Solver, Status
+from .solvers import Status
 from .voxelwise import LobeFits, lobe_densities, lobe_harmonics
 
 if TYPE_CHECKING:
@@ -86,8 +87,8 @@ class FodFit:
         def take(values: np.ndarray) -> np.ndarray:
             return values.reshape(-1, *values.shape[self.status.ndim :])[numbers]
 
-        parts = {name: take(getattr(self, name)) for name in ("n_fibres", "mse", "r2", "status")}
-        return replace(self, parameters={name: take(values) for name, values in self.parameters.items()}, **parts)
+        parameters = {name: take(values) for name, values in self.parameters.items()}
+        return FodFit(self.model, parameters, take(self.n_fibres), take(self.mse), take(self.r2), take(self.status))
 
     def peaks(self) -> np.ndarray:
         """(..., N, 3): lobes' directions times their weights, strongest first."""
@@ -127,7 +128,9 @@ class FodFit:
         uniform[0] = 1 / np.sqrt(4 * np.pi)
         return to_basis(self._mixture(harmonics, len(uniform), uniform), basis)
 
-    def _mixture(self, values: Callable[..., jax.Array], n: int, uniform, scale: np.ndarray | float = 1.0) -> np.ndarray:
+    def _mixture(
+        self, values: Callable[..., jax.Array], n: int, uniform, scale: np.ndarray | float = 1.0
+    ) -> np.ndarray:
         """Σ_j w_j values(lobe j) in each voxel, (..., n); `uniform` where a fitted voxel has no lobe."""
         p = self.parameters
         out = np.zeros((self.status.size, n), np.float32)
@@ -189,8 +192,8 @@ class FodFitter:
         self.device = self._fitters[0].device
 
     def compile(self) -> None:
-        for fitter in self._fitters:
-            fitter.compile()
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(LobesFitter.compile, self._fitters))
 
     def __call__(
         self,

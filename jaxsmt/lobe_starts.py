@@ -10,8 +10,10 @@ all pairs of them, cheap to compare; the true error is left to the solver.
 
 from __future__ import annotations
 
-from functools import cache
-from typing import NamedTuple
+import operator
+from collections.abc import Sequence
+from functools import cache, reduce
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -41,11 +43,11 @@ class Table(NamedTuple):
     zero where its directions do not determine them. counts: each shell's (4,) n, or 0 there.
     """
 
-    fits: tuple[Array, ...]
-    counts: tuple[Array, ...]
+    fits: tuple[Any, ...]
+    counts: tuple[Any, ...]
 
 
-def table(directions: tuple[np.ndarray, ...]) -> Table:
+def table(directions: Sequence[np.ndarray]) -> Table:
     """Prepare the harmonic fits for shells of (n, 3) directions."""
     fits, counts = [], []
     for g in directions:
@@ -59,20 +61,6 @@ def table(directions: tuple[np.ndarray, ...]) -> Table:
         fits.append(fit)
         counts.append(count)
     return Table(tuple(fits), tuple(counts))
-
-
-@cache
-def _axes(n: int) -> np.ndarray:
-    """n axes spread over the half sphere."""
-    return fibonacci_sphere(2 * n)[:n]
-
-
-@cache
-def _zonal(kappas: tuple[float, ...]) -> np.ndarray:
-    """c_l(κ) = ⟨P_l⟩ of Watson lobes for l = 2 … 8: (κ, 4)."""
-    x, w = np.polynomial.legendre.leggauss(128)
-    density = w * np.exp(np.array(kappas)[:, None] * (x**2 - 1))
-    return (density @ np.polynomial.legendre.legvander(x, _LMAX)[:, 2::2]) / density.sum(axis=1, keepdims=True)
 
 
 def starts(lobes: Lobes, fits: Table, kernel: tuple[Array, ...], y: tuple[Array, ...]) -> list[Point]:
@@ -105,14 +93,15 @@ class _Inner:
         # P_l of the angle between every two axes, (axes, axes, l).
         self.legendre = np.polynomial.legendre.legvander(np.clip(self.cosine, -1, 1), _LMAX)[..., 2::2]
         harmonics = even_harmonics(axes, _LMAX)[:, 1:]
-        self.along = [self._product(harmonics[:, _INDEX == i], a[_INDEX == i]) for i in range(len(_L))]
+        self.along = [self._product(harmonics[:, i == _INDEX], a[i == _INDEX]) for i in range(len(_L))]
 
     def _product(self, matrix: np.ndarray, vector: Array) -> Array:
         return jnp.matmul(jnp.asarray(matrix, self.dtype), vector, precision="highest")
 
     def data(self, kappa: float) -> Array:
         """With the data, (axes,)."""
-        return sum(float(c) * values for c, values in zip(_zonal(kappa), self.along, strict=True))
+        terms = [float(c) * values for c, values in zip(_zonal(kappa), self.along, strict=True)]
+        return reduce(operator.add, terms)
 
     def lobes(self, kappa: float, other: float) -> Array:
         """With lobes of another κ on the same axis."""
@@ -121,7 +110,8 @@ class _Inner:
     def pairs(self, kappa: float, other: float) -> Array:
         """With lobes of another κ on every axis, (axes, axes)."""
         c = _zonal(kappa) * _zonal(other)
-        return sum(jnp.asarray(c[k] * self.legendre[..., k], self.dtype) * self.energy[k] for k in range(len(_L)))
+        terms = [jnp.asarray(c[k] * self.legendre[..., k], self.dtype) * self.energy[k] for k in range(len(_L))]
+        return reduce(operator.add, terms)
 
     def axis(self, index: Array) -> tuple[Array, ...]:
         axis = jnp.asarray(self.axes, self.dtype)[index]

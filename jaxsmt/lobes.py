@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
 from . import frames
@@ -104,7 +103,8 @@ class Lobes:
         lobe = self._watson if self.axial else self._bingham
         each = [lobe(data, point) for point in lobes]
         # From the last lobe on: the signal of lobes j … N with weights that sum to 1.
-        rest, columns, of_parts = each[-1].signal, [each[-1].columns], []
+        rest, columns = each[-1].signal, [each[-1].columns]
+        of_parts: list[Array] = []
         for linear, p in zip(reversed(each[:-1]), reversed(parts), strict=True):
             of_parts = [linear.signal - rest, *(c * (1 - p) for c in of_parts)]
             columns = [tuple(c * p for c in linear.columns), *(tuple(c * (1 - p) for c in cs) for cs in columns)]
@@ -200,7 +200,8 @@ class Lobes:
         gap_u, gap_v = kappa_from_odi(odi_u), kappa_from_odi(odi_v)
         c, by_u, by_v = frame_harmonics(max(self.orders), False, _NODES).coefficients(gap_u, gap_v)
         third = frames.cross(axis, across)
-        signal, columns = [], [[], [], [], [], []]
+        signal: list[Array] = []
+        columns: list[list[Array]] = [[], [], [], [], []]
         for g, basis, (f, fu, fv) in self._shells(data, jnp.stack([c, by_u * _slope(gap_u), by_v * _slope(gap_v)])):
             u, v, w = frames.dot(g.T, third), frames.dot(g.T, across), frames.dot(g.T, axis)
             s, d = 2 * w * w - 1, v * v - u * u
@@ -218,22 +219,22 @@ class Lobes:
         return Linear(jnp.concatenate(signal), tuple(jnp.concatenate(c) for c in columns))
 
 
-def _horner(basis: FrameHarmonics, f: Array, s: Array, d: Array | None = None):
+def _horner(basis: FrameHarmonics, f: Array, s: Array, d: Array | float = 0.0):
     """Value of a polynomial and its derivatives by s and by d; unused ones cost nothing."""
     rows: list[list[Array]] = [[] for _ in range(1 + int(basis.powers[:, 1].max()))]
     for k, (_, j) in enumerate(basis.powers):
         rows[j].append(f[k])
-    value = ds = dd = None
-    for row in reversed(rows):
+    value = ds = dd = jnp.zeros_like(s)
+    for n, row in enumerate(reversed(rows)):
         p, dp = jnp.full_like(s, 1) * row[-1], jnp.zeros_like(s)
         for c in reversed(row[:-1]):
             dp = dp * s + p
             p = p * s + c
-        if value is None:
-            value, ds, dd = p, dp, jnp.zeros_like(s)
-        else:
+        if n:
             dd = dd * d + value
             value, ds = value * d + p, ds * d + dp
+        else:
+            value, ds = p, dp
     return value, ds, dd
 
 

@@ -199,5 +199,7 @@ def convolved(directions: ArrayLike, b: ArrayLike, kernel: Kernel, orientation: 
     polynomials = jnp.matmul(moments[..., basis.l // 2], matrix.T, precision="highest")
     u, v, w = orientation.components(g)
     s, d = 2 * w**2 - 1, v**2 - u**2
-    powers = [jnp.stack(list(accumulate([x] * (lmax // 2), operator.mul, initial=jnp.ones_like(x))), -1) for x in (s, d)]
+    powers = [
+        jnp.stack(list(accumulate([x] * (lmax // 2), operator.mul, initial=jnp.ones_like(x))), -1) for x in (s, d)
+    ]
     return jnp.sum(polynomials * powers[0][..., basis.powers[:, 0]] * powers[1][..., basis.powers[:, 1]], axis=-1)

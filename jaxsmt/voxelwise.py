@@ -76,7 +76,7 @@ def _solve(
         return jax.vmap(lambda data, state: solver.step(problem(data), state))(data, state)
 
     def enter(x0):
-        return jax.vmap(partial(solver.init, size=size))(x0)
+        return jax.vmap(lambda x0: solver.init(x0, size))(x0)
 
     def exchange(carry: _Carry) -> _Carry:
         """Some steps; then results of the finished lanes out, fresh items in."""
@@ -317,12 +317,10 @@ def fit_lobes(
 @partial(jax.jit, static_argnames=("axial", "lmax"))
 def lobe_harmonics(axis: Array, across: Array, kappa: Array, beta: Array, *, axial: bool, lmax: int) -> Array:
     """`Lobe.harmonics` of many lobes: (lobes, 3), (lobes,) -> (lobes, coefficients)."""
-    return jax.vmap(lambda *parts: Lobe(*parts, axial=axial).harmonics(lmax))(axis, across, kappa, beta)
+    return jax.vmap(lambda *parts: Lobe(*parts, axial).harmonics(lmax))(axis, across, kappa, beta)
 
 
 @partial(jax.jit, static_argnames=("axial",))
-def lobe_densities(
-    axis: Array, across: Array, kappa: Array, beta: Array, directions: Array, *, axial: bool
-) -> Array:
+def lobe_densities(axis: Array, across: Array, kappa: Array, beta: Array, directions: Array, *, axial: bool) -> Array:
     """`Lobe.density` of many lobes: (lobes, 3), (lobes,), (directions, 3) -> (lobes, directions)."""
-    return jax.vmap(lambda *parts: Lobe(*parts, axial=axial).density(directions))(axis, across, kappa, beta)
+    return jax.vmap(lambda *parts: Lobe(*parts, axial).density(directions))(axis, across, kappa, beta)

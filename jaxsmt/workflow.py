@@ -243,7 +243,7 @@ def _run_fit(request, inputs: Inputs, paths: list[Path], clock: _Clock, progress
         fit = _fit(fitter, means, inputs.mask, progress)
         clock.lap("fit")
         fods = None
-        if request.fod != "none":
+        if signal is not None:
             fod_fitter = compiling_fods.result()
             clock.lap("wait for compilation of the FODs")
             fods = _fit_fods(request, fod_fitter, fit, signal, inputs, progress)

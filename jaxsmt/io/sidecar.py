@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+
 def map_name(prefix: str, model: str, parameter: str) -> str:
     """`<prefix>model-<m>_param-<p>_dwimap`, without extension."""
     return f"{prefix}model-{model}_param-{parameter.replace('_', '')}_dwimap"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..fods import FodFit
 
 #: Voxels of a glyph picture: most across and up.
-PATCH = (20, 14)
+PATCH = (18, 12)
 
 
 def direction_colours(fods: FodFit) -> np.ndarray:
@@ -77,19 +77,23 @@ def draw_glyphs(
 
     vertices, faces = icosphere(3)
     radius = fods.voxels(flat).odf(vertices, odi_floor)
-    radius = 0.55 * radius / max(float(radius.max(initial=0)), 1e-9)
+    # One scale for all, so that sharp FODs stand out; but none leaves its voxel.
+    longest = radius.max(axis=1, initial=0)
+    scale = 0.5 / max(float(np.quantile(longest, 0.7)) if len(longest) else 0.0, 1e-9)
+    radius = radius * np.minimum(scale, 0.5 / np.maximum(longest, 1e-9))[:, None]
     spacing = np.linalg.norm(affine[:3, :3], axis=0)[shown]
     height = 9.0 * size[1] * spacing[1] / (size[0] * spacing[0])
     figure = Figure(figsize=(9.0, height))
     FigureCanvasAgg(figure)
     ax = figure.add_axes((0, 0, 1, 1))
     grey = np.where(inside, slice_of(background, mask), np.nan)[patch]
+    bright = max(float(np.nanpercentile(grey, 95)), 1e-9)
     ax.imshow(
         grey.T,
         origin="lower",
         cmap="gray",
-        vmin=0,
-        vmax=1.5 * max(float(np.nanpercentile(grey, 98)), 1e-9),
+        vmin=-0.5 * bright,
+        vmax=1.3 * bright,
         aspect=spacing[1] / spacing[0],
         extent=(-0.5, size[0] - 0.5, -0.5, size[1] - 0.5),
         interpolation="nearest",
