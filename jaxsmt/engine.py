@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -73,7 +74,7 @@ class _Runner:
         parts = max(1, -(-voxels // self.shape.chunk))
         parts = max(parts, min(-(-parts // workers) * workers, voxels // self.shape.lanes))
         edges = np.linspace(0, voxels, parts + 1).astype(int)
-        slices = [slice(i, j) for i, j in zip(edges[:-1], edges[1:], strict=True)]
+        slices = [slice(i, j) for i, j in itertools.pairwise(edges)]
         results = []
         with ThreadPoolExecutor(workers) as pool:
             for part, result in zip(slices, pool.map(run, slices), strict=True):

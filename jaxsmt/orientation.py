@@ -86,11 +86,9 @@ class Lobe:
         u, v, w = self.components(jnp.asarray(points, c.dtype))
         s, d = 2 * w**2 - 1, v**2 - u**2
         monomials = jnp.stack([s**i * d**j for i, j in basis.powers.tolist()], axis=-1)
-        density = jnp.matmul(
-            monomials, jnp.matmul(jnp.asarray(basis.polynomials, c.dtype), c, precision="highest"), precision="highest"
-        )
-        matrix = weights[:, None] * even_harmonics(points, lmax)
-        return jnp.matmul(density, jnp.asarray(matrix, c.dtype), precision="highest")
+        product = partial(jnp.matmul, precision="highest")
+        density = product(monomials, product(jnp.asarray(basis.polynomials, c.dtype), c))
+        return product(density, jnp.asarray(weights[:, None] * even_harmonics(points, lmax), c.dtype))
 
 
 def watson(mu: ArrayLike, kappa: ArrayLike) -> Lobe:
@@ -171,12 +169,9 @@ class FrameHarmonics:
         harmonics = self.evaluate(u, v, w)
         if self.axial:  # the mean over the azimuth, which one node does not give
             u = v = np.sqrt((1 - w**2) / 2)
-        return (
-            u**2,
-            v**2,
-            weights,
-            np.concatenate([harmonics, harmonics * u[:, None] ** 2, harmonics * v[:, None] ** 2], 1),
-        )
+        squares = np.stack([np.ones_like(u), u**2, v**2])
+        moments = np.concatenate([harmonics * factor[:, None] for factor in squares], axis=1)
+        return *squares[1:], weights, moments
 
     def weights(self, across: Array, along: Array) -> Array:
         """Quadrature weights times exp(-κ u² - (κ - β) v²); `across` = κ, `along` = κ - β."""

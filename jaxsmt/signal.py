@@ -6,10 +6,8 @@ b in ms/µm², diffusivities in µm²/ms; arguments broadcast against each other
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable
 from functools import cache, partial
-from itertools import accumulate
 
 import jax
 import jax.numpy as jnp
@@ -199,7 +197,5 @@ def convolved(directions: ArrayLike, b: ArrayLike, kernel: Kernel, orientation: 
     polynomials = jnp.matmul(moments[..., basis.l // 2], matrix.T, precision="highest")
     u, v, w = orientation.components(g)
     s, d = 2 * w**2 - 1, v**2 - u**2
-    powers = [
-        jnp.stack(list(accumulate([x] * (lmax // 2), operator.mul, initial=jnp.ones_like(x))), -1) for x in (s, d)
-    ]
-    return jnp.sum(polynomials * powers[0][..., basis.powers[:, 0]] * powers[1][..., basis.powers[:, 1]], axis=-1)
+    monomials = jnp.stack([s**i * d**j for i, j in basis.powers.tolist()], axis=-1)
+    return jnp.sum(polynomials * monomials, axis=-1)

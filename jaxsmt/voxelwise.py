@@ -317,10 +317,10 @@ def fit_lobes(
 @partial(jax.jit, static_argnames=("axial", "lmax"))
 def lobe_harmonics(axis: Array, across: Array, kappa: Array, beta: Array, *, axial: bool, lmax: int) -> Array:
     """`Lobe.harmonics` of many lobes: (lobes, 3), (lobes,) -> (lobes, coefficients)."""
-    return jax.vmap(lambda *parts: Lobe(*parts, axial).harmonics(lmax))(axis, across, kappa, beta)
+    return jax.vmap(lambda m, m2, k, b: Lobe(m, m2, k, b, axial).harmonics(lmax))(axis, across, kappa, beta)
 
 
 @partial(jax.jit, static_argnames=("axial",))
 def lobe_densities(axis: Array, across: Array, kappa: Array, beta: Array, directions: Array, *, axial: bool) -> Array:
     """`Lobe.density` of many lobes: (lobes, 3), (lobes,), (directions, 3) -> (lobes, directions)."""
-    return jax.vmap(lambda *parts: Lobe(*parts, axial).density(directions))(axis, across, kappa, beta)
+    return jax.vmap(lambda m, m2, k, b: Lobe(m, m2, k, b, axial).density(directions))(axis, across, kappa, beta)
