@@ -28,7 +28,8 @@ from .solvers.base import Point
 
 _LMAX = 8
 _L = np.arange(2, _LMAX + 1, 2)
-_INDEX = np.repeat(np.arange(len(_L)), 2 * _L + 1)  # into _L, for each coefficient of order 2 … 8
+# 32 bits: what JAX takes as an index in either precision.
+_INDEX = np.repeat(np.arange(len(_L), dtype=np.int32), 2 * _L + 1)  # into _L, for each coefficient of order 2 … 8
 _SINGLE = (2.0, 5.0, 12.0, 30.0)  # κ of single lobes tried
 _PAIRS = ((24.0, 24.0), (6.0, 6.0), (6.0, 24.0))  # and of both lobes of a pair
 _THIRD = (6.0, 24.0)  # and of a lobe added to a pair
@@ -40,7 +41,7 @@ class Table(NamedTuple):
     """Harmonic fits of the shells.
 
     fits: each shell's (44, n) matrix from its volumes to n times the coefficients of order 2 … 8;
-    zero where its directions do not determine them. counts: each shell's (4,) n, or 0 there.
+    zero where its directions do not determine them. counts: each shell's (4,) n (2l + 1), or 0 there.
     """
 
     fits: tuple[Any, ...]
@@ -57,7 +58,7 @@ def table(directions: Sequence[np.ndarray]) -> Table:
         fit, count = np.zeros((n_coefficients(_LMAX) - 1, len(g))), np.zeros(len(_L))
         if order:
             fit[: n_coefficients(order) - 1] = len(g) * np.linalg.pinv(even_harmonics(g, order))[1:]
-            count[: order // 2] = len(g)
+            count[: order // 2] = len(g) * (2 * _L + 1)[: order // 2]
         fits.append(fit)
         counts.append(count)
     return Table(tuple(fits), tuple(counts))
@@ -75,8 +76,8 @@ def starts(lobes: Lobes, fits: Table, kernel: tuple[Array, ...], y: tuple[Array,
     for fit, count, moments, values in zip(fits.fits, fits.counts, kernel, y, strict=True):
         k = moments[1 : len(_L) + 1]
         k = jnp.concatenate([k, jnp.zeros(len(_L) - len(k), dtype)]) if len(k) < len(_L) else k
-        a = a + k[_INDEX] * jnp.matmul(jnp.asarray(fit, dtype), values, precision="highest")
-        energy = energy + jnp.asarray(count * (2 * _L + 1), dtype) * k * k
+        a = a + k[_INDEX] * jnp.matmul(fit, values, precision="highest")
+        energy = energy + count * k * k
     h = _Inner(a, energy)
     if lobes.count == 1:
         return [_single(lobes, h)]

@@ -146,7 +146,7 @@ class FrameHarmonics:
     def __init__(self, lmax: int, axial: bool, nodes: tuple[int, int] = _NODES):
         self.lmax, self.axial = lmax, axial
         pairs = [(l, m) for l in range(0, lmax + 1, 2) for m in range(0, 1 if axial else l + 1, 2)]
-        self.l, self.m = (np.array(column) for column in zip(*pairs, strict=True))
+        self.l, self.m = (np.array(column, np.int32) for column in zip(*pairs, strict=True))
         degree = lmax // 2
         self.powers = np.array([(i, j) for j in range(1 if axial else degree + 1) for i in range(degree + 1 - j)])
         self._nodes = nodes

@@ -129,7 +129,7 @@ def test_not_converged_is_said():
 
 def test_a_voxel_does_not_depend_on_its_neighbours(monkeypatch):
     """The same bytes alone, in company, among the hopeless, and in another order."""
-    monkeypatch.setattr(engine, "_CPU", engine.Shape(chunk=512, lanes=64))
+    monkeypatch.setitem(engine._MEANS, "cpu", engine.Shape(chunk=512, lanes=64))
     means = noisy_means(700, sigma=0.05)
     fitter = MeansFitter(js.smt(), ACQUISITION)
     together = fitter(means)
@@ -144,7 +144,7 @@ def test_a_voxel_does_not_depend_on_its_neighbours(monkeypatch):
 
 
 def test_compiles_once_whatever_the_number_of_voxels(monkeypatch):
-    monkeypatch.setattr(engine, "_CPU", engine.Shape(chunk=256, lanes=32))
+    monkeypatch.setitem(engine._MEANS, "cpu", engine.Shape(chunk=256, lanes=32))
     before = voxelwise.fit_means._cache_size()
     for n in (1, 100, 256, 1000):
         MeansFitter(js.smt(), ACQUISITION)(noisy_means(n, 0.03))  # equal models share the program
