@@ -32,7 +32,7 @@ class Shape(NamedTuple):
 
 # On a CPU the lanes' state fits one core's cache; a GPU is filled.
 _MEANS = {"cpu": Shape(131_072, 4_096), "gpu": Shape(1_048_576, 131_072)}
-_LOBES = {"cpu": Shape(4_096, 256), "gpu": Shape(65_536, 16_384)}
+_LOBES = {"cpu": Shape(4_096, 64), "gpu": Shape(65_536, 16_384)}
 
 
 def _cores() -> int:

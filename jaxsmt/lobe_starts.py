@@ -80,7 +80,7 @@ def starts(lobes: Lobes, fits: Table, kernel: tuple[Array, ...], y: tuple[Array,
         energy = energy + count * k * k
     h = _Inner(a, energy)
     if lobes.count == 1:
-        return [_single(lobes, h)]
+        return _single(lobes, h)
     return [_several(lobes, h, *kappas) for kappas in _PAIRS]
 
 
@@ -127,14 +127,17 @@ def _zonal(kappa: float) -> np.ndarray:
     return (density @ np.polynomial.legendre.legvander(x, _LMAX)[:, 2::2]) / density.sum()
 
 
-def _single(lobes: Lobes, h: _Inner) -> Point:
+def _single(lobes: Lobes, h: _Inner) -> list[Point]:
+    """The best Watson lobe; for Bingham widened along either axis across it, the likelier first."""
     gain = jnp.stack([2 * h.data(kappa) - h.lobes(kappa, kappa) for kappa in _SINGLE])
     best = jnp.argmax(gain.reshape(-1))
     axis = h.axis(best % _AXES)
     kappa = jnp.asarray(_SINGLE, h.dtype)[best // _AXES]
     if lobes.axial:
-        return (*axis, odi_from_kappa(kappa))
-    return (*axis, *_widest(h.a, axis), odi_from_kappa(kappa), odi_from_kappa(kappa / 2))
+        return [(*axis, odi_from_kappa(kappa))]
+    across = _widest(h.a, axis)
+    narrow, wide = odi_from_kappa(kappa), odi_from_kappa(kappa / 2)
+    return [(*axis, *across, narrow, wide), (*axis, *across, wide, narrow)]
 
 
 def _several(lobes: Lobes, h: _Inner, first: float, second: float) -> Point:

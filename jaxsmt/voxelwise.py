@@ -23,9 +23,9 @@ from .solvers import Solver, Status, in_box
 from .solvers.start import grid
 
 # Steps between two exchanges of finished voxels for fresh ones; most voxels are done by then.
-_STEPS = 5
+_STEPS, _LOBE_STEPS = 5, 2
 # Steps from each of several starts before only the best goes on.
-_FEW, _MANY = 10, 1_000
+_FEW, _MANY = 16, 1_000
 # A parameter closer to its bound than this part of its range is at the bound.
 _AT_BOUND = 1e-4
 
@@ -60,7 +60,15 @@ class _Carry(NamedTuple):
 
 
 def _solve(
-    solver: Solver, problem, start, size: int, items: int, count: ArrayLike, lanes: int, limit: ArrayLike | None = None
+    solver: Solver,
+    problem,
+    start,
+    size: int,
+    items: int,
+    count: ArrayLike,
+    lanes: int,
+    stride: int,
+    limit: ArrayLike | None = None,
 ) -> _End:
     """Run a solver on the first `count` of `items` problems of `size` steps each.
 
@@ -69,7 +77,7 @@ def _solve(
 
     Args:
         problem: `(data of one item) -> Problem`. start: `(item numbers (lanes,)) -> (data, x0)`.
-        limit: steps after which an item is left as it is, if not the solver's own.
+        stride: steps between two exchanges. limit: steps after which an item is left as it is, if not the solver's own.
     """
 
     def advance(data, state):
@@ -80,7 +88,7 @@ def _solve(
 
     def exchange(carry: _Carry) -> _Carry:
         """Some steps; then results of the finished lanes out, fresh items in."""
-        state = jax.lax.fori_loop(0, _STEPS, lambda _, s: advance(carry.data, s), carry.state)
+        state = jax.lax.fori_loop(0, stride, lambda _, s: advance(carry.data, s), carry.state)
         if limit is not None:
             state = state._replace(done=state.done | (state.steps >= limit))
         out = jnp.where(state.done & (carry.item < items), carry.item, items)  # dropped: out of range
@@ -159,7 +167,7 @@ def fit_means(
     def problem(y):
         return in_box(partial(residual, y), lower, upper, model.move)
 
-    end = _solve(solver, problem, start, len(model.parameters), n, count, lanes)
+    end = _solve(solver, problem, start, len(model.parameters), n, count, lanes, _STEPS)
     x, converged, steps = end.x, end.converged, end.steps
 
     def finish(y, x):
@@ -275,7 +283,7 @@ def fit_lobes(
             data = (jnp.take(y, voxel, axis=0, mode="clip"), jax.vmap(moments)(parameters))
             return data, tuple(jnp.take(v, item, mode="clip") for v in x0)
 
-        return _solve(solver, problem, start, lobes.size, n * tries, count * each, lanes, limit)
+        return _solve(solver, problem, start, lobes.size, n * tries, count * each, lanes, _LOBE_STEPS, limit)
 
     def problem(data):
         return lobes.problem(Data(directions, data[1], data[0]))

@@ -222,7 +222,7 @@ def test_compiles_once_and_voxels_are_independent():
 
 
 def test_peaks_odf_and_floor():
-    data, mu, *_ = simulated(4, 2)
+    data, *_ = simulated(4, 2)
     fods = js.fit(kernel_of(data).fod_model("watson", 2), ACQUISITION, data.reshape(2, 2, -1).reshape(4, -1))
     assert fods.peaks().shape == (4, 2, 3)
     np.testing.assert_allclose(np.linalg.norm(fods.peaks(), axis=-1), fods.parameters["weight"], atol=1e-6)
