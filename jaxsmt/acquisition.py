@@ -65,6 +65,7 @@ class Acquisition:
         spherical_mean: "sh" (harmonic least squares, order by what the directions support) or
             "arithmetic" (plain mean of the volumes).
         b_unit: "s/mm2", "ms/um2" or "s/m2".
+        axes: of the directions: "scanner", or "fsl" (image axes with x as FSL writes it).
     Raises:
         InputError: values that cannot be a multi-shell scheme; says which and what to do.
     """
@@ -74,12 +75,15 @@ class Acquisition:
     b0_threshold: float = 50.0
     spherical_mean: str = "sh"
     b_unit: str = "s/mm2"
+    axes: str = "scanner"
     shells: tuple[Shell, ...] = field(init=False, repr=False)
 
     def __post_init__(self):
         bvals, bvecs = np.asarray(self.bvals, float), np.asarray(self.bvecs, float)
         if self.b_unit not in B_TO_MS_PER_UM2:
             raise InputError(f"unknown b unit {self.b_unit!r}", fix=f"one of {', '.join(B_TO_MS_PER_UM2)}")
+        if self.axes not in ("scanner", "fsl"):
+            raise InputError(f"unknown axes {self.axes!r}", fix="'scanner' or 'fsl'")
         if self.spherical_mean not in ("sh", "arithmetic"):
             raise InputError(f"unknown spherical mean {self.spherical_mean!r}", fix="'sh' or 'arithmetic'")
         if bvals.ndim != 1 or bvecs.shape != (bvals.size, 3):
@@ -106,7 +110,7 @@ class Acquisition:
         bvals, bvecs = gradients.read_fsl(bval, bvec)
         if affine is not None:
             bvecs = gradients.fsl_to_scanner(bvecs, affine)
-        return cls(bvals, bvecs, **options)
+        return cls(bvals, bvecs, axes="fsl" if affine is None else "scanner", **options)
 
     @classmethod
     def from_mrtrix(cls, grad: str | os.PathLike, **options) -> Acquisition:

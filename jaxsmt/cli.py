@@ -57,7 +57,6 @@ def _parser() -> argparse.ArgumentParser:
     inputs.add_argument(
         "--fibres",
         type=_fibres,
-        default=1,
         metavar="N",
         help="lobes of a FOD: 1, 2, 3, or auto, 0 to 3 by BIC in each voxel (default: 1)",
     )
@@ -126,7 +125,10 @@ def _summary(outcome: workflow.Outcome) -> str:
         f"{count} {name.replace('_', ' ')}" for name, count in run["voxels"].items() if count and name != "outside"
     )
     seconds = ", ".join(f"{stage} {spent:.1f} s" for stage, spent in run["timings_s"].items())
-    return f"voxels: {voxels}\ntimes: {seconds}\nmaps and report in {outcome.files[0].parent}"
+    fods = ""
+    if "fibres" in run:
+        fods = "fibres: " + ", ".join(f"{n} in {count} voxels" for n, count in run["fibres"].items()) + "\n"
+    return f"voxels: {voxels}\n{fods}times: {seconds}\nmaps and report in {outcome.files[0].parent}"
 
 
 def _check(options: argparse.Namespace, command: list[str]) -> int:
@@ -217,7 +219,7 @@ class _Screen:
         self._quiet = quiet
         self._terminal = sys.stderr.isatty()
         self._bar = None
-        self._stage = ""
+        self._stage = self._said = ""
         self._since = 0.0
 
     def say(self, text: str) -> None:
@@ -238,7 +240,8 @@ class _Screen:
         if self._bar is not None:
             self._bar.total = total
             self._bar.update(done - self._bar.n)
-        elif done == total:
+        elif done == total and stage != self._said:
+            self._said = stage
             print(f"{stage}: {total} in {time.perf_counter() - self._since:.1f} s", file=sys.stderr, flush=True)
 
     def __enter__(self) -> _Screen:

@@ -16,9 +16,8 @@ import numpy as np
 from . import lobe_starts
 from .acquisition import Acquisition
 from .errors import InputError, ResourceError
-from .lobes import KAPPA_MAX, Lobes
+from .lobes import Lobes
 from .models import SphericalMeanModel
-from .signal import truncation_order
 from .solvers import Solver, levenberg_marquardt
 from .voxelwise import LobeFits, VoxelFits, fit_lobes, fit_means
 
@@ -127,7 +126,7 @@ class MeansFitter(_Runner):
     ):
         super().__init__(_MEANS, dtype, device)
         acquisition.require(shells=len(model.parameters), model=model.name)
-        self.model = model
+        self.model, self.fit_s0 = model, fit_s0
         self.shells = len(acquisition.shells)
         weights = 1 / acquisition.variances if weights is None else np.asarray(weights)
         self._program = partial(
@@ -158,62 +157,59 @@ class MeansFitter(_Runner):
 
 
 class LobesFitter(_Runner):
-    """Fits Watson or Bingham lobes, convolved with each voxel's own kernel; compiles once.
+    """Fits lobes, convolved with each voxel's own kernel; compiles once.
 
     Args:
-        kernel: the model of which the kernels are. family: "watson" or "bingham". count: lobes.
+        lobes: what to fit. legendre: `(b, lmax, *parameters) -> (lmax/2 + 1,)` of the kernel, which has
+            this many `parameters`. b: each shell's, ms/µm². directions: each shell's (n, 3).
         dtype, device: as for `MeansFitter`.
     """
 
     def __init__(
         self,
-        kernel: SphericalMeanModel,
-        acquisition: Acquisition,
-        family: str,
-        count: int,
+        lobes: Lobes,
+        legendre: Callable[..., jax.Array],
+        parameters: int,
+        b: Sequence[float],
+        directions: Sequence[np.ndarray],
         *,
         solver: Solver | None = None,
         dtype: str = "float32",
         device: jax.Device | None = None,
     ):
         super().__init__(_LOBES, dtype, device)
-        shells = acquisition.shells[1:]
-        orders = tuple(truncation_order(kernel.fastest * shell.b, kappa=KAPPA_MAX) for shell in shells)
-        self.lobes = Lobes(axial=family == "watson", count=count, orders=orders)
-        self.volumes = np.concatenate([shell.volumes for shell in shells])
-        self._kernel = kernel
-        directions = [acquisition.bvecs[shell.volumes] for shell in shells]
-        tables = lobe_starts.table(directions)
-        self._constants = jax.tree.map(lambda a: a.astype(self.dtype), (tuple(directions), tables))
+        self.lobes = lobes
+        self._parameters, self._volumes = parameters, sum(map(len, directions))
+        constants = tuple(directions), lobe_starts.table(directions)
+        self._constants = jax.tree.map(lambda a: a.astype(self.dtype), constants)
         self._program = partial(
             fit_lobes,
-            lobes=self.lobes,
-            legendre=kernel.legendre,
-            b=tuple(shell.b for shell in shells),
+            lobes=lobes,
+            legendre=legendre,
+            b=tuple(b),
             solver=solver if solver is not None else levenberg_marquardt(),
             lanes=self.shape.lanes,
         )
 
     def compile(self) -> None:
         """Compile now, so that the first call does not wait for it."""
-        kernel = [np.ones(1)] * len(self._kernel.parameters)
-        self(lambda part: np.ones((1, len(self.volumes))), kernel, 1)
+        self(lambda part: np.ones((1, self._volumes)), [np.ones(1)] * self._parameters, 1)
 
     def __call__(
         self,
         signal: Callable[[slice], np.ndarray],
-        kernel: Sequence[np.ndarray],
+        parameters: Sequence[np.ndarray],
         voxels: int,
         progress: Callable[[int], None] = lambda voxels: None,
     ) -> LobeFits:
         """Fit voxels whose signal over S0 is `signal(slice) -> (voxels, volumes)`, volumes shell by shell.
 
-        kernel: the kernel's parameters, (voxels,) each. Leaves of the result are NumPy arrays.
+        parameters: of the kernels, (voxels,) each. Leaves of the result are NumPy arrays.
         """
 
         def run(part: slice) -> LobeFits:
-            parameters = tuple(self._padded(values[part]) for values in kernel)
+            kernels = tuple(self._padded(values[part]) for values in parameters)
             y = self._padded(signal(part))
-            return self._call(self._program, y, parameters, *self._constants, count=part.stop - part.start)
+            return self._call(self._program, y, kernels, *self._constants, count=part.stop - part.start)
 
         return self._map(run, voxels, progress)

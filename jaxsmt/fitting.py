@@ -11,7 +11,7 @@ from . import masks, outputs
 from .acquisition import Acquisition
 from .engine import MeansFitter
 from .errors import InputError
-from .fods import FodFit, FodFitter, FodModel
+from .fods import FodFit, FodFitter, FodModel, lobe_counts
 from .means import spherical_means
 from .models import SphericalMeanModel
 from .solvers import Solver, Status
@@ -28,6 +28,7 @@ class Fit:
         derived: further maps by name. s0: in units of the data.
         mse: mean squared residual over b = 0 and the shells' means, of the signal over S0.
         r2: coefficient of determination of the same. status: `Status` codes, uint8.
+        exact_b0: whether S0 is the b = 0 volumes' mean, their b-values counting as exactly 0.
     Where status is not CONVERGED, AT_BOUND or NOT_CONVERGED, all maps are 0.
     """
 
@@ -38,6 +39,7 @@ class Fit:
     mse: np.ndarray
     r2: np.ndarray
     status: np.ndarray
+    exact_b0: bool = False
 
     def count(self, status: Status) -> int:
         """Number of voxels with this status."""
@@ -134,10 +136,12 @@ def fit(
         raise InputError(f"mask of shape {inside.shape} for data of shape {data.shape}", fix="shapes must agree")
     inside = masks.inside(inside)
     if isinstance(model, FodModel):
+        if s0 != "fit":
+            raise InputError("s0 is given for FODs", fix="give it to the fit of the kernel, whose S0 they keep")
         return _fit_fods(model, acquisition, data, inside, solver=solver, dtype=dtype, device=device)
     fitter = MeansFitter(model, acquisition, fit_s0=s0 == "fit", solver=solver, dtype=dtype, device=device)
     means = spherical_means(acquisition, data)
-    return assemble(model, fitter(means[:, inside.ravel()]), inside)
+    return assemble(fitter, fitter(means[:, inside.ravel()]), inside)
 
 
 def _fit_fods(model: FodModel, acquisition: Acquisition, data: np.ndarray, inside: np.ndarray, **options) -> FodFit:
@@ -150,12 +154,16 @@ def _fit_fods(model: FodModel, acquisition: Acquisition, data: np.ndarray, insid
             f"{data.shape[-1]} volumes in the data (last axis) but {acquisition.bvals.size} b-values",
             fix="both need one entry for each volume",
         )
-    fitter = FodFitter(model.kernel.model, acquisition, model.family, model.counts, **options)
-    voxels = np.nonzero(inside)
-    return fitter(model, lambda index: data[tuple(axis[index] for axis in voxels)], inside)
+    fitter = FodFitter(model.kernel.model, acquisition, model.family, lobe_counts(model.n_fibres), **options)
+    if inside.ndim == 0:
+        raise InputError(f"data of shape {data.shape} for a FOD fit", fix="give (voxels, volumes), of one voxel too")
+    # In the order in which voxels lie in memory, so that a memory map is read in long pieces.
+    order: Literal["C", "F"] = "F" if data.strides[0] < data.strides[inside.ndim - 1] else "C"
+    voxels = np.unravel_index(np.flatnonzero(inside.ravel(order=order)), inside.shape, order=order)
+    return fitter(model, lambda numbers: data[tuple(axis[numbers] for axis in voxels)], inside, order)
 
 
-def assemble(model: SphericalMeanModel, fits: VoxelFits, inside: np.ndarray, order: Literal["C", "F"] = "C") -> Fit:
+def assemble(fitter: MeansFitter, fits: VoxelFits, inside: np.ndarray, order: Literal["C", "F"] = "C") -> Fit:
     """Put the fits of the voxels inside a mask, in `order` ("C" or "F"), into maps of its shape."""
     index = np.flatnonzero(inside.ravel(order=order))
 
@@ -166,11 +174,12 @@ def assemble(model: SphericalMeanModel, fits: VoxelFits, inside: np.ndarray, ord
         return flat.reshape(inside.shape, order=order)
 
     return Fit(
-        model=model,
+        model=fitter.model,
         parameters={name: place(v) for name, v in fits.parameters.items()},
         derived={name: place(v) for name, v in fits.derived.items()},
         s0=place(fits.s0),
         mse=place(fits.mse),
         r2=place(fits.r2),
         status=place(fits.status),
+        exact_b0=not fitter.fit_s0,
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import jax
@@ -15,7 +16,11 @@ from .acquisition import Acquisition
 from .engine import LobesFitter
 from .errors import InputError
 from .harmonics import n_coefficients, to_basis
-from .orientation import kappa_from_odi
+from .io import nifti
+from .io.gradients import fsl_to_scanner
+from .lobes import KAPPA_MAX, Lobes
+from .models import SphericalMeanModel
+from .signal import truncation_order
 from .solvers import Status
 from .voxelwise import LobeFits, lobe_densities, lobe_harmonics
 
@@ -25,8 +30,8 @@ if TYPE_CHECKING:
 #: Most lobes in a voxel.
 MOST = 3
 _FITTED = (Status.CONVERGED, Status.AT_BOUND, Status.NOT_CONVERGED)
-_LOBE_MAPS = ("weight", "odi", "kappa", "beta", "direction", "across")
-_BLOCK = 65_536  # lobes whose harmonics or densities are computed at once
+_LARGEST = 1e6  # signal over S0; beyond it S0 is next to nothing
+_FLOATS = 1 << 24  # numbers in work when harmonics or densities of many lobes are computed
 
 
 @dataclass(frozen=True)
@@ -52,9 +57,14 @@ class FodModel:
         return self.kernel.model.name + self.family
 
     @property
-    def counts(self) -> tuple[int, ...]:
-        """Numbers of lobes that are fitted, in turn."""
-        return tuple(range(1, MOST + 1)) if self.n_fibres == "auto" else (int(self.n_fibres),)
+    def axial(self) -> bool:
+        """Whether the lobes are Watson's."""
+        return self.family == "watson"
+
+
+def lobe_counts(n_fibres: int | str) -> tuple[int, ...]:
+    """Numbers of lobes that are fitted, in turn."""
+    return tuple(range(1, MOST + 1)) if n_fibres == "auto" else (int(n_fibres),)
 
 
 @dataclass(frozen=True)
@@ -63,11 +73,12 @@ class FodFit:
 
     Attributes:
         parameters: "weight" (..., N), falling and summing to 1; "odi", "kappa", "beta" (..., N);
-            "direction" (..., N, 3) unit vectors μ, in the axes of the acquisition's directions;
-            "across" (..., N, 3), Bingham's μ₂. Lobes that a voxel does not have are 0.
+            "direction" (..., N, 3) unit vectors μ, and for Bingham "across" (..., N, 3), μ₂, both in
+            the axes of the acquisition's directions. Lobes that a voxel does not have are 0.
         n_fibres: (...) uint8, lobes of each voxel; 0 is a uniform FOD (or no fit: see status).
         mse: mean squared residual over all volumes, of the signal over S0. r2: its coefficient of
             determination. status: `Status` codes, uint8.
+        axes: "scanner" or "fsl", the acquisition's. device: where densities are computed.
     """
 
     model: FodModel
@@ -76,6 +87,8 @@ class FodFit:
     mse: np.ndarray
     r2: np.ndarray
     status: np.ndarray
+    axes: str = "scanner"
+    device: jax.Device | None = None
 
     def count(self, status: Status) -> int:
         """Number of voxels with this status."""
@@ -87,8 +100,14 @@ class FodFit:
         def take(values: np.ndarray) -> np.ndarray:
             return values.reshape(-1, *values.shape[self.status.ndim :])[numbers]
 
-        parameters = {name: take(values) for name, values in self.parameters.items()}
-        return FodFit(self.model, parameters, take(self.n_fibres), take(self.mse), take(self.r2), take(self.status))
+        return replace(
+            self,
+            parameters={name: take(values) for name, values in self.parameters.items()},
+            n_fibres=take(self.n_fibres),
+            mse=take(self.mse),
+            r2=take(self.r2),
+            status=take(self.status),
+        )
 
     def peaks(self) -> np.ndarray:
         """(..., N, 3): lobes' directions times their weights, strongest first."""
@@ -99,18 +118,16 @@ class FodFit:
 
         odi_floor: lobes narrower than this are widened to it, which makes them easier to look at.
         """
+        if not 0 <= odi_floor < 1:
+            raise InputError(f"odi_floor is {odi_floor}", fix="0 ≤ odi_floor < 1")
         directions = np.asarray(vertices, np.float32)
-        kappa = self.parameters["kappa"]
-        scale = 1.0
-        if odi_floor > 0:
-            widest = float(kappa_from_odi(odi_floor))
-            scale = np.minimum(1, widest / np.maximum(kappa, 1e-6))
-        axial = self.model.family == "watson"
+        widest = 1 / np.tan(np.pi / 2 * odi_floor) if odi_floor else np.inf
+        scale = np.minimum(1, widest / np.maximum(self.parameters["kappa"], 1e-6))
 
         def densities(*lobes):
-            return lobe_densities(*lobes, directions, axial=axial)
+            return lobe_densities(*lobes, directions, axial=self.model.axial)
 
-        return self._mixture(densities, len(directions), 1 / (4 * np.pi), scale)
+        return self._mixture(densities, len(directions), 1 / (4 * np.pi), len(directions), scale)
 
     def sh(self, lmax: int = 8, basis: str = "mrtrix") -> np.ndarray:
         """Spherical harmonic coefficients of the FOD: (..., (lmax+1)(lmax+2)/2), float32, unit integral.
@@ -119,36 +136,52 @@ class FodFit:
         """
         if lmax < 0 or lmax % 2:
             raise InputError(f"lmax is {lmax}", fix="an even order, 0 or more")
-        axial = self.model.family == "watson"
 
         def harmonics(*lobes):
-            return lobe_harmonics(*lobes, axial=axial, lmax=lmax)
+            return lobe_harmonics(*lobes, axial=self.model.axial, lmax=lmax)
 
         uniform = np.zeros(n_coefficients(lmax), np.float32)
         uniform[0] = 1 / np.sqrt(4 * np.pi)
-        return to_basis(self._mixture(harmonics, len(uniform), uniform), basis)
+        points = (lmax // 2 + 1) * (2 * lmax + 1)
+        monomials = lmax // 2 + 1 if self.model.axial else n_coefficients(lmax // 2)
+        return to_basis(self._mixture(harmonics, len(uniform), uniform, points * monomials), basis)
 
-    def _mixture(
-        self, values: Callable[..., jax.Array], n: int, uniform, scale: np.ndarray | float = 1.0
-    ) -> np.ndarray:
-        """Σ_j w_j values(lobe j) in each voxel, (..., n); `uniform` where a fitted voxel has no lobe."""
+    def _mixture(self, values: Callable[..., jax.Array], n: int, uniform, floats: int, scale=1.0) -> np.ndarray:
+        """Σ_j w_j values(lobe j) in each voxel, (..., n); `uniform` where a fitted voxel has no lobe.
+
+        floats: numbers that a lobe takes on the way.
+        """
         p = self.parameters
         out = np.zeros((self.status.size, n), np.float32)
         fitted = np.isin(self.status, _FITTED).ravel()
         out[fitted & (self.n_fibres.ravel() == 0)] = uniform
-        weight = p["weight"].reshape(len(out), -1)
+        weight = p["weight"].reshape(len(out), p["weight"].shape[-1])
         voxel, lobe = np.nonzero(weight)
-        across = p.get("across", _any_across(p["direction"]))
+        # Watson lobes are the same along every axis across theirs.
+        across = _any_across(p["direction"]) if self.model.axial else p["across"]
         parts = [p["direction"], across, p["kappa"] * scale, p["beta"] * scale]
         parts = [a.reshape(*weight.shape, *a.shape[p["weight"].ndim :]) for a in parts]
-        for i in range(0, len(voxel), _BLOCK):
-            at = voxel[i : i + _BLOCK], lobe[i : i + _BLOCK]
+        block = max(64, _FLOATS // floats)
+        for i in range(0, len(voxel), block):
+            at = voxel[i : i + block], lobe[i : i + block]
             chosen = [np.asarray(a[at], np.float32) for a in parts]
-            short = _BLOCK - len(at[0]) if len(voxel) > _BLOCK else 0  # one shape, one compilation
+            short = block - len(at[0]) if len(voxel) > block else 0  # one shape, one compilation
             chosen = [np.concatenate([a, np.repeat(a[-1:], short, axis=0)]) for a in chosen]
-            found = np.asarray(values(*chosen))[: len(at[0])]
+            with jax.default_device(self.device):
+                found = np.asarray(values(*chosen))[: len(at[0])]
             np.add.at(out, at[0], found * weight[at][:, None])
         return out.reshape(*self.status.shape, n)
+
+    def in_scanner_axes(self, affine: np.ndarray) -> FodFit:
+        """The same FODs with directions in scanner axes, given the series' voxel-to-scanner matrix."""
+        if self.axes == "scanner":
+            return self
+        turned = {
+            name: fsl_to_scanner(values, affine).astype(values.dtype)
+            for name, values in self.parameters.items()
+            if name in ("direction", "across")
+        }
+        return replace(self, parameters=self.parameters | turned, axes="scanner")
 
     def maps(self) -> dict[str, np.ndarray]:
         """The maps that are written, by name; vectors along the last axis of a file."""
@@ -162,13 +195,13 @@ class FodFit:
             "status": self.status,
         }
 
-    def save(self, folder, like, prefix: str | None = None) -> list:
+    def save(self, folder, like, prefix: str | None = None) -> list[Path]:
         """Write the maps as NIfTI files with sidecars into a folder; `like`: path of the series.
 
-        Directions must be in scanner axes: read the gradients with `Acquisition.from_fsl(affine=…)` or
-        `from_mrtrix`.
+        The files' directions and harmonics are in scanner axes, whichever the acquisition's were.
         """
-        return outputs.save(folder, like, prefix, self.model.name, self.maps(), outputs.FOD_DESCRIPTIONS, {})
+        scanner = self.in_scanner_axes(nifti.open_image(like).affine)
+        return outputs.save(folder, like, prefix, self.model.name, scanner.maps(), outputs.FOD_DESCRIPTIONS, {})
 
 
 def _any_across(direction: np.ndarray) -> np.ndarray:
@@ -182,23 +215,40 @@ def _any_across(direction: np.ndarray) -> np.ndarray:
 class FodFitter:
     """Fits a family of FODs; compiles once for each number of lobes.
 
-    Args: as of `LobesFitter`; counts: numbers of lobes, as of `FodModel.counts`.
+    Args:
+        kernel: the model of which the kernels are. counts: numbers of lobes, as of `lobe_counts`.
+        options: solver, dtype and device, as of `LobesFitter`.
     """
 
-    def __init__(self, kernel, acquisition: Acquisition, family: str, counts: tuple[int, ...], **options):
-        self._b0 = acquisition.shells[0]
-        self._fitters = [LobesFitter(kernel, acquisition, family, count, **options) for count in counts]
-        self.kernel, self.family, self.counts = kernel, family, counts
-        self.device = self._fitters[0].device
+    def __init__(self, kernel: SphericalMeanModel, acquisition: Acquisition, family: str, counts, **options):
+        self._b0, *shells = acquisition.shells
+        self._volumes = np.concatenate([shell.volumes for shell in shells])
+        self._axes = acquisition.axes
+        orders = tuple(truncation_order(kernel.fastest * shell.b, kappa=KAPPA_MAX) for shell in shells)
+        directions = [acquisition.bvecs[shell.volumes] for shell in shells]
+        b = [shell.b for shell in shells]
+        self._fitters = [
+            LobesFitter(
+                Lobes(family == "watson", count, orders),
+                kernel.legendre,
+                len(kernel.parameters),
+                b,
+                directions,
+                **options,
+            )
+            for count in counts
+        ]
+        self.device, self.dtype = self._fitters[0].device, self._fitters[0].dtype
 
     def compile(self) -> None:
+        """Compile now, so that the first call does not wait for it."""
         with ThreadPoolExecutor() as pool:
             list(pool.map(LobesFitter.compile, self._fitters))
 
     def __call__(
         self,
         model: FodModel,
-        signal: Callable[[slice | np.ndarray], np.ndarray],
+        signal: Callable[[np.ndarray], np.ndarray],
         inside: np.ndarray,
         order: Literal["C", "F"] = "C",
         progress: Callable[[int, int], None] = lambda done, total: None,
@@ -206,7 +256,7 @@ class FodFitter:
         """Fit the voxels inside a mask.
 
         Args:
-            signal: `(index) -> (voxels, volumes)` data, in the units of the kernel's S0, of the
+            signal: `(numbers) -> (voxels, volumes)` data, in the units of the kernel's S0, of the
                 voxels with these numbers among those inside the mask. order: how they are numbered.
             progress: told how many voxels are done, and of how many so far.
         """
@@ -215,115 +265,110 @@ class FodFitter:
         def within(values: np.ndarray) -> np.ndarray:
             return values.ravel(order=order)[inside.ravel(order=order)]
 
-        status = within(kernel.status).copy()
         s0 = within(kernel.s0)
-        parameters = [within(kernel.parameters[name]) for name in self.kernel.parameter_names]
-        usable = np.flatnonzero(np.isin(status, _FITTED))
-        found = _Found.empty(len(status), self.counts[-1])
-        at_zero, mean, total, n = self._moments(signal, usable, s0, parameters)
-        ok = np.isfinite(total)
-        status[usable[~ok]] = Status.NON_FINITE
-        todo = usable[ok]
-        at_zero, mean, total = (np.bincount(usable, v, len(status)) for v in (at_zero, mean, np.where(ok, total, 0)))
-        best = np.full(len(status), np.inf)
+        parameters = [within(kernel.parameters[p.name]) for p in kernel.model.parameters]
+        found = _Found(within(kernel.status).copy(), self._fitters[-1].lobes, self.dtype)
+        at_zero, total = self._measure(kernel, signal, found.status, s0, parameters)
+        todo = np.flatnonzero(np.isin(found.status, _FITTED))
+        n = len(self._b0.volumes) + len(self._volumes)
+        choose = len(self._fitters) > 1
+        best = np.full(len(s0), np.inf)
         done = 0
         for fitter in self._fitters:
+            if not len(todo):
+                break
             expected = done + len(todo)
 
-            def rows(part: slice, todo=todo, fitter=fitter) -> np.ndarray:
-                index = todo[part]
-                with np.errstate(over="ignore"):
-                    return signal(index)[:, fitter.volumes] / s0[index][:, None]
+            def rows(part: slice, todo=todo) -> np.ndarray:
+                return signal(todo[part])[:, self._volumes] / s0[todo[part]][:, None]
 
             def tell(voxels: int, expected=expected) -> None:
                 nonlocal done
                 done += voxels
                 progress(done, expected)
 
-            if not len(todo):
-                break
             fits = fitter(rows, [p[todo] for p in parameters], len(todo), tell)
-            if fitter is self._fitters[0] and len(self._fitters) > 1:
-                best[todo] = n * np.log((fits.isotropic + at_zero[todo]) / n + 1e-300)
-                found.cost[todo], status[todo] = fits.isotropic, Status.CONVERGED
-            # Bayesian information criterion; S0 and the kernel are not counted, being the same for all.
-            bic = n * np.log((fits.cost + at_zero[todo]) / n + 1e-300) + fitter.lobes.size * np.log(n)
-            better = (bic < best[todo]) if len(self._fitters) > 1 else np.ones(len(todo), bool)
-            better |= ~np.isfinite(best[todo])
-            won = todo[better]
-            found.put(won, fits, better, fitter.lobes.count)
-            status[won], best[won] = fits.status[better], bic[better]
-            # A further lobe is tried where the last one paid; or, to see a girdle of fibres, at first.
-            todo = todo if fitter is self._fitters[0] else won
-        return self._assemble(model, found, status, usable, at_zero, total, n, inside, order)
+            if choose and fitter is self._fitters[0]:
+                best[todo] = _criterion(fits.isotropic + at_zero[todo], n, 0)
+                found.cost[todo], found.status[todo] = fits.isotropic, Status.CONVERGED
+            criterion = _criterion(fits.cost + at_zero[todo], n, fitter.lobes.size)
+            better = criterion < best[todo] if choose else np.ones(len(todo), bool)
+            best[todo[better]] = criterion[better]
+            found.put(todo[better], fits, better)
+            # Two lobes are tried everywhere, as one may not pay where two do; a third where two did.
+            todo = todo if fitter is self._fitters[0] else todo[better]
+        return self._assemble(model, found, at_zero, total, n, inside, order)
 
-    def _moments(self, signal, usable: np.ndarray, s0: np.ndarray, parameters):
-        """Squared residual at b = 0, mean and total variation of the signal over S0; number of volumes."""
-        zero, mean, total = (np.zeros(len(usable)) for _ in range(3))
-        volumes = np.concatenate([self._b0.volumes, self._fitters[0].volumes])
-        expected = _mean_signal(self.kernel, self._b0.b, parameters)
+    def _measure(self, kernel: Fit, signal, status: np.ndarray, s0: np.ndarray, parameters):
+        """Squared residual at b = 0 and total variation of each voxel's signal over S0.
+
+        Voxels whose data cannot be used get their status.
+        """
+        zero, total = np.zeros(len(s0)), np.zeros(len(s0))
+        volumes = np.concatenate([self._b0.volumes, self._volumes])
+        n0 = len(self._b0.volumes)
+        usable = np.flatnonzero(np.isin(status, _FITTED))
         for i in range(0, len(usable), 8192):
-            index = usable[i : i + 8192]
+            at = usable[i : i + 8192]
+            b0 = 0.0 if kernel.exact_b0 else self._b0.b
+            expected = np.asarray(kernel.model.mean(b0, *(p[at] for p in parameters))) if b0 else np.ones(len(at))
             with np.errstate(over="ignore", invalid="ignore"):
-                y = signal(index)[:, volumes] / s0[index][:, None]
-                part = slice(i, i + len(index))
-                zero[part] = np.sum((y[:, : len(self._b0.volumes)] - expected[index][:, None]) ** 2, axis=1)
-                mean[part] = y.mean(axis=1)
-                total[part] = np.sum((y - mean[part][:, None]) ** 2, axis=1)
-        return zero, mean, total, len(volumes)
+                y = signal(at)[:, volumes] / s0[at][:, None]
+                zero[at] = np.sum((y[:, :n0] - expected[:, None]) ** 2, axis=1)
+                total[at] = np.sum((y - y.mean(axis=1, keepdims=True)) ** 2, axis=1)
+                status[at[np.abs(y).max(axis=1) > _LARGEST]] = Status.NO_SIGNAL
+                status[at[~np.isfinite(total[at])]] = Status.NON_FINITE
+        return zero, total
 
-    def _assemble(self, model, found, status, usable, at_zero, total, n, inside, order) -> FodFit:
+    def _assemble(self, model: FodModel, found: _Found, at_zero, total, n: int, inside: np.ndarray, order) -> FodFit:
         index = np.flatnonzero(inside.ravel(order=order))
-        fitted = np.isin(status, _FITTED)
+        fitted = np.isin(found.status, _FITTED)
 
-        def place(values: np.ndarray) -> np.ndarray:
-            values = np.where(fitted.reshape(-1, *[1] * (values.ndim - 1)), values, 0)
+        def place(values: np.ndarray, everywhere: bool = False) -> np.ndarray:
+            keep = (fitted | everywhere).reshape(-1, *[1] * (values.ndim - 1))
             flat = np.zeros((inside.size, *values.shape[1:]), values.dtype)
-            flat[index] = values
+            flat[index] = np.where(keep, values, 0)
             if order == "C":
                 return flat.reshape(*inside.shape, *values.shape[1:])
-            axes = (*range(inside.ndim - 1, -1, -1), *range(inside.ndim, inside.ndim + values.ndim - 1))
-            return flat.reshape(*inside.shape[::-1], *values.shape[1:]).transpose(axes)
+            back = (*range(inside.ndim - 1, -1, -1), *range(inside.ndim, inside.ndim + values.ndim - 1))
+            return flat.reshape(*inside.shape[::-1], *values.shape[1:]).transpose(back)
 
         squared = found.cost + at_zero
-        maps = dict(found.maps)
-        if model.family == "watson":
-            del maps["across"]
-        status_map = np.zeros(inside.size, np.uint8)
-        status_map[index] = status
         return FodFit(
             model=model,
-            parameters={name: place(values) for name, values in maps.items()},
+            parameters={name: place(values) for name, values in found.maps.items()},
             n_fibres=place(found.lobes),
-            mse=place((squared / n).astype(np.float32)),
-            r2=place((1 - squared / np.where(total > 0, total, 1)).astype(np.float32)),
-            status=status_map.reshape(inside.shape, order=order),
+            mse=place((squared / n).astype(self.dtype)),
+            r2=place((1 - squared / np.where(total > 0, total, 1)).astype(self.dtype)),
+            status=place(found.status, everywhere=True),
+            axes=self._axes,
+            device=self.device,
         )
 
 
-@dataclass
+def _criterion(squared: np.ndarray, n: int, parameters: int) -> np.ndarray:
+    """Bayesian information criterion of Gaussian noise of unknown variance.
+
+    S0 and the kernel, the same for every number of lobes, are not counted.
+    """
+    return n * np.log(np.maximum(squared / n, 1e-30)) + parameters * np.log(n)
+
+
 class _Found:
     """Best lobes so far of the voxels inside a mask."""
 
-    maps: dict[str, np.ndarray]
-    lobes: np.ndarray
-    cost: np.ndarray
+    def __init__(self, status: np.ndarray, lobes: Lobes, dtype: np.dtype):
+        shape = (len(status), lobes.count)
+        self.maps = {name: np.zeros(shape, dtype) for name in ("weight", "odi", "kappa", "beta")}
+        self.maps |= {name: np.zeros((*shape, 3), dtype) for name in ("direction", "across")[: 2 - lobes.axial]}
+        self.status = status
+        self.lobes, self.cost = np.zeros(len(status), np.uint8), np.zeros(len(status))
 
-    @classmethod
-    def empty(cls, voxels: int, lobes: int) -> _Found:
-        maps = {
-            name: np.zeros((voxels, lobes, 3) if name in ("direction", "across") else (voxels, lobes), np.float32)
-            for name in _LOBE_MAPS
-        }
-        return cls(maps, np.zeros(voxels, np.uint8), np.zeros(voxels))
-
-    def put(self, index: np.ndarray, fits: LobeFits, chosen: np.ndarray, lobes: int) -> None:
+    def put(self, voxels: np.ndarray, fits: LobeFits, chosen: np.ndarray) -> None:
+        """Take the chosen fits as those of these voxels."""
+        count = fits.weight.shape[1]
         for name, values in self.maps.items():
-            values[index] = 0
-            values[index, :lobes] = getattr(fits, name)[chosen]
-        self.lobes[index], self.cost[index] = lobes, fits.cost[chosen]
-
-
-def _mean_signal(kernel, b: float, parameters) -> np.ndarray:
-    """Spherical mean of each voxel's kernel at one b."""
-    return np.asarray(kernel.mean(b, *parameters)) if b else np.ones(len(parameters[0]))
+            values[voxels] = 0
+            values[voxels, :count] = getattr(fits, name)[chosen]
+        self.lobes[voxels], self.cost[voxels] = count, fits.cost[chosen]
+        self.status[voxels] = fits.status[chosen]

@@ -18,8 +18,8 @@ def even_harmonics(directions: np.ndarray, lmax: int) -> np.ndarray:
     """Real even spherical harmonics, orthonormal on the sphere.
 
     Y_l0 = P̄_l^0, Y_lm = √2 P̄_l^m cos(mφ) and Y_l,-m = √2 P̄_l^m sin(mφ) for m > 0, with P̄ the
-    normalised associated Legendre functions without the Condon-Shortley phase; columns in
-    MRtrix's order (tournier07): l = 0, 2, …, lmax and m = -l … l within each l.
+    normalised associated Legendre functions with the Condon-Shortley phase (-1)^m: MRtrix's basis
+    (tournier07). Columns in its order: l = 0, 2, …, lmax and m = -l … l within each l.
 
     Args:
         directions: (n, 3) unit vectors. lmax: even order.
@@ -44,8 +44,8 @@ BASES = ("mrtrix", "descoteaux07", "descoteaux07_legacy")
 def to_basis(coefficients: np.ndarray, basis: str) -> np.ndarray:
     """Even coefficients (..., n) of MRtrix's basis in another: DIPY's `descoteaux07`, legacy or not.
 
-    All have the order m = -l … l within each l. With ours c (cosines at m > 0, sines at m < 0),
-    DIPY's has at m > 0 (-1)^m c_-m, and at m < 0 c_|m|, in the legacy form times (-1)^m.
+    All have the order m = -l … l within each l. With MRtrix's c (cosines at m > 0, sines at m < 0),
+    DIPY's has at m > 0 c_-m, and at m < 0 c_|m|, unless legacy times (-1)^m.
     """
     if basis == "mrtrix":
         return coefficients
@@ -56,9 +56,8 @@ def to_basis(coefficients: np.ndarray, basis: str) -> np.ndarray:
     while n_coefficients(l) <= out.shape[-1]:
         centre = l * (l + 1) // 2
         for m in range(1, l + 1):
-            sign = (-1) ** m
-            out[..., centre + m] = sign * coefficients[..., centre - m]
-            out[..., centre - m] = (sign if basis.endswith("legacy") else 1) * coefficients[..., centre + m]
+            out[..., centre + m] = coefficients[..., centre - m]
+            out[..., centre - m] = (1 if basis.endswith("legacy") else (-1) ** m) * coefficients[..., centre + m]
         l += 2
     return out
 
@@ -68,7 +67,7 @@ def _normalised_legendre(z: np.ndarray, sine: np.ndarray, lmax: int) -> dict:
     p = {(0, 0): np.full_like(z, math.sqrt(0.25 / math.pi))}
     for m in range(lmax + 1):
         if m:
-            p[m, m] = math.sqrt((2 * m + 1) / (2 * m)) * sine * p[m - 1, m - 1]
+            p[m, m] = -math.sqrt((2 * m + 1) / (2 * m)) * sine * p[m - 1, m - 1]
         if m < lmax:
             p[m + 1, m] = math.sqrt(2 * m + 3) * z * p[m, m]
         for l in range(m + 2, lmax + 1):

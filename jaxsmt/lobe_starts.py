@@ -22,7 +22,7 @@ from jax import Array
 from . import frames
 from .harmonics import even_harmonics, n_coefficients
 from .lobes import Lobes
-from .orientation import odi_from_kappa
+from .orientation import odi_from_kappa, zonal_coefficients
 from .quadrature import fibonacci_sphere
 from .solvers.base import Point
 
@@ -121,10 +121,8 @@ class _Inner:
 
 @cache
 def _zonal(kappa: float) -> np.ndarray:
-    """c_l = ⟨P_l⟩ of a Watson lobe for l = 2 … 8."""
-    x, w = np.polynomial.legendre.leggauss(128)
-    density = w * np.exp(kappa * (x**2 - 1))
-    return (density @ np.polynomial.legendre.legvander(x, _LMAX)[:, 2::2]) / density.sum()
+    """c_l of a Watson lobe for l = 2 … 8."""
+    return zonal_coefficients(kappa, _LMAX)[1:]
 
 
 def _single(lobes: Lobes, h: _Inner) -> list[Point]:

@@ -38,8 +38,20 @@ def odi_from_kappa(kappa: ArrayLike) -> Array:
 
 
 def kappa_from_odi(odi: ArrayLike) -> Array:
-    """Concentration κ = cot(π·ODI/2), the inverse of `odi_from_kappa`."""
-    return jnp.tan((1 - jnp.asarray(odi)) * (np.pi / 2))
+    """Concentration κ = cot(π·ODI/2), the inverse of `odi_from_kappa`; inf at 0, negative beyond 1."""
+    odi = jnp.asarray(odi)
+    small = odi < 0.5  # each form where its argument keeps its digits
+    narrow = 1 / jnp.tan(jnp.where(small, odi, 0.5) * (np.pi / 2))
+    return jnp.where(small, narrow, jnp.tan((1 - jnp.where(small, 0.5, odi)) * (np.pi / 2)))
+
+
+def zonal_coefficients(kappa: float, lmax: int) -> np.ndarray:
+    """c_l = ⟨P_l(μ·n)⟩ of a Watson lobe for l = 0, 2, …, lmax, (lmax/2 + 1,), in NumPy; κ may be inf."""
+    if np.isinf(kappa):
+        return np.ones(lmax // 2 + 1)
+    x, weights = np.polynomial.legendre.leggauss(256)
+    density = weights * np.exp(kappa * (x**2 - 1))
+    return density @ np.polynomial.legendre.legvander(x, lmax)[:, ::2] / density.sum()
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["axis", "across", "kappa", "beta"], meta_fields=["axial"])

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import __version__
-from .errors import OutputError
+from .errors import InputError, OutputError
 from .io import nifti, sidecar
 
 _STATUS = "0 outside mask, 1 converged, 2 at a bound, 3 not converged, 4 no usable signal, 5 non-finite input"
@@ -46,6 +46,11 @@ def names(prefix: str, model: str, maps) -> list[str]:
     return [f"{sidecar.map_name(prefix, model, name)}.nii.gz" for name in maps]
 
 
+def sidecar_path(path: Path) -> Path:
+    """The JSON file beside a map."""
+    return path.with_name(path.name.removesuffix(".nii.gz") + ".json")
+
+
 def write_maps(
     folder: Path,
     prefix: str,
@@ -64,7 +69,7 @@ def write_maps(
         if units.get(name):
             content["Units"] = units[name]
         nifti.write_image(path, values if name == "status" else values.astype(np.float32), like=like)
-        nifti.write_bytes(path.with_name(path.name.removesuffix(".nii.gz") + ".json"), sidecar.to_json(content))
+        nifti.write_bytes(sidecar_path(path), sidecar.to_json(content))
         progress()
     return paths
 
@@ -80,6 +85,11 @@ def save(
 ) -> list[Path]:
     """Write maps that were fitted in Python; names, affine and codes follow the series `like`."""
     folder, image = Path(folder), nifti.open_image(like)
+    space = maps["status"].shape
+    if space != image.shape[:3]:
+        raise InputError(
+            f"maps of shape {space} for a series of {image.shape[:3]}", file=image.path, fix="fit the series' own grid"
+        )
     make_folder(folder)
     prefix = sidecar.default_prefix(image.path) if prefix is None else prefix
     facts = {"software": {"name": "jaxsmt", "version": __version__}, "model": model}

@@ -15,7 +15,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from .orientation import Lobe, frame_harmonics
+from .orientation import Lobe, frame_harmonics, zonal_coefficients
 
 # Where the Taylor series hands over to the closed forms. At |z| = 1 both are good to rounding.
 _SWITCH = 1.0
@@ -161,11 +161,7 @@ def truncation_order(z: float, tolerance: float = 1e-4, kappa: float = math.inf)
     x, weights = x[128:], weights[128:]
     legendre = np.polynomial.legendre.legvander(x, 120)[:, ::2]
     kernel = (weights * np.exp(-z * x**2)) @ legendre
-    lobe = np.ones(61)
-    if math.isfinite(kappa):
-        density = weights * np.exp(kappa * (x**2 - 1))
-        lobe = density @ legendre / density.sum()
-    terms = (4 * np.arange(61) + 1) * np.abs(kernel * lobe)
+    terms = (4 * np.arange(61) + 1) * np.abs(kernel * zonal_coefficients(kappa, 120))
     left_out = terms[::-1].cumsum()[::-1]  # with this order and those above
     return 2 * int(np.argmax(np.append(left_out[1:], 0) <= tolerance))
 
@@ -174,22 +170,26 @@ def truncation_order(z: float, tolerance: float = 1e-4, kappa: float = math.inf)
 Kernel = tuple[ArrayLike, ArrayLike] | Callable[[Array, int], Array]
 
 
-def convolved(directions: ArrayLike, b: ArrayLike, kernel: Kernel, orientation: Lobe, lmax: int = 28) -> Array:
+def convolved(directions: ArrayLike, b: ArrayLike, kernel: Kernel, orientation: Lobe, lmax: int | None = None) -> Array:
     """Signal of a kernel whose axes follow an orientation density.
 
     E(g, b) = ∫ψ(n) k(g·n; b) dn = Σ_lm K_l(b) c_lm A_lm(g) (Funk-Hecke), with the harmonics of the lobe's
-    own frame. The default order leaves out at most 4e-5 of S0 for any lobe and b (λ∥ - λ⊥) ≤ 18
-    (`truncation_order`); smaller ones are faster.
+    own frame.
 
     Args:
         directions: (..., 3) unit vectors g. b: ms/µm², broadcasts to (...).
         kernel: (λ∥, λ⊥) of a zeppelin in µm²/ms, or a function (b, lmax) -> (..., lmax/2 + 1) as
             `zeppelin_legendre` returns. orientation: `watson(...)` or `bingham(...)`.
+        lmax: even order at which the sum is cut. None: 28, which leaves out at most 4e-5 of S0 for
+            any lobe and b (λ∥ - λ⊥) ≤ 18; more if b and a zeppelin's diffusivities are known
+            numbers (not traced) that need it. Lower orders are faster, see `truncation_order`.
     Returns:
         signal over S0, (...).
     """
     g = jnp.asarray(directions, orientation.axis.dtype)
     b = jnp.broadcast_to(jnp.asarray(b, g.dtype), g.shape[:-1])
+    if lmax is None:
+        lmax = max(28, _needed_order(b, kernel))
     moments = kernel(b, lmax) if callable(kernel) else zeppelin_legendre(b, *kernel, lmax)
     basis = frame_harmonics(lmax, orientation.axial)
     c, _, _ = basis.coefficients(orientation.kappa, orientation.kappa - orientation.beta)
@@ -199,3 +199,10 @@ def convolved(directions: ArrayLike, b: ArrayLike, kernel: Kernel, orientation: 
     s, d = 2 * w**2 - 1, v**2 - u**2
     monomials = jnp.stack([s**i * d**j for i, j in basis.powers.tolist()], axis=-1)
     return jnp.sum(polynomials * monomials, axis=-1)
+
+
+def _needed_order(b: Array, kernel: Kernel) -> int:
+    """Order for a zeppelin of known numbers; 0 where they are not known."""
+    if callable(kernel) or any(isinstance(v, jax.core.Tracer) for v in (b, *kernel)):
+        return 0
+    return truncation_order(float(np.max(np.asarray(b))) * float(np.max(np.asarray(kernel[0]))), 4e-5)

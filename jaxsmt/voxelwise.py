@@ -26,6 +26,8 @@ from .solvers.start import grid
 _STEPS, _LOBE_STEPS = 5, 2
 # Steps from each of several starts before only the best goes on.
 _FEW, _MANY = 16, 1_000
+# Least b = 0 mean, as a part of the largest mean, that can serve as S0.
+_LEAST_S0 = 1e-6
 # A parameter closer to its bound than this part of its range is at the bound.
 _AT_BOUND = 1e-4
 
@@ -139,8 +141,9 @@ def fit_means(
     b = b if fit_s0 else (0.0, *b[1:])
     roots = tuple(math.sqrt(w / max(weights)) for w in weights)
     finite = jnp.isfinite(sum(means))
-    usable = finite & (means[0] > 0)
     largest = reduce(jnp.maximum, (jnp.abs(m) for m in means))
+    # With S0 fixed to next to nothing the signal over it has no meaning.
+    usable = finite & (means[0] > (0 if fit_s0 else _LEAST_S0 * largest))
     scale = jnp.where(usable, largest if fit_s0 else means[0], 1)
     y = tuple(jnp.where(usable, m, 0) / scale for m in means)
 

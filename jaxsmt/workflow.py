@@ -47,7 +47,7 @@ class Request:
     mask: Path | None = None
     model: str = "smt"
     fod: str = "none"
-    fibres: int | str = 1
+    fibres: int | str | None = None  # None: 1
     spherical_mean: str = "sh"
     s0: str = "fit"
     prefix: str | None = None
@@ -59,11 +59,8 @@ class Request:
     report: bool = True
 
     @property
-    def fod_counts(self) -> tuple[int, ...]:
-        """Numbers of lobes to fit, in turn; none without a FOD."""
-        if self.fod == "none":
-            return ()
-        return (1, 2, 3) if self.fibres == "auto" else (int(self.fibres),)
+    def n_fibres(self) -> int | str:
+        return 1 if self.fibres is None else self.fibres
 
 
 @dataclass(frozen=True)
@@ -108,6 +105,8 @@ def open_inputs(request: Request) -> Inputs:
     Raises:
         InputError: with the file, the fact and the fix.
     """
+    if request.fod == "none" and request.fibres is not None:
+        raise InputError("--fibres without --fod", fix="add --fod watson or --fod bingham")
     with collected_warnings() as texts:
         image = nifti.open_image(request.dwi)
         if len(image.shape) != 4 or image.shape[3] < 2:
@@ -203,8 +202,8 @@ def memory_estimate(request: Request, inputs: Inputs) -> int:
     item = inputs.image.dtype.itemsize
     total = 3 * voxels * item + 8 * shells * (voxels + inside) + 4 * len(SMT_MAPS) * (voxels + inside)
     if request.fod != "none":
-        lobes = max(request.fod_counts)
-        total += inside * inputs.image.shape[3] * item + 4 * (voxels + inside) * (60 + 10 * lobes)
+        lobes = 3 if request.fibres == "auto" else int(request.n_fibres)
+        total += inside * inputs.image.shape[3] * item + 4 * (voxels + inside) * (60 + 10 * lobes) + 2**29
     return total
 
 
@@ -257,6 +256,7 @@ def _run_fit(request, inputs: Inputs, paths: list[Path], clock: _Clock, progress
     if request.overwrite:  # no summary of an earlier fit may stand beside the new maps
         for path in (run_json, report):
             path.unlink(missing_ok=True)
+        _remove_other_fods(request, paths)
     _write_maps(request, inputs.image, fit, fods, run, progress)
     clock.lap("write")
     if request.report:
@@ -286,10 +286,8 @@ def _load_and_compile_fods(request: Request, acquisition: Acquisition):
         return None
     from . import engine, fods, models
 
-    device = engine.find_device(request.device)
-    fitter = fods.FodFitter(
-        models.smt(), acquisition, request.fod, request.fod_counts, dtype=request.dtype, device=device
-    )
+    device, counts = engine.find_device(request.device), fods.lobe_counts(request.n_fibres)
+    fitter = fods.FodFitter(models.smt(), acquisition, request.fod, counts, dtype=request.dtype, device=device)
     fitter.compile()
     return fitter
 
@@ -330,7 +328,7 @@ def _fit(fitter, means: np.ndarray, mask: np.ndarray, progress: Progress) -> Fit
         done += voxels
         progress("fit", done, means.shape[1])
 
-    return assemble(fitter.model, fitter(means, tell), mask, order="F")
+    return assemble(fitter, fitter(means, tell), mask, order="F")
 
 
 def _fit_fods(request: Request, fitter, fit: Fit, signal: np.ndarray, inputs: Inputs, progress: Progress) -> FodFit:
@@ -340,7 +338,7 @@ def _fit_fods(request: Request, fitter, fit: Fit, signal: np.ndarray, inputs: In
         with np.errstate(invalid="ignore", over="ignore"):
             return signal[:, index].T * slope + inter
 
-    model = fit.fod_model(request.fod, request.fibres)
+    model = fit.fod_model(request.fod, request.n_fibres)
     return fitter(model, rows, inputs.mask, order="F", progress=lambda done, total: progress("fit FODs", done, total))
 
 
@@ -386,12 +384,21 @@ def _describe(request, inputs: Inputs, fit: Fit, fods: FodFit | None, device, ha
         "warnings": list(notes),
     }
     if fods is not None:
-        run["options"] |= {"fod": request.fod, "fibres": request.fibres}
+        run["options"] |= {"fod": request.fod, "fibres": request.n_fibres}
         run["fod_voxels"] = {code.name.lower(): fods.count(code) for code in status}
         fitted = np.isin(fods.status, (status.CONVERGED, status.AT_BOUND, status.NOT_CONVERGED))
         counts = np.bincount(fods.n_fibres[fitted], minlength=1)
         run["fibres"] = {str(n): int(count) for n, count in enumerate(counts) if count}
     return run
+
+
+def _remove_other_fods(request: Request, paths: list[Path]) -> None:
+    """Maps of an earlier fit's FODs under the same prefix would seem to belong to the new kernels."""
+    for family in ("watson", "bingham"):
+        for name in outputs.names(_prefix(request), request.model + family, FOD_MAPS):
+            if request.out / name not in paths:
+                for path in (request.out / name, outputs.sidecar_path(request.out / name)):
+                    path.unlink(missing_ok=True)
 
 
 def _write_maps(request, image: nifti.Image, fit: Fit, fods: FodFit | None, run: dict, progress: Progress) -> None:

@@ -164,6 +164,20 @@ def dipys_basis(points, lmax, legacy):
     return np.stack(columns, axis=1)
 
 
+def test_basis_of_mrtrix():
+    """tournier07: √2 Re Y_l^m at m > 0, √2 Im Y_l^|m| at m < 0, with the Condon-Shortley phase."""
+    points = fibonacci_sphere(100)
+    theta, phi = np.arccos(points[:, 2]), np.arctan2(points[:, 1], points[:, 0])
+    columns = []
+    for l in range(0, 9, 2):
+        for m in range(-l, l + 1):
+            y = scipy.special.sph_harm_y(l, abs(m), theta, phi)
+            columns.append((y.imag if m < 0 else y.real) * (1 if m == 0 else np.sqrt(2)))
+    np.testing.assert_allclose(even_harmonics(points, 8), np.stack(columns, axis=1), atol=1e-12)
+    # Its first term with a sign, written out: Y_2,1 = -√(15/4π) x z.
+    np.testing.assert_allclose(even_harmonics(points, 2)[:, 4], -np.sqrt(15 / 4 / np.pi) * points[:, 0] * points[:, 2])
+
+
 @pytest.mark.parametrize("basis", ["descoteaux07", "descoteaux07_legacy"])
 def test_bases_of_dipy(basis):
     points, coefficients = fibonacci_sphere(100), rng.standard_normal((2, 45))
@@ -250,11 +264,42 @@ def test_lobes_linearise_what_convolved_computes(axial, count):
             np.testing.assert_allclose(column, (ends[0] - ends[1]) / (2 * h), atol=1e-7)
 
 
-def test_bingham_moves_past_the_girdle():
-    """Beyond β = κ two axes change places: the signal stays smooth and μ the axis of the largest level."""
+@pytest.mark.parametrize("coordinate", [3, 4])
+def test_bingham_moves_through_girdle_and_watson(coordinate):
+    """Across β = κ and β = 0 axes change their names; the signal is smooth there, its slope keeps its sign."""
     with jax.enable_x64(True):
-        lobes = Lobes(False, 1, (8,))
-        x = tuple(jnp.float64(v) for v in (0, 0, 1, 0, 1, 0, 0.1, 0.99))
-        moved = lobes.move(x, tuple(jnp.float64(v) for v in (0, 0, 0, 0, 0.03)))
-        np.testing.assert_allclose(np.abs(moved[:6]), [0, 1, 0, 0, 0, 1], atol=1e-12)
-        assert 0.98 - 1e-9 <= float(moved[7]) <= 0.98 + 1e-6 or 0.98 <= float(moved[6]) <= 0.98 + 1e-6
+        lobes = Lobes(False, 1, (12,))
+        g = jnp.asarray(fibonacci_sphere(40))
+        data = Data((g,), (zeppelin_legendre(2.0, 2.0, 0.2, 12),), jnp.zeros(40))
+        # ODIs of κ and κ - β: next to a girdle (ODI 1), or next to Watson (both alike).
+        start = (0.1, 0.999) if coordinate == 4 else (0.2, 0.201)
+        x = tuple(jnp.float64(v) for v in (0, 0, 1, 0, 1, 0, *start))
+
+        def signal(t):
+            step = tuple(jnp.float64(t * (i == coordinate)) for i in range(5))
+            moved = lobes.move(x, step)
+            assert max(float(o) for o in moved[6:]) <= 1
+            return moved, np.asarray(lobes.linearise(data, moved).signal)
+
+        h = 1e-3
+        (_, before), (_, at), (after, beyond) = signal(0.0), signal(h), signal(2 * h)
+        np.testing.assert_allclose(beyond - at, at - before, atol=0.02 * np.abs(at - before).max())
+        if coordinate == 4:  # the old μ₂ is the axis now
+            np.testing.assert_allclose(np.abs(after[:3]), [0, 1, 0], atol=1e-12)
+
+
+def test_odi_at_its_ends_in_single_precision():
+    odi = jnp.array([0.0, 1e-6, 0.5, 1.0, 1.2], jnp.float32)
+    kappa = np.asarray(kappa_from_odi(odi))
+    assert np.isinf(kappa[0])
+    np.testing.assert_allclose(kappa[1:4], [2e6 / np.pi, 1, 0], rtol=1e-5)
+    assert kappa[0] > 0 > kappa[4]
+
+
+def test_order_follows_known_numbers():
+    """The default order is enough at b = 15 ms/µm² too."""
+    with jax.enable_x64(True):
+        g = fibonacci_sphere(50)
+        own = js.watson([0.0, 0.6, 0.8], 128.0)
+        ordinary = convolved(g, 15.0, (3.0, 0.0), own)
+        np.testing.assert_allclose(ordinary, convolved(g, 15.0, (3.0, 0.0), own, lmax=60), atol=1e-4)

@@ -7,6 +7,7 @@ import pytest
 import scipy.optimize
 
 from jaxsmt.solvers import in_box, levenberg_marquardt
+from jaxsmt.solvers.lm import _step_in_box
 
 
 def minimise(residual, lower, upper, start, **options):
@@ -93,3 +94,32 @@ def test_parameter_without_influence_stays_and_converges():
     x, state, _ = minimise(lambda x: (x[0] - 0.25,), [0, 0], [1, 1], [0.9, 0.4])
     assert state.converged
     np.testing.assert_allclose(x, [0.25, 0.4], atol=1e-6)
+
+
+@pytest.mark.parametrize("n", [2, 5, 6, 12])
+def test_steps_of_small_and_large_systems(n):
+    """Straight-line code and the loop for larger systems against NumPy; bounds hold coordinates exactly."""
+    rng = np.random.default_rng(n)
+    jacobian = rng.standard_normal((2 * n, n))
+    hessian, gradient = jacobian.T @ jacobian, rng.standard_normal(n)
+    with jax.enable_x64(True):
+        rows = [[jnp.float64(v) for v in row] for row in hessian]
+        g, far = [jnp.float64(v) for v in gradient], [jnp.float64(np.inf)] * n
+        free = _step_in_box(g, rows, jnp.float64(0), [-f for f in far], far)
+        np.testing.assert_allclose(free, -np.linalg.solve(hessian, gradient), rtol=1e-8)
+        # The first coordinate is at its bound with the gradient pointing outwards.
+        up = [jnp.float64(0 if gradient[0] < 0 else np.inf), *far[1:]]
+        down = [jnp.float64(0 if gradient[0] >= 0 else -np.inf), *(-f for f in far[1:])]
+        held = _step_in_box(g, rows, jnp.float64(0), down, up)
+        assert held[0] == 0
+        np.testing.assert_allclose(held[1:], -np.linalg.solve(hessian[1:, 1:], gradient[1:]), rtol=1e-8)
+        # A coordinate without influence stays, and does not disturb the others.
+        rows[1] = [jnp.float64(0)] * n
+        for row in rows:
+            row[1] = jnp.float64(0)
+        g[1] = jnp.float64(0)
+        idle = _step_in_box(g, rows, jnp.float64(0), [-f for f in far], far)
+        others = np.delete(np.arange(n), 1)
+        expected = -np.linalg.solve(hessian[np.ix_(others, others)], gradient[others])
+        assert idle[1] == 0
+        np.testing.assert_allclose(np.array(idle)[others], expected, rtol=1e-8)

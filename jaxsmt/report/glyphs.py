@@ -1,4 +1,4 @@
-"""Pictures of fibre orientations: a colour map of directions, and FOD glyphs. No display, no JAX.
+"""Pictures of fibre orientations: a colour map of directions, and FOD glyphs; no display is needed.
 
 Colours are those of the field: red left-right, green front-back, blue up-down.
 """
@@ -31,13 +31,14 @@ def direction_colours(fods: FodFit) -> np.ndarray:
 
 def draw_directions(fods: FodFit, mask: np.ndarray, affine: np.ndarray) -> Figure:
     """The directions' colours in the slice that `maps.slice_of` chooses, first axis to the right."""
-    colours = direction_colours(fods) * (mask != 0)[..., None]
+    colours = direction_colours(fods.in_scanner_axes(affine)) * (mask != 0)[..., None]
     picture = np.stack([slice_of(colours[..., i], mask) for i in range(3)], axis=-1)
-    height = 5.0 * picture.shape[1] / picture.shape[0]
+    aspect = _aspect(mask, affine)
+    height = 5.0 * picture.shape[1] / picture.shape[0] * aspect
     figure = Figure(figsize=(5.0, height + 0.3))
     FigureCanvasAgg(figure)
     ax = figure.add_axes((0, 0, 1, height / (height + 0.3)))
-    ax.imshow(picture.transpose(1, 0, 2), origin="lower", interpolation="nearest")
+    ax.imshow(picture.transpose(1, 0, 2), origin="lower", interpolation="nearest", aspect=aspect)
     ax.set_axis_off()
     ax.set_title("directions: red left-right, green front-back, blue up-down", fontsize=9)
     return figure
@@ -59,12 +60,13 @@ def draw_glyphs(
         corner: first voxel of the patch within the slice; None: where the fibres are best seen.
         odi_floor: see `FodFit.odf`.
     """
+    fods = fods.in_scanner_axes(affine)
     inside = slice_of(mask, mask) != 0
     numbers = slice_of(np.arange(mask.size).reshape(mask.shape), mask)
     axis = slice_axis(mask.shape)
     size = (min(size[0], inside.shape[0]), min(size[1], inside.shape[1]))
     clarity = np.sum(fods.parameters["weight"] * (1 - fods.parameters["odi"]), axis=-1)
-    i, j = corner if corner is not None else _best_patch(np.where(inside, slice_of(clarity, mask), 0), size)
+    i, j = corner if corner is not None else _best_patch(np.where(inside, slice_of(clarity, mask) + 1e-6, 0), size)
     patch = slice(i, i + size[0]), slice(j, j + size[1])
     chosen = np.argwhere(inside[patch])
     flat = numbers[patch][tuple(chosen.T)]
@@ -79,22 +81,22 @@ def draw_glyphs(
     radius = fods.voxels(flat).odf(vertices, odi_floor)
     # One scale for all, so that sharp FODs stand out; but none leaves its voxel.
     longest = radius.max(axis=1, initial=0)
-    scale = 0.5 / max(float(np.quantile(longest, 0.7)) if len(longest) else 0.0, 1e-9)
+    scale = 0.5 / max(float(np.quantile(longest, 0.7)), 1e-9) if len(longest) else 1.0
     radius = radius * np.minimum(scale, 0.5 / np.maximum(longest, 1e-9))[:, None]
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)[shown]
-    height = 9.0 * size[1] * spacing[1] / (size[0] * spacing[0])
+    aspect = _aspect(mask, affine)
+    height = 9.0 * size[1] / size[0] * aspect
     figure = Figure(figsize=(9.0, height))
     FigureCanvasAgg(figure)
     ax = figure.add_axes((0, 0, 1, 1))
     grey = np.where(inside, slice_of(background, mask), np.nan)[patch]
-    bright = max(float(np.nanpercentile(grey, 95)), 1e-9)
+    bright = max(float(np.percentile(grey[np.isfinite(grey)], 95)), 1e-9) if len(chosen) else 1.0
     ax.imshow(
         grey.T,
         origin="lower",
         cmap="gray",
         vmin=-0.5 * bright,
         vmax=1.3 * bright,
-        aspect=spacing[1] / spacing[0],
+        aspect=aspect,
         extent=(-0.5, size[0] - 0.5, -0.5, size[1] - 0.5),
         interpolation="nearest",
     )
@@ -122,6 +124,12 @@ def _triangles(centres: np.ndarray, radius: np.ndarray, vertices: np.ndarray, fa
     if not out:
         return np.zeros((0, 3, 2)), np.zeros((0, 3))
     return np.concatenate(out), np.concatenate(colours)
+
+
+def _aspect(mask: np.ndarray, affine: np.ndarray) -> float:
+    """Height over width of a voxel as it is shown."""
+    spacing = np.delete(np.linalg.norm(affine[:3, :3], axis=0), slice_axis(mask.shape))
+    return float(spacing[1] / spacing[0])
 
 
 def _best_patch(values: np.ndarray, size: tuple[int, int]) -> tuple[int, int]:
