@@ -347,7 +347,7 @@ def test_demo(tmp_path, capsys):
     assert cli.main(["demo", "-o", str(tmp_path / "demo")]) == 0
     said = capsys.readouterr().out
     assert re.search(r"\d voxels/s", said)
-    for name in ("maps_and_truth.png", "report.html", "slice_model-smt_param-lambdapar_dwimap.nii.gz"):
+    for name in ("maps_and_truth.png", "fods.png", "report.html", "slice_model-smt_param-lambdapar_dwimap.nii.gz"):
         assert (tmp_path / "demo" / name).stat().st_size > 1000
     median = float(re.search(r"\|lambda_par - truth\|: median ([\d.]+)", said).group(1))
     assert median < 0.15
@@ -355,6 +355,78 @@ def test_demo(tmp_path, capsys):
     assert cli.main(["check", str(tmp_path / "demo" / "slice_dwi.nii.gz")]) == 0
     assert cli.main(["demo", "-o", str(tmp_path / "demo")]) == 2  # never into a used folder
     assert cli.main(["demo", "-o", str(tmp_path / "demo" / "report.html")]) == 73
+
+
+FOD_MAPS = ["direction", "weight", "odi", "kappa", "beta", "fod", "mse", "r2", "status"]
+
+
+def fod_names(family, maps=FOD_MAPS):
+    return {f"sub-01_model-smt{family}_param-{m}_dwimap{e}" for m in maps for e in (".nii.gz", ".json")}
+
+
+def test_fods_are_those_of_python_and_the_files_are_exact(folder, series, capsys):
+    """From integers with slope and intercept, inside a mask, in file order; directions in scanner axes."""
+    data, _ = series
+    image = nib.Nifti1Image(np.round((data - 7) / 0.5).astype(np.int16), AFFINE)
+    image.header.set_slope_inter(0.5, 7)
+    nib.save(image, folder / "sub-01_dwi.nii.gz")
+    assert run(folder, "--fod", "bingham", "--fibres", "2") == 0
+    kernels = {f"sub-01_model-smt_param-{p}_dwimap{e}" for p in PARAMETERS for e in (".nii.gz", ".json")}
+    expected = kernels | fod_names("bingham") | {"sub-01_run.json", "report.html"}
+    assert set(os.listdir(folder / "out")) == expected
+
+    mask = mask_of(SHAPE) != 0
+    files = folder / "sub-01_dwi.bval", folder / "sub-01_dwi.bvec"
+    acquisition = js.Acquisition.from_fsl(*files, affine=AFFINE)
+    stored = nifti.read_array(nifti.open_image(folder / "sub-01_dwi.nii.gz"))
+    fods = js.fit(js.fit(js.smt(), acquisition, stored, mask).fod_model("bingham", 2), acquisition, stored, mask)
+    for name, values in fods.maps().items():
+        written = np.asarray(nib.load(folder / "out" / f"sub-01_model-smtbingham_param-{name}_dwimap.nii.gz").dataobj)
+        np.testing.assert_array_equal(written, values.astype(written.dtype))
+        assert np.all(written[~mask] == 0)
+    assert written.dtype == np.uint8  # the status, last
+    side = json.loads((folder / "out" / "sub-01_model-smtbingham_param-odi_dwimap.json").read_text())
+    assert side["model"] == "smtbingham"
+    assert "dispersion" in side["Description"]
+    facts = json.loads((folder / "out" / "sub-01_run.json").read_text())
+    assert facts["options"]["fod"] == "bingham"
+    assert facts["fibres"] == {"2": int(mask.sum())}
+    assert sum(facts["fod_voxels"].values()) == mask.size
+    assert (folder / "out" / "report.html").read_text().count("data:image/png") == 3
+
+    # Without axes from the affine, `save` still writes scanner axes.
+    plain = js.Acquisition.from_fsl(*files)
+    own = js.fit(js.fit(js.smt(), plain, stored, mask).fod_model("watson"), plain, stored, mask)
+    own.save(folder / "own", folder / "sub-01_dwi.nii.gz")
+    other = js.fit(js.fit(js.smt(), acquisition, stored, mask).fod_model("watson"), acquisition, stored, mask)
+    written = np.asarray(nib.load(folder / "own" / "sub-01_model-smtwatson_param-direction_dwimap.nii.gz").dataobj)
+    cosine = np.abs(np.sum(written * other.parameters["direction"][..., 0, :], axis=-1))[mask]
+    assert np.degrees(np.arccos(np.clip(cosine, 0, 1))).max() < 0.3
+
+    # A fit of another family replaces these, and none of theirs stay beside the new kernels.
+    capsys.readouterr()
+    assert run(folder, "--fod", "watson", "--fibres", "auto", "--no-report") == 2
+    assert run(folder, "--fod", "watson", "--fibres", "auto", "--no-report", "--overwrite") == 0
+    assert set(os.listdir(folder / "out")) == kernels | fod_names("watson") | {"sub-01_run.json"}
+    assert run(folder, "--no-report", "--overwrite") == 0
+    assert set(os.listdir(folder / "out")) == kernels | {"sub-01_run.json"}
+
+
+def test_fibres_need_a_fod(folder, capsys):
+    assert run(folder, "--fibres", "2") == 2
+    assert "--fibres without --fod" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as end:
+        run(folder, "--fod", "watson", "--fibres", "4")
+    assert end.value.code == 2
+
+
+def test_nothing_but_isotropic_voxels(folder):
+    """No direction anywhere: the report has nothing to show, and is written all the same."""
+    signal = 1000 * np.exp(-ACQUISITION.bvals * 1e-3)
+    data = np.broadcast_to(signal, (*SHAPE, signal.size)).astype(np.float32)
+    nib.save(nib.Nifti1Image(data, AFFINE), folder / "sub-01_dwi.nii.gz")
+    assert run(folder, "--fod", "watson", "--fibres", "auto") == 0
+    assert (folder / "out" / "report.html").exists()
 
 
 def test_doctor(capsys):
