@@ -29,7 +29,7 @@ def test_harmonics_match_scipy_and_are_orthonormal():
     column = 0
     for l in range(0, 9, 2):
         for m in range(-l, l + 1):
-            complex_ = sph_harm_y(l, abs(m), theta, phi) * (-1) ** m  # without Condon-Shortley phase
+            complex_ = sph_harm_y(l, abs(m), theta, phi)  # with the Condon-Shortley phase, as MRtrix
             oracle = complex_.real if m == 0 else 2**0.5 * (complex_.real if m > 0 else complex_.imag)
             np.testing.assert_allclose(basis[:, column], oracle, atol=1e-12)
             column += 1
