@@ -161,7 +161,7 @@ class FodFit:
         across = _any_across(p["direction"]) if self.model.axial else p["across"]
         parts = [p["direction"], across, p["kappa"] * scale, p["beta"] * scale]
         parts = [a.reshape(*weight.shape, *a.shape[p["weight"].ndim :]) for a in parts]
-        block = max(64, _FLOATS // floats)
+        block = min(max(64, _FLOATS // floats), 32_768)
         for i in range(0, len(voxel), block):
             at = voxel[i : i + block], lobe[i : i + block]
             chosen = [np.asarray(a[at], np.float32) for a in parts]
