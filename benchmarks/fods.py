@@ -3,7 +3,8 @@
     python benchmarks/fods.py [--voxels 40000] [--json FILE]
 
 Simulates voxels of one or two Watson lobes under the HCP scheme with Rician noise at SNR 30, fits
-their kernels, then one Watson, one Bingham and two Watson lobes repeatedly, and prints medians as JSON.
+their kernels, then one Watson, one Bingham and two Watson lobes repeatedly, from data in memory to maps, and
+prints medians as JSON.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 import jaxsmt as js
-from jaxsmt.engine import LobesFitter, find_device
+from jaxsmt.engine import find_device
+from jaxsmt.fods import FodFitter
 from jaxsmt.simulate import hcp_scheme, rician, zeppelin_signal
 from record import publish
 
@@ -48,20 +50,20 @@ def main() -> None:
     acquisition, device = hcp_scheme(), find_device(options.device)
     data = simulated(acquisition, options.voxels)
     kernel = js.fit(js.smt(), acquisition, data, dtype=options.dtype, device=device)
-    parameters = [kernel.parameters[p.name] for p in kernel.model.parameters]
+    inside = np.ones(options.voxels, bool)
     results = {}
     for family, count in FITS:
-        fitter = LobesFitter(kernel.model, acquisition, family, count, dtype=options.dtype, device=device)
-        y = (data[:, fitter.volumes] / kernel.s0[:, None]).astype(options.dtype)
+        fitter = FodFitter(kernel.model, acquisition, family, (count,), dtype=options.dtype, device=device)
+        model = kernel.fod_model(family, count)
         start = time.perf_counter()
         fitter.compile()
         compilation = time.perf_counter() - start
         seconds = []
         for _ in range(options.repeats):
             start = time.perf_counter()
-            fits = fitter(lambda part, y=y: y[part], parameters, options.voxels)
+            fods = fitter(model, lambda numbers: data[numbers], inside)
             seconds.append(time.perf_counter() - start)
-        counts = np.bincount(fits.status, minlength=6)
+        counts = np.bincount(fods.status, minlength=6)
         results[f"{count} × {family}"] = {
             "compile_s": round(compilation, 2),
             "seconds": [round(s, 3) for s in seconds],
