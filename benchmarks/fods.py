@@ -9,9 +9,7 @@ prints medians as JSON.
 
 from __future__ import annotations
 
-import argparse
 import time
-from pathlib import Path
 
 import numpy as np
 
@@ -19,6 +17,7 @@ import jaxsmt as js
 from jaxsmt.engine import find_device
 from jaxsmt.fods import FodFitter
 from jaxsmt.simulate import hcp_scheme, rician, zeppelin_signal
+from record import options as shared_options
 from record import publish
 
 FITS = (("watson", 1), ("bingham", 1), ("watson", 2))
@@ -39,12 +38,7 @@ def simulated(acquisition: js.Acquisition, voxels: int) -> np.ndarray:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--voxels", type=int, default=40_000)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--dtype", default="float32")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--json", type=Path, help="write the result here too")
+    parser = shared_options(__doc__ or "", voxels=40_000, repeats=5)
     options = parser.parse_args()
 
     acquisition, device = hcp_scheme(), find_device(options.device)

@@ -8,15 +8,14 @@ standard deviation of S0 a volume, fits them repeatedly, and prints the median a
 
 from __future__ import annotations
 
-import argparse
 import time
-from pathlib import Path
 
 import numpy as np
 
 import jaxsmt as js
 from jaxsmt.engine import MeansFitter, find_device
 from jaxsmt.simulate import hcp_scheme
+from record import options as shared_options
 from record import publish
 
 
@@ -38,13 +37,8 @@ def simulated_means(acquisition: js.Acquisition, voxels: int, noise: float) -> n
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--voxels", type=int, default=1_000_000)
+    parser = shared_options(__doc__ or "", voxels=1_000_000, repeats=7)
     parser.add_argument("--noise", type=float, default=1 / 30)
-    parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--dtype", default="float32")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--json", type=Path, help="write the result here too")
     options = parser.parse_args()
 
     acquisition, device = hcp_scheme(), find_device(options.device)

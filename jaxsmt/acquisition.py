@@ -175,6 +175,14 @@ class Acquisition:
             row[shell.volumes] = shell.weights
         return matrix
 
+    def require_volumes(self, volumes: int) -> None:
+        """Raise InputError unless data with this many volumes belong to the scheme."""
+        if volumes != self.bvals.size:
+            raise InputError(
+                f"{volumes} volumes in the data (last axis) but {self.bvals.size} b-values",
+                fix="both need one entry for each volume",
+            )
+
     def require(self, shells: int, model: str) -> None:
         """Raise InputError unless there are b = 0 volumes and `shells` shells above them."""
         found = "; ".join(map(str, self.shells)) or "no volumes"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, overload
 
 import numpy as np
@@ -149,11 +150,7 @@ def _fit_fods(model: FodModel, acquisition: Acquisition, data: np.ndarray, insid
         raise InputError(
             f"kernels of shape {model.kernel.status.shape} for data of shape {data.shape}", fix="shapes must agree"
         )
-    if data.shape[-1] != acquisition.bvals.size:
-        raise InputError(
-            f"{data.shape[-1]} volumes in the data (last axis) but {acquisition.bvals.size} b-values",
-            fix="both need one entry for each volume",
-        )
+    acquisition.require_volumes(data.shape[-1])
     fitter = FodFitter(model.kernel.model, acquisition, model.family, lobe_counts(model.n_fibres), **options)
     if inside.ndim == 0:
         raise InputError(f"data of shape {data.shape} for a FOD fit", fix="give (voxels, volumes), of one voxel too")
@@ -165,14 +162,7 @@ def _fit_fods(model: FodModel, acquisition: Acquisition, data: np.ndarray, insid
 
 def assemble(fitter: MeansFitter, fits: VoxelFits, inside: np.ndarray, order: Literal["C", "F"] = "C") -> Fit:
     """Put the fits of the voxels inside a mask, in `order` ("C" or "F"), into maps of its shape."""
-    index = np.flatnonzero(inside.ravel(order=order))
-
-    def place(values) -> np.ndarray:
-        values = np.asarray(values)
-        flat = np.zeros(inside.size, values.dtype)
-        flat[index] = values
-        return flat.reshape(inside.shape, order=order)
-
+    place = partial(masks.place, within=inside, order=order)
     return Fit(
         model=fitter.model,
         parameters={name: place(v) for name, v in fits.parameters.items()},

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import jax
 import numpy as np
 
-from . import outputs
+from . import masks, outputs
 from .acquisition import Acquisition
 from .engine import LobesFitter
 from .errors import InputError
@@ -125,7 +125,7 @@ class FodFit:
         scale = np.minimum(1, widest / np.maximum(self.parameters["kappa"], 1e-6))
 
         def densities(*lobes):
-            return lobe_densities(*lobes, directions, axial=self.model.axial)
+            return lobe_densities(lobes, directions, axial=self.model.axial)
 
         return self._mixture(densities, len(directions), 1 / (4 * np.pi), len(directions), scale)
 
@@ -138,7 +138,7 @@ class FodFit:
             raise InputError(f"lmax is {lmax}", fix="an even order, 0 or more")
 
         def harmonics(*lobes):
-            return lobe_harmonics(*lobes, axial=self.model.axial, lmax=lmax)
+            return lobe_harmonics(lobes, axial=self.model.axial, lmax=lmax)
 
         uniform = np.zeros(n_coefficients(lmax), np.float32)
         uniform[0] = 1 / np.sqrt(4 * np.pi)
@@ -157,9 +157,9 @@ class FodFit:
         out[fitted & (self.n_fibres.ravel() == 0)] = uniform
         weight = p["weight"].reshape(len(out), p["weight"].shape[-1])
         voxel, lobe = np.nonzero(weight)
-        # Watson lobes are the same along every axis across theirs.
-        across = _any_across(p["direction"]) if self.model.axial else p["across"]
-        parts = [p["direction"], across, p["kappa"] * scale, p["beta"] * scale]
+        parts = [p["direction"], p["kappa"] * scale]
+        if not self.model.axial:
+            parts = [p["direction"], p["across"], p["kappa"] * scale, p["beta"] * scale]
         parts = [a.reshape(*weight.shape, *a.shape[p["weight"].ndim :]) for a in parts]
         block = min(max(64, _FLOATS // floats), 32_768)
         for i in range(0, len(voxel), block):
@@ -202,14 +202,6 @@ class FodFit:
         """
         scanner = self.in_scanner_axes(nifti.open_image(like).affine)
         return outputs.save(folder, like, prefix, self.model.name, scanner.maps(), outputs.FOD_DESCRIPTIONS, {})
-
-
-def _any_across(direction: np.ndarray) -> np.ndarray:
-    """A unit vector across each direction, for lobes to which it does not matter."""
-    helper = np.eye(3, dtype=direction.dtype)[np.argmin(np.abs(direction), axis=-1)]
-    across = np.cross(direction, helper)
-    norm = np.linalg.norm(across, axis=-1, keepdims=True)
-    return across / np.where(norm > 0, norm, 1)
 
 
 class FodFitter:
@@ -321,17 +313,11 @@ class FodFitter:
         return zero, total
 
     def _assemble(self, model: FodModel, found: _Found, at_zero, total, n: int, inside: np.ndarray, order) -> FodFit:
-        index = np.flatnonzero(inside.ravel(order=order))
         fitted = np.isin(found.status, _FITTED)
 
-        def place(values: np.ndarray, everywhere: bool = False) -> np.ndarray:
-            keep = (fitted | everywhere).reshape(-1, *[1] * (values.ndim - 1))
-            flat = np.zeros((inside.size, *values.shape[1:]), values.dtype)
-            flat[index] = np.where(keep, values, 0)
-            if order == "C":
-                return flat.reshape(*inside.shape, *values.shape[1:])
-            back = (*range(inside.ndim - 1, -1, -1), *range(inside.ndim, inside.ndim + values.ndim - 1))
-            return flat.reshape(*inside.shape[::-1], *values.shape[1:]).transpose(back)
+        def place(values: np.ndarray) -> np.ndarray:
+            keep = fitted.reshape(-1, *[1] * (values.ndim - 1))
+            return masks.place(np.where(keep, values, 0), inside, order)
 
         squared = found.cost + at_zero
         return FodFit(
@@ -340,7 +326,7 @@ class FodFitter:
             n_fibres=place(found.lobes),
             mse=place((squared / n).astype(self.dtype)),
             r2=place((1 - squared / np.where(total > 0, total, 1)).astype(self.dtype)),
-            status=place(found.status, everywhere=True),
+            status=masks.place(found.status, inside, order),
             axes=self._axes,
             device=self.device,
         )

@@ -132,11 +132,7 @@ class Lobes:
         """Whether a lobe is isotropic or as narrow as it may be, or a weight is 0."""
         lobes, parts = self.split(x)
         near = [(o < _ODI_MIN + part) for lobe in lobes for o in lobe[3 if self.axial else 6 :]]
-        near += (
-            [lobe[3] > 1 - part for lobe in lobes]
-            if self.axial
-            else [jnp.minimum(*lobe[6:]) > 1 - part for lobe in lobes]
-        )
+        near += [(lobe[3] if self.axial else jnp.minimum(*lobe[6:])) > 1 - part for lobe in lobes]
         near += [(p < part) | (p > 1 - part) for p in parts]
         out = near[0]
         for n in near[1:]:

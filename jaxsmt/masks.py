@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 import warnings
+from typing import Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .errors import InputError, JaxsmtWarning
+
+
+def place(values: ArrayLike, within: np.ndarray, order: Literal["C", "F"] = "C") -> np.ndarray:
+    """Values (voxels, …) of the voxels inside a mask, in `order`, as a map (*mask.shape, …); 0 outside."""
+    values = np.asarray(values)
+    out = np.zeros((*within.shape, *values.shape[1:]), values.dtype)
+    if order == "C":
+        out[within] = values
+    else:  # a view with the first axis fastest
+        spatial = range(within.ndim)
+        out.transpose(*reversed(spatial), *range(within.ndim, out.ndim))[within.T] = values
+    return out
 
 
 def inside(mask: np.ndarray, name: str = "the mask") -> np.ndarray:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from .acquisition import Acquisition
-from .errors import InputError
 
 
 def spherical_means(acquisition: Acquisition, data: np.ndarray) -> np.ndarray:
@@ -15,11 +14,7 @@ def spherical_means(acquisition: Acquisition, data: np.ndarray) -> np.ndarray:
     memory maps and integer types in C or Fortran order cost no copy of the series.
     """
     weights = acquisition.weights
-    if data.shape[-1] != weights.shape[1]:
-        raise InputError(
-            f"{data.shape[-1]} volumes in the data (last axis) but {weights.shape[1]} b-values",
-            fix="both need one entry for each volume",
-        )
+    acquisition.require_volumes(data.shape[-1])
     voxels = int(np.prod(data.shape[:-1]))
     if data.ndim > 1 and data.strides[-1] == max(data.strides, key=abs):  # volume after volume
         means = MeansAccumulator(weights, voxels)

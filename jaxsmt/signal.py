@@ -195,10 +195,7 @@ def convolved(directions: ArrayLike, b: ArrayLike, kernel: Kernel, orientation: 
     c, _, _ = basis.coefficients(orientation.kappa, orientation.kappa - orientation.beta)
     matrix = jnp.asarray(basis.polynomials, g.dtype) * c[None]
     polynomials = jnp.matmul(moments[..., basis.l // 2], matrix.T, precision="highest")
-    u, v, w = orientation.components(g)
-    s, d = 2 * w**2 - 1, v**2 - u**2
-    monomials = jnp.stack([s**i * d**j for i, j in basis.powers.tolist()], axis=-1)
-    return jnp.sum(polynomials * monomials, axis=-1)
+    return jnp.sum(polynomials * basis.monomials(*orientation.components(g)), axis=-1)
 
 
 def _needed_order(b: Array, kernel: Kernel) -> int:

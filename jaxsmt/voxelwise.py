@@ -18,14 +18,14 @@ from . import lobe_starts
 from .lobe_starts import Table
 from .lobes import Data, Lobes
 from .models import SphericalMeanModel
-from .orientation import Lobe
+from .orientation import Lobe, watson
 from .solvers import Solver, Status, in_box
 from .solvers.start import grid
 
 # Steps between two exchanges of finished voxels for fresh ones; most voxels are done by then.
 _STEPS, _LOBE_STEPS = 5, 2
 # Steps from each of several starts before only the best goes on.
-_FEW, _MANY = 16, 1_000
+_FEW = 16
 # Least b = 0 mean, as a part of the largest mean, that can serve as S0.
 _LEAST_S0 = 1e-6
 # A parameter closer to its bound than this part of its range is at the bound.
@@ -236,7 +236,6 @@ class LobeFits(NamedTuple):
     cost: Array  # Σ r² over the volumes, of the signal over S0
     isotropic: Array  # the same of a uniform FOD
     status: Array
-    steps: Array
 
 
 @partial(jax.jit, static_argnames=("lobes", "legendre", "b", "solver", "lanes"))
@@ -277,7 +276,7 @@ def fit_lobes(
     tries = len(x0)
     x0 = tuple(jnp.stack(values, axis=1).reshape(-1) for values in zip(*x0, strict=True))  # (voxels · tries,)
 
-    def solve(x0, each: ArrayLike, limit: ArrayLike) -> _End:
+    def solve(x0, each: ArrayLike, limit: ArrayLike | None) -> _End:
         """From `each` points per voxel, those of a voxel side by side."""
 
         def start(item):
@@ -294,12 +293,12 @@ def fit_lobes(
     def round(i, carry):
         """First a few steps from each start; then to the end from the best point of each voxel."""
         x0, _ = carry
-        end = solve(x0, jnp.where(i == 0, tries, 1), jnp.where(i == 0, _FEW, _MANY))
+        end = solve(x0, jnp.where(i == 0, tries, 1), jnp.where(i == 0, _FEW, jnp.iinfo(jnp.int32).max))
         best = jnp.argmin(end.cost.reshape(n, tries), axis=1) + tries * jnp.arange(n)
         return tuple(jnp.zeros_like(v).at[:n].set(v[best]) for v in end.x), end
 
     if tries == 1:
-        end = solve(x0, 1, _MANY)
+        end = solve(x0, 1, None)
     else:
         nothing = jax.tree.map(
             lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(lambda: solve(x0, jnp.int32(1), jnp.int32(1)))
@@ -321,17 +320,26 @@ def fit_lobes(
         cost=2 * end.cost,
         isotropic=jax.vmap(uniform)(y, kernel),
         status=status.astype(jnp.uint8),
-        steps=end.steps,
     )
 
 
 @partial(jax.jit, static_argnames=("axial", "lmax"))
-def lobe_harmonics(axis: Array, across: Array, kappa: Array, beta: Array, *, axial: bool, lmax: int) -> Array:
-    """`Lobe.harmonics` of many lobes: (lobes, 3), (lobes,) -> (lobes, coefficients)."""
-    return jax.vmap(lambda m, m2, k, b: Lobe(m, m2, k, b, axial).harmonics(lmax))(axis, across, kappa, beta)
+def lobe_harmonics(lobes: tuple[Array, ...], *, axial: bool, lmax: int) -> Array:
+    """`Lobe.harmonics` of many lobes, (lobes, coefficients).
+
+    lobes: axis (lobes, 3) and κ (lobes,) of Watson's, or axis, μ₂, κ and β of Bingham's.
+    """
+    return jax.vmap(lambda *parts: _lobe(parts, axial).harmonics(lmax))(*lobes)
 
 
 @partial(jax.jit, static_argnames=("axial",))
-def lobe_densities(axis: Array, across: Array, kappa: Array, beta: Array, directions: Array, *, axial: bool) -> Array:
-    """`Lobe.density` of many lobes: (lobes, 3), (lobes,), (directions, 3) -> (lobes, directions)."""
-    return jax.vmap(lambda m, m2, k, b: Lobe(m, m2, k, b, axial).density(directions))(axis, across, kappa, beta)
+def lobe_densities(lobes: tuple[Array, ...], directions: Array, *, axial: bool) -> Array:
+    """`Lobe.density` of many lobes, as of `lobe_harmonics`, at (n, 3) unit vectors: (lobes, n)."""
+    return jax.vmap(lambda *parts: _lobe(parts, axial).density(directions))(*lobes)
+
+
+def _lobe(parts: tuple[Array, ...], axial: bool) -> Lobe:
+    if axial:
+        return watson(*parts)
+    axis, across, kappa, beta = parts
+    return Lobe(axis, across, kappa, beta, axial=False)

@@ -28,3 +28,9 @@ def gauss_mean(b, lambda_par, lambda_perp, n=0):
     """Oracle by another route: ∫₀¹ x²ⁿ exp(-bλ⊥ - b(λ∥-λ⊥)x²) dx by 120-node Gauss-Legendre, in float64."""
     b, par, perp = (np.asarray(v, np.float64)[..., None] for v in (b, lambda_par, lambda_perp))
     return (_NODES ** (2 * n) * np.exp(-b * perp - b * (par - perp) * _NODES**2)) @ _WEIGHTS
+
+
+def degrees(a, b):
+    """Angle between axes (..., 3), exact for small ones in single precision too."""
+    a, b = np.asarray(a, float), np.asarray(b, float)
+    return np.degrees(np.arctan2(np.linalg.norm(np.cross(a, b), axis=-1), np.abs(np.sum(a * b, axis=-1))))

@@ -4,6 +4,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import scipy.optimize
+from conftest import degrees
 
 import jaxsmt as js
 from jaxsmt import engine, voxelwise
@@ -46,12 +47,6 @@ def simulated(n, lobes, seed=0, s0=800.0):
 
 def kernel_of(data, **options):
     return js.fit(js.smt(), ACQUISITION, data, **options)
-
-
-def degrees(a, b):
-    """Angle between axes, exact for small ones in single precision too."""
-    a, b = np.asarray(a, float), np.asarray(b, float)
-    return np.degrees(np.arctan2(np.linalg.norm(np.cross(a, b), axis=-1), np.abs(np.sum(a * b, axis=-1))))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

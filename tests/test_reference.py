@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import gauss_mean
+from conftest import degrees, gauss_mean
 from test_orientation import brute_force
 
 import jaxsmt as js
@@ -72,11 +72,6 @@ def test_optimum_in_dmipys_objective(reference, phantom, data, file, dtype):
     for golden, key in (("dmipy105_smt.npz", f"mse_{data}"), ("optimum_smt.npz", f"{data}_mse")):
         theirs = np.load(reference / "golden" / golden)[key]
         assert np.mean(fit.mse <= theirs + 1e-9) >= 0.999
-
-
-def degrees(a, b):
-    a, b = np.asarray(a, float), np.asarray(b, float)
-    return np.degrees(np.arctan2(np.linalg.norm(np.cross(a, b), axis=-1), np.abs(np.sum(a * b, axis=-1))))
 
 
 @pytest.fixture(scope="module")
