@@ -9,19 +9,38 @@ __version__ = "0.1.0"
 # line's --help and its input checks do not wait for JAX.
 _PUBLIC = {
     "Acquisition": "acquisition",
+    "Compartment": "compartments",
     "Fit": "fitting",
     "FodFit": "fods",
     "FodModel": "fods",
     "InputError": "errors",
     "JaxsmtError": "errors",
     "JaxsmtWarning": "errors",
+    "Link": "links",
+    "Parameter": "compartments",
     "SphericalMeanModel": "models",
     "Status": "solvers",
+    "ball": "compartments",
+    "ball_stick": "presets",
     "bingham": "orientation",
+    "check_compartment": "contracts",
+    "dot": "compartments",
+    "equal": "links",
+    "fisher_information": "uncertainty",
     "fit": "fitting",
+    "fixed": "links",
+    "fraction": "links",
     "levenberg_marquardt": "solvers",
-    "smt": "models",
+    "mcsmt": "presets",
+    "ordering": "links",
+    "sandi": "presets",
+    "smt": "presets",
+    "smt_noddi": "presets",
+    "sphere": "compartments",
+    "stick": "compartments",
+    "tortuosity": "links",
     "watson": "orientation",
+    "zeppelin": "compartments",
     "signal": None,
     "simulate": None,
 }
@@ -44,9 +63,14 @@ def __dir__() -> list[str]:
 if TYPE_CHECKING:
     from . import signal, simulate
     from .acquisition import Acquisition
+    from .compartments import Compartment, Parameter, ball, dot, sphere, stick, zeppelin
+    from .contracts import check_compartment
     from .errors import InputError, JaxsmtError, JaxsmtWarning
     from .fitting import Fit, fit
     from .fods import FodFit, FodModel
-    from .models import SphericalMeanModel, smt
+    from .links import Link, equal, fixed, fraction, ordering, tortuosity
+    from .models import SphericalMeanModel
     from .orientation import bingham, watson
+    from .presets import ball_stick, mcsmt, sandi, smt, smt_noddi
     from .solvers import Status, levenberg_marquardt
+    from .uncertainty import fisher_information

@@ -6,6 +6,7 @@ import math
 import os
 import warnings
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,20 +25,37 @@ MAX_ORDER = 16
 MAX_AMPLIFICATION = 1.05
 
 
+class Pulse(NamedTuple):
+    """Diffusion weighting of a measurement: b in ms/µm², the pulses' duration δ and separation Δ in ms.
+
+    γ²G² = b/(δ²(Δ - δ/3)). δ and Δ are None where they are not known; most compartments need b alone.
+    """
+
+    b: Any
+    delta: Any = None
+    Delta: Any = None
+
+
 @dataclass(frozen=True)
 class Shell:
-    """Volumes of one b-value, and the linear form a·S that estimates their spherical mean.
+    """Volumes of one b-value and timing, and the linear form a·S that estimates their spherical mean.
 
     Attributes:
         b: ms/µm², the mean b-value under the same weights (so b-value jitter cancels to first
             order). volumes: (n,) volume numbers. weights: (n,), sum 1. order: of the harmonic
-            fit behind the weights; 0 is the plain mean.
+            fit behind the weights; 0 is the plain mean. delta, Delta: ms, or None.
     """
 
     b: float
     volumes: np.ndarray
     weights: np.ndarray
     order: int
+    delta: float | None = None
+    Delta: float | None = None
+
+    @property
+    def pulse(self) -> Pulse:
+        return Pulse(self.b, self.delta, self.Delta)
 
     @property
     def variance(self) -> float:
@@ -51,7 +69,8 @@ class Shell:
 
     def __str__(self) -> str:
         n = len(self.volumes)
-        what = f"b = {1000 * self.b:.0f} s/mm²: {n} volume{'s' * (n > 1)}"
+        timing = "" if self.delta is None else f", δ = {self.delta:g} ms, Δ = {self.Delta:g} ms"
+        what = f"b = {1000 * self.b:.0f} s/mm²{timing}: {n} volume{'s' * (n > 1)}"
         return f"{what}, harmonic order {self.order}" if self.order else what
 
 
@@ -66,6 +85,8 @@ class Acquisition:
             "arithmetic" (plain mean of the volumes).
         b_unit: "s/mm2", "ms/um2" or "s/m2".
         axes: of the directions: "scanner", or "fsl" (image axes with x as FSL writes it).
+        delta, Delta: duration δ and separation Δ of the gradient pulses, ms: a number or (n,), or
+            None. Compartments of restricted diffusion need them; a shell has one δ and one Δ.
     Raises:
         InputError: values that cannot be a multi-shell scheme; says which and what to do.
     """
@@ -76,6 +97,8 @@ class Acquisition:
     spherical_mean: str = "sh"
     b_unit: str = "s/mm2"
     axes: str = "scanner"
+    delta: float | np.ndarray | None = None
+    Delta: float | np.ndarray | None = None
     shells: tuple[Shell, ...] = field(init=False, repr=False)
 
     def __post_init__(self):
@@ -94,7 +117,9 @@ class Acquisition:
         bvals = bvals * (B_TO_MS_PER_UM2[self.b_unit] / B_TO_MS_PER_UM2["s/mm2"])
         _check_bvals(bvals, self.b_unit)
         bvecs = _unit_directions(bvals, bvecs, self.b0_threshold)
-        for name, value in (("bvals", bvals), ("bvecs", bvecs), ("b_unit", "s/mm2")):
+        delta, Delta = _timing(self.delta, self.Delta, bvals.size)
+        known = ("bvals", bvals), ("bvecs", bvecs), ("b_unit", "s/mm2"), ("delta", delta), ("Delta", Delta)
+        for name, value in known:
             object.__setattr__(self, name, value)
         object.__setattr__(self, "shells", tuple(self._find_shells()))
 
@@ -121,7 +146,8 @@ class Acquisition:
         b0 = np.flatnonzero(self.bvals <= self.b0_threshold)
         if b0.size:
             b_mean = float(self.bvals[b0].mean()) * 1e-3
-            yield Shell(b_mean, b0, np.full(b0.size, 1 / b0.size), 0)
+            timing = () if self.delta is None else (float(np.mean(t[b0])) for t in (self.delta, self.Delta))
+            yield Shell(b_mean, b0, np.full(b0.size, 1 / b0.size), 0, *timing)
         rest = np.flatnonzero(self.bvals > self.b0_threshold)
         rest = rest[np.argsort(self.bvals[rest], kind="stable")]
         breaks = np.flatnonzero(np.diff(self.bvals[rest]) > SHELL_GAP) + 1
@@ -133,12 +159,21 @@ class Acquisition:
                     "these are not shells",
                     fix="the spherical mean needs volumes grouped at a few b-values",
                 )
-            volumes = np.sort(volumes)
-            order, weights = 0, np.full(volumes.size, 1 / volumes.size)
-            if self.spherical_mean == "sh":
-                order, weights = mean_weights(self.bvecs[volumes])
-            self._warn_of_poor_cover(volumes, order)
-            yield Shell(float(weights @ self.bvals[volumes]) * 1e-3, volumes, weights, order)
+            for part, timing in self._by_timing(np.sort(volumes)):
+                order, weights = 0, np.full(part.size, 1 / part.size)
+                if self.spherical_mean == "sh":
+                    order, weights = mean_weights(self.bvecs[part])
+                self._warn_of_poor_cover(part, order)
+                yield Shell(float(weights @ self.bvals[part]) * 1e-3, part, weights, order, *timing)
+
+    def _by_timing(self, volumes: np.ndarray):
+        """Volumes of one b-value by δ and Δ: those of different timing are different shells."""
+        if self.delta is None or self.Delta is None:
+            yield volumes, ()
+            return
+        timings = np.stack([self.delta, self.Delta], axis=1)[volumes]  # type: ignore[list-item]
+        for timing in np.unique(timings, axis=0):
+            yield volumes[np.all(timings == timing, axis=1)], timing.tolist()
 
     def _warn_of_poor_cover(self, volumes: np.ndarray, order: int) -> None:
         n, low = volumes.size, 2 if volumes.size < 15 else 4
@@ -161,6 +196,11 @@ class Acquisition:
     def b(self) -> np.ndarray:
         """(shells,) b-values in ms/µm², rising, b = 0 among them."""
         return np.array([shell.b for shell in self.shells])
+
+    @property
+    def pulses(self) -> tuple[Pulse, ...]:
+        """Weighting of each shell, as `b`."""
+        return tuple(shell.pulse for shell in self.shells)
 
     @property
     def variances(self) -> np.ndarray:
@@ -221,6 +261,23 @@ def mean_weights(directions: np.ndarray) -> tuple[int, np.ndarray]:
         if well_posed and math.sqrt(n * np.sum(weights**2)) <= MAX_AMPLIFICATION:
             return order, weights
     return 0, np.full(n, 1 / n)
+
+
+def _timing(delta, Delta, n: int) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """δ and Δ of each volume."""
+    if delta is None and Delta is None:
+        return None, None
+    if delta is None or Delta is None:
+        raise InputError("one of delta and Delta is given", fix="give both, or neither")
+    delta, Delta = (np.asarray(value, float) for value in (delta, Delta))
+    if any(value.shape not in ((), (n,)) for value in (delta, Delta)):
+        raise InputError(
+            f"delta of shape {delta.shape} and Delta of shape {Delta.shape}", fix=f"give numbers, or {n} each"
+        )
+    delta, Delta = np.broadcast_to(delta, n), np.broadcast_to(Delta, n)
+    if not np.all((delta > 0) & (Delta >= delta) & (Delta < 1e4)):
+        raise InputError("delta and Delta are not pulse timings", fix="0 < δ ≤ Δ, both in ms")
+    return delta, Delta
 
 
 def _check_bvals(bvals: np.ndarray, unit: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import lobe_starts
-from .acquisition import Acquisition
+from .acquisition import Acquisition, Pulse
+from .compartments import Kernel
 from .errors import InputError, ResourceError
 from .lobes import Lobes
 from .models import SphericalMeanModel
@@ -125,15 +126,17 @@ class MeansFitter(_Runner):
         device: jax.Device | None = None,
     ):
         super().__init__(_MEANS, dtype, device)
-        acquisition.require(shells=len(model.parameters), model=model.name)
+        acquisition.require(shells=len(model.free), model=model.name)
+        model.kernel.require(acquisition.pulses)
         self.model, self.fit_s0 = model, fit_s0
         self.shells = len(acquisition.shells)
+        static, self.maps = model.without_maps()
         weights = 1 / acquisition.variances if weights is None else np.asarray(weights)
         self._program = partial(
             fit_means,
-            b=tuple(acquisition.b.tolist()),
+            pulses=acquisition.pulses,
             weights=tuple(weights.tolist()),
-            model=model,
+            model=static,
             solver=solver if solver is not None else levenberg_marquardt(),
             fit_s0=fit_s0,
             lanes=self.shape.lanes,
@@ -141,17 +144,23 @@ class MeansFitter(_Runner):
 
     def compile(self) -> None:
         """Compile now, so that the first call does not wait for it."""
-        self(np.ones((self.shells, 1)))
+        self(np.ones((self.shells, 1)), given=[np.ones(1)] * len(self.maps))
 
-    def __call__(self, means: np.ndarray, progress: Callable[[int], None] = lambda voxels: None) -> VoxelFits:
+    def __call__(
+        self,
+        means: np.ndarray,
+        progress: Callable[[int], None] = lambda voxels: None,
+        given: Sequence[np.ndarray] = (),
+    ) -> VoxelFits:
         """Fit (shells, voxels) spherical means; leaves of the result are NumPy arrays (voxels,).
 
-        `progress` is told the number of voxels done, chunk by chunk.
+        `progress` is told the number of voxels done, chunk by chunk. given: the model's `maps` there.
         """
 
         def run(part: slice) -> VoxelFits:
             rows = tuple(self._padded(row) for row in means[:, part])
-            return self._call(self._program, rows, count=part.stop - part.start)
+            maps = tuple(self._padded(values[part]) for values in given)
+            return self._call(self._program, rows, maps, count=part.stop - part.start)
 
         return self._map(run, means.shape[1], progress)
 
@@ -160,17 +169,16 @@ class LobesFitter(_Runner):
     """Fits lobes, convolved with each voxel's own kernel; compiles once.
 
     Args:
-        lobes: what to fit. legendre: `(b, lmax, *parameters) -> (lmax/2 + 1,)` of the kernel, which has
-            this many `parameters`. b: each shell's, ms/µm². directions: each shell's (n, 3).
+        lobes: what to fit. kernel: what they are convolved with. pulses: each shell's.
+            directions: each shell's (n, 3).
         dtype, device: as for `MeansFitter`.
     """
 
     def __init__(
         self,
         lobes: Lobes,
-        legendre: Callable[..., jax.Array],
-        parameters: int,
-        b: Sequence[float],
+        kernel: Kernel,
+        pulses: Sequence[Pulse],
         directions: Sequence[np.ndarray],
         *,
         solver: Solver | None = None,
@@ -179,36 +187,36 @@ class LobesFitter(_Runner):
     ):
         super().__init__(_LOBES, dtype, device)
         self.lobes = lobes
-        self._parameters, self._volumes = parameters, sum(map(len, directions))
+        self._names, self._volumes = kernel.names, sum(map(len, directions))
         constants = tuple(directions), lobe_starts.table(directions)
         self._constants = jax.tree.map(lambda a: a.astype(self.dtype), constants)
         self._program = partial(
             fit_lobes,
             lobes=lobes,
-            legendre=legendre,
-            b=tuple(b),
+            kernel=kernel,
+            pulses=tuple(pulses),
             solver=solver if solver is not None else levenberg_marquardt(),
             lanes=self.shape.lanes,
         )
 
     def compile(self) -> None:
         """Compile now, so that the first call does not wait for it."""
-        self(lambda part: np.ones((1, self._volumes)), [np.ones(1)] * self._parameters, 1)
+        self(lambda part: np.ones((1, self._volumes)), {name: np.ones(1) for name in self._names}, 1)
 
     def __call__(
         self,
         signal: Callable[[slice], np.ndarray],
-        parameters: Sequence[np.ndarray],
+        values: Mapping[str, np.ndarray],
         voxels: int,
         progress: Callable[[int], None] = lambda voxels: None,
     ) -> LobeFits:
         """Fit voxels whose signal over S0 is `signal(slice) -> (voxels, volumes)`, volumes shell by shell.
 
-        parameters: of the kernels, (voxels,) each. Leaves of the result are NumPy arrays.
+        values: of the kernels, by name, (voxels,) each. Leaves of the result are NumPy arrays.
         """
 
         def run(part: slice) -> LobeFits:
-            kernels = tuple(self._padded(values[part]) for values in parameters)
+            kernels = {name: self._padded(values[name][part]) for name in self._names}
             y = self._padded(signal(part))
             return self._call(self._program, y, kernels, *self._constants, count=part.stop - part.start)
 

@@ -56,9 +56,9 @@ class Fit:
 
     def maps(self) -> dict[str, np.ndarray]:
         """The maps that are written, by name."""
+        every = {**self.parameters, **self.derived}
         return {
-            **self.parameters,
-            **self.derived,
+            **{name: every[name] for name in self.model.maps or every},
             "s0": self.s0,
             "mse": self.mse,
             "r2": self.r2,
@@ -68,7 +68,7 @@ class Fit:
     @property
     def units(self) -> dict[str, str]:
         """Units of the maps that have one."""
-        return {**{p.name: p.unit for p in self.model.parameters}, **self.model.units}
+        return self.model.units
 
     def save(self, folder, like, prefix: str | None = None) -> list:
         """Write the maps as NIfTI files with sidecars into a folder; `like`: path of the series."""
@@ -141,8 +141,11 @@ def fit(
             raise InputError("s0 is given for FODs", fix="give it to the fit of the kernel, whose S0 they keep")
         return _fit_fods(model, acquisition, data, inside, solver=solver, dtype=dtype, device=device)
     fitter = MeansFitter(model, acquisition, fit_s0=s0 == "fit", solver=solver, dtype=dtype, device=device)
-    means = spherical_means(acquisition, data)
-    return assemble(fitter, fitter(means[:, inside.ravel()]), inside)
+    for values in fitter.maps:
+        if values.shape != space:
+            raise InputError(f"a map of shape {values.shape} in the model for data of {space}", fix="shapes must agree")
+    means = spherical_means(acquisition, data)[:, inside.ravel()]
+    return assemble(fitter, fitter(means, given=[values[inside].ravel() for values in fitter.maps]), inside)
 
 
 def _fit_fods(model: FodModel, acquisition: Acquisition, data: np.ndarray, inside: np.ndarray, **options) -> FodFit:

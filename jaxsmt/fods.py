@@ -20,9 +20,9 @@ from .io import nifti
 from .io.gradients import fsl_to_scanner
 from .lobes import KAPPA_MAX, Lobes
 from .models import SphericalMeanModel
-from .signal import truncation_order
+from .signal import order_needed
 from .solvers import Status
-from .voxelwise import LobeFits, lobe_densities, lobe_harmonics
+from .voxelwise import LobeFits, kernel_means, lobe_densities, lobe_harmonics
 
 if TYPE_CHECKING:
     from .fitting import Fit
@@ -208,7 +208,7 @@ class FodFitter:
     """Fits a family of FODs; compiles once for each number of lobes.
 
     Args:
-        kernel: the model of which the kernels are. counts: numbers of lobes, as of `lobe_counts`.
+        kernel: the model whose fits are the kernels. counts: numbers of lobes, as of `lobe_counts`.
         options: solver, dtype and device, as of `LobesFitter`.
     """
 
@@ -216,18 +216,12 @@ class FodFitter:
         self._b0, *shells = acquisition.shells
         self._volumes = np.concatenate([shell.volumes for shell in shells])
         self._axes = acquisition.axes
-        orders = tuple(truncation_order(kernel.fastest * shell.b, kappa=KAPPA_MAX) for shell in shells)
+        pulses = [shell.pulse for shell in shells]
+        kernel.kernel.require(pulses)
+        orders = tuple(order_needed(kernel.extreme_moments(pulse), kappa=KAPPA_MAX) for pulse in pulses)
         directions = [acquisition.bvecs[shell.volumes] for shell in shells]
-        b = [shell.b for shell in shells]
         self._fitters = [
-            LobesFitter(
-                Lobes(family == "watson", count, orders),
-                kernel.legendre,
-                len(kernel.parameters),
-                b,
-                directions,
-                **options,
-            )
+            LobesFitter(Lobes(family == "watson", count, orders), kernel.kernel, pulses, directions, **options)
             for count in counts
         ]
         self.device, self.dtype = self._fitters[0].device, self._fitters[0].dtype
@@ -258,9 +252,9 @@ class FodFitter:
             return values.ravel(order=order)[inside.ravel(order=order)]
 
         s0 = within(kernel.s0)
-        parameters = [within(kernel.parameters[p.name]) for p in kernel.model.parameters]
+        values = {name: within(kernel.parameters[name]) for name in kernel.model.kernel.names}
         found = _Found(within(kernel.status).copy(), self._fitters[-1].lobes, self.dtype)
-        at_zero, total = self._measure(kernel, signal, found.status, s0, parameters)
+        at_zero, total = self._measure(kernel, signal, found.status, s0, values)
         todo = np.flatnonzero(np.isin(found.status, _FITTED))
         n = len(self._b0.volumes) + len(self._volumes)
         choose = len(self._fitters) > 1
@@ -279,7 +273,7 @@ class FodFitter:
                 done += voxels
                 progress(done, expected)
 
-            fits = fitter(rows, [p[todo] for p in parameters], len(todo), tell)
+            fits = fitter(rows, {name: v[todo] for name, v in values.items()}, len(todo), tell)
             if choose and fitter is self._fitters[0]:
                 best[todo] = _criterion(fits.isotropic + at_zero[todo], n, 0)
                 found.cost[todo], found.status[todo] = fits.isotropic, Status.CONVERGED
@@ -291,7 +285,7 @@ class FodFitter:
             todo = todo if fitter is self._fitters[0] else todo[better]
         return self._assemble(model, found, at_zero, total, n, inside, order)
 
-    def _measure(self, kernel: Fit, signal, status: np.ndarray, s0: np.ndarray, parameters):
+    def _measure(self, kernel: Fit, signal, status: np.ndarray, s0: np.ndarray, values):
         """Squared residual at b = 0 and total variation of each voxel's signal over S0.
 
         Voxels whose data cannot be used get their status.
@@ -302,8 +296,10 @@ class FodFitter:
         usable = np.flatnonzero(np.isin(status, _FITTED))
         for i in range(0, len(usable), 8192):
             at = usable[i : i + 8192]
-            b0 = 0.0 if kernel.exact_b0 else self._b0.b
-            expected = np.asarray(kernel.model.mean(b0, *(p[at] for p in parameters))) if b0 else np.ones(len(at))
+            expected = np.ones(len(at))
+            if self._b0.b and not kernel.exact_b0:
+                own = {name: v[at] for name, v in values.items()}
+                expected = np.asarray(kernel_means(own, pulses=(self._b0.pulse,), kernel=kernel.model.kernel))[:, 0]
             with np.errstate(over="ignore", invalid="ignore"):
                 y = signal(at)[:, volumes] / s0[at][:, None]
                 zero[at] = np.sum((y[:, :n0] - expected[:, None]) ** 2, axis=1)

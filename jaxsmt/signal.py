@@ -133,37 +133,99 @@ def zeppelin_legendre(b: ArrayLike, lambda_par: ArrayLike, lambda_perp: ArrayLik
         (..., lmax/2 + 1).
     """
     b, lambda_par, lambda_perp = _as_float(b, lambda_par, lambda_perp)
-    nodes, weighted = _legendre_rule(lmax)
-    x2 = jnp.asarray(nodes**2, b.dtype)
-    c, z = b * lambda_perp, b * (lambda_par - lambda_perp)
-    at_nodes = jnp.exp(-c[..., None] - z[..., None] * x2.reshape((1,) * b.ndim + x2.shape))
-    return jnp.matmul(at_nodes, jnp.asarray(weighted, b.dtype), precision="highest")
+    c, z = (b * lambda_perp)[..., None], (b * (lambda_par - lambda_perp))[..., None]
+    return legendre_moments(lambda x: jnp.exp(-c - z * (x * x).reshape((1,) * b.ndim + x.shape)), b.dtype, lmax)
+
+
+def legendre_moments(attenuation: Callable[[Array], Array], dtype, lmax: int) -> Array:
+    """Legendre moments ∫₀¹ k(x) P_l(x) dx, l = 0, 2, …, lmax, of any even kernel: (..., lmax/2 + 1).
+
+    By Gauss-Legendre quadrature with 32 nodes, as `zeppelin_legendre`; the first is the spherical mean.
+
+    Args:
+        attenuation: cosines (nodes,) -> k (..., nodes).
+    """
+    nodes, weighted = legendre_rule(lmax)
+    values = attenuation(jnp.asarray(nodes, dtype))
+    return jnp.matmul(values, jnp.asarray(weighted, values.dtype), precision="highest")
 
 
 @cache
-def _legendre_rule(lmax: int) -> tuple[np.ndarray, np.ndarray]:
+def legendre_rule(lmax: int, nodes: int = 32) -> tuple[np.ndarray, np.ndarray]:
     """Nodes x on (0, 1), and weights times P_l(x): (nodes, lmax/2 + 1)."""
-    x, weights = np.polynomial.legendre.leggauss(64)
-    x, weights = x[32:], weights[32:]
+    x, weights = np.polynomial.legendre.leggauss(2 * nodes)
+    x, weights = x[nodes:], weights[nodes:]
     return x, weights[:, None] * np.polynomial.legendre.legvander(x, lmax)[:, ::2]
 
 
-def truncation_order(z: float, tolerance: float = 1e-4, kappa: float = math.inf) -> int:
-    """Smallest even order at which a convolved signal may be cut.
+# μ_m, m = 1, 2, …: where the derivative of the spherical Bessel function j₁ is 0. The first is at 2.08, others
+# are close to (m - ½)π; Newton's steps on tan μ = 2μ/(2 - μ²), cleared of denominators, reach rounding.
+def _sphere_roots(count: int) -> np.ndarray:
+    mu = np.arange(1, count + 1) * np.pi - np.where(np.arange(count) == 0, 1.06, 0.34 / np.arange(1, count + 1))
+    for _ in range(20):
+        f = 2 * mu * np.cos(mu) - (2 - mu**2) * np.sin(mu)
+        mu = mu - f / (mu**2 * np.cos(mu))
+    return mu
 
-    The signal is Σ (2l+1) K_l c_l P_l with |P_l| ≤ 1 and 0 ≤ c_l ≤ c_l(κ) for every Watson or Bingham lobe
-    up to κ; what is left out is at most Σ_{l > lmax} (2l+1) |K_l| c_l(κ), and no more for a smaller z.
+
+_SPHERE_ROOTS = _sphere_roots(24)
+
+
+def sphere_mean(b: ArrayLike, delta: ArrayLike, Delta: ArrayLike, radius: ArrayLike, diffusivity: ArrayLike) -> Array:
+    """Signal of water restricted in an impermeable sphere, Gaussian phase approximation.
+
+    ln E = -2 γ²G² Σ_m R²/(μ_m² (μ_m² - 2)) [2(u + e^-u - 1) - e^{-A(Δ-δ)} (1 - e^-u)²]/A², with A = μ_m² D/R²,
+    u = Aδ, γ²G² = b/(δ²(Δ - δ/3)) and μ_m the zeros of j₁'. Terms beyond 24 are left out: below 1e-6 of ln E.
 
     Args:
-        z: largest b (λ∥ - λ⊥). tolerance: of the signal over S0. kappa: the largest, inf for a single fibre.
+        b: ms/µm². delta, Delta: duration and separation of the pulses, ms, 0 < δ ≤ Δ.
+        radius: R, µm, > 0. diffusivity: D inside, µm²/ms, > 0. All broadcast.
+    Returns:
+        signal over S0, isotropic: its own spherical mean.
+
+    Source: Murday & Cotts 1968, J Chem Phys 48:4938, doi:10.1063/1.1668160.
     """
-    x, weights = np.polynomial.legendre.leggauss(256)
-    x, weights = x[128:], weights[128:]
-    legendre = np.polynomial.legendre.legvander(x, 120)[:, ::2]
-    kernel = (weights * np.exp(-z * x**2)) @ legendre
-    terms = (4 * np.arange(61) + 1) * np.abs(kernel * zonal_coefficients(kappa, 120))
-    left_out = terms[::-1].cumsum()[::-1]  # with this order and those above
-    return 2 * int(np.argmax(np.append(left_out[1:], 0) <= tolerance))
+    b, delta, Delta, radius, diffusivity = _as_float(b, delta, Delta, radius, diffusivity)
+    mu2 = jnp.asarray(_SPHERE_ROOTS**2, b.dtype).reshape((1,) * b.ndim + _SPHERE_ROOTS.shape)
+    rate = (diffusivity / radius**2)[..., None] * mu2
+    u = rate * delta[..., None]
+    # u + e^-u - 1, by its series where the sum would cancel.
+    small = jnp.minimum(u, 0.3)
+    series = small**2 * (0.5 - small * (1 / 6 - small * (1 / 24 - small * (1 / 120 - small / 720))))
+    lag = jnp.where(u < 0.3, series, u + jnp.expm1(-u))
+    bracket = 2 * lag - jnp.exp(-rate * (Delta - delta)[..., None]) * jnp.expm1(-u) ** 2
+    total = jnp.sum(bracket / (mu2 * (mu2 - 2) * u**2), axis=-1)
+    return jnp.exp(-2 * b * radius**2 / (Delta - delta / 3) * total)
+
+
+def truncation_order(z: float, tolerance: float = 1e-4, kappa: float = math.inf) -> int:
+    """Smallest even order at which a convolved zeppelin's signal may be cut, see `order_needed`.
+
+    Args:
+        z: largest b (λ∥ - λ⊥): a smaller one needs no more. tolerance, kappa: as of `order_needed`.
+    """
+    nodes, weighted = legendre_rule(ORDER_MAX, 128)
+    return order_needed(np.exp(-z * nodes**2) @ weighted, tolerance, kappa)
+
+
+#: Highest order that `order_needed` looks at.
+ORDER_MAX = 120
+
+
+def order_needed(moments: np.ndarray, tolerance: float = 1e-4, kappa: float = math.inf) -> int:
+    """Smallest even order at which convolved signals may be cut.
+
+    A signal is Σ (2l+1) K_l c_l P_l with |P_l| ≤ 1 and 0 ≤ c_l ≤ c_l(κ) for every Watson or Bingham lobe
+    up to κ; what is left out is at most Σ_{l > lmax} (2l+1) |K_l| c_l(κ).
+
+    Args:
+        moments: K_l of kernels, (..., 61). tolerance: of the signal over S0. kappa: the largest, inf for a
+            single fibre.
+    """
+    terms = (4 * np.arange(61) + 1) * np.abs(moments * zonal_coefficients(kappa, ORDER_MAX))
+    left_out = terms[..., ::-1].cumsum(axis=-1)[..., ::-1]  # with this order and those above
+    enough = np.append(left_out[..., 1:], np.zeros_like(left_out[..., :1]), axis=-1) <= tolerance
+    return 2 * int(np.max(np.argmax(enough, axis=-1)))
 
 
 #: A zeppelin as (λ∥, λ⊥), or a function (b, lmax) -> Legendre moments (..., lmax/2 + 1).

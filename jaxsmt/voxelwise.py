@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
 from functools import partial, reduce
 from typing import Any, NamedTuple
 
@@ -15,12 +14,13 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from . import lobe_starts
+from .acquisition import Pulse
+from .compartments import Kernel
 from .lobe_starts import Table
 from .lobes import Data, Lobes
 from .models import SphericalMeanModel
 from .orientation import Lobe, watson
 from .solvers import Solver, Status, in_box
-from .solvers.start import grid
 
 # Steps between two exchanges of finished voxels for fresh ones; most voxels are done by then.
 _STEPS, _LOBE_STEPS = 5, 2
@@ -114,12 +114,13 @@ def _solve(
     return jax.lax.while_loop(lambda c: (c.next < count) | jnp.any(c.item < items), exchange, carry).end
 
 
-@partial(jax.jit, static_argnames=("b", "weights", "model", "solver", "fit_s0", "lanes"))
+@partial(jax.jit, static_argnames=("pulses", "weights", "model", "solver", "fit_s0", "lanes"))
 def fit_means(
     means: tuple[Array, ...],
+    given: tuple[Array, ...],
     count: ArrayLike,
     *,
-    b: tuple[float, ...],
+    pulses: tuple[Pulse, ...],
     weights: tuple[float, ...],
     model: SphericalMeanModel,
     solver: Solver,
@@ -132,13 +133,14 @@ def fit_means(
     else S0 is the b = 0 mean and the b = 0 volumes count as b = 0.
 
     Args:
-        means: b = 0 first, then shells; each (voxels,). count: only the first `count` are fitted.
-        b: ms/µm², one each. weights: inverse variances, one each; their scale is free.
+        means: b = 0 first, then shells; each (voxels,). given: the model's maps, each (voxels,).
+        count: only the first `count` are fitted. pulses: one each.
+        weights: inverse variances, one each; their scale is free. model: without maps.
         lanes: a number whose state fits the cache of one core, or fills a GPU.
     """
     n = means[0].shape[0]
     dtype = means[0].dtype
-    b = b if fit_s0 else (0.0, *b[1:])
+    pulses = pulses if fit_s0 else (Pulse(0.0), *pulses[1:])
     roots = tuple(math.sqrt(w / max(weights)) for w in weights)
     finite = jnp.isfinite(sum(means))
     largest = reduce(jnp.maximum, (jnp.abs(m) for m in means))
@@ -147,56 +149,82 @@ def fit_means(
     scale = jnp.where(usable, largest if fit_s0 else means[0], 1)
     y = tuple(jnp.where(usable, m, 0) / scale for m in means)
 
-    lower = tuple(jnp.asarray(p.lower, dtype) for p in model.parameters)
-    upper = tuple(jnp.asarray(p.upper, dtype) for p in model.parameters)
+    def predict(x, given):
+        values = model.values(x, given)
+        return tuple(model.mean(pulse, values) if pulse.b else jnp.ones_like(x[0]) for pulse in pulses)
 
-    def predict(x):
-        return tuple(model.mean(bk, *x) if bk else jnp.ones_like(x[0]) for bk in b)
+    def bounds(given):
+        return tuple(tuple(jnp.asarray(v, dtype) for v in ends) for ends in model.box(given))
 
     def amplitude(y, e):
         if not fit_s0:
             return jnp.ones_like(y[0])
         return _dot(roots, y, roots, e) / _dot(roots, e, roots, e)
 
-    def residual(y, x):
-        e = predict(x)
+    def residual(data, x):
+        y, given = data
+        e = predict(x, given)
         s0 = amplitude(y, e)
         return tuple(root * (yk - s0 * ek) for root, yk, ek in zip(roots, y, e, strict=True))
 
+    points = tuple(jnp.asarray(model.grid(), dtype).T)
+
+    def best_of_grid(data):
+        """The grid point with the least cost in a voxel."""
+        y, given = data
+        x = model.begin(points, given)  # the same for all voxels, and computed once, if nothing is given
+        e = jnp.stack(predict(x, given)) * jnp.array(roots, dtype)[:, None]
+        data = jnp.stack([root * yk for root, yk in zip(roots, y, strict=True)])
+        squares = jnp.sum(e * e, axis=0)
+        if fit_s0:  # least after projection: largest cosine
+            score = jnp.matmul(data, e / jnp.sqrt(squares)[None], precision="highest")
+        else:
+            score = jnp.matmul(data, 2 * e, precision="highest") - squares
+        best = jnp.argmax(score)
+        return tuple(xi[best] for xi in x)
+
     def start(voxel):
-        fresh = tuple(jnp.take(yk, voxel, mode="clip") for yk in y)
-        return fresh, _best_of_grid(model, predict, roots, fresh, fit_s0)
+        fresh = jax.tree.map(lambda leaf: jnp.take(leaf, voxel, mode="clip"), (y, given))
+        return fresh, jax.vmap(best_of_grid)(fresh)
 
-    def problem(y):
-        return in_box(partial(residual, y), lower, upper, model.move)
+    def problem(data):
+        return in_box(partial(residual, data), *bounds(data[1]), model.step)
 
-    end = _solve(solver, problem, start, len(model.parameters), n, count, lanes, _STEPS)
-    x, converged, steps = end.x, end.converged, end.steps
+    end = _solve(solver, problem, start, len(model.free), n, count, lanes, _STEPS)
 
-    def finish(y, x):
-        e = predict(x)
+    def finish(y, given, x):
+        e = predict(x, given)
         s0 = amplitude(y, e)
         errors = [yk / s0 - ek for yk, ek in zip(y, e, strict=True)]
         mean = sum(y) / len(y) / s0
         total = sum((yk / s0 - mean) ** 2 for yk in y)
         squared = sum(error**2 for error in errors)
-        room = [jnp.minimum(xi - lo, hi - xi) / (hi - lo) for xi, lo, hi in zip(x, lower, upper, strict=True)]
-        at_bound = reduce(jnp.minimum, room) <= _AT_BOUND
-        return s0, squared / len(y), 1 - squared / jnp.where(total > 0, total, 1), at_bound
+        box = zip(x, *bounds(given), strict=True)
+        room = [jnp.minimum(xi - lo, hi - xi) - _AT_BOUND * (hi - lo) for xi, lo, hi in box]
+        at_bound = reduce(jnp.minimum, room) <= 0
+        values = model.values(x, given)
+        return (
+            values,
+            model.derive(values),
+            s0,
+            squared / len(y),
+            1 - squared / jnp.where(total > 0, total, 1),
+            at_bound,
+        )
 
-    s0, mse, r2, at_bound = jax.vmap(finish)(y, x)
-    status = jnp.where(converged, jnp.where(at_bound, Status.AT_BOUND, Status.CONVERGED), Status.NOT_CONVERGED)
+    values, derived, s0, mse, r2, at_bound = jax.vmap(finish)(y, given, end.x)
+    status = jnp.where(end.converged, jnp.where(at_bound, Status.AT_BOUND, Status.CONVERGED), Status.NOT_CONVERGED)
     usable = usable & (s0 > 0)
     status = jnp.where(usable, status, jnp.where(finite, Status.NO_SIGNAL, Status.NON_FINITE))
     clear = partial(jax.tree.map, lambda a: jnp.where(usable, a, 0))
     return VoxelFits(
-        parameters=clear(dict(zip(model.parameter_names, x, strict=True)) | model.dependent(*x)),
-        derived=clear(model.derived(*x)),
+        parameters=clear(values),
+        derived=clear(derived),
         s0=clear(s0 * scale),
         mse=clear(mse),
         r2=clear(r2),
         status=status.astype(jnp.uint8),
-        steps=clear(steps),
+        steps=clear(end.steps),
     )
 
 
@@ -210,18 +238,10 @@ def _dot(*factors):
     return total
 
 
-def _best_of_grid(model, predict, roots, y, fit_s0):
-    """The grid point with the least cost in each voxel: a tuple of (voxels,) parameters."""
-    points = jnp.asarray(grid(model), y[0].dtype)
-    e = jnp.stack(predict(tuple(points.T))) * jnp.array(roots, y[0].dtype)[:, None]
-    data = jnp.stack([root * yk for root, yk in zip(roots, y, strict=True)], axis=1)
-    squares = jnp.sum(e * e, axis=0, keepdims=True)
-    if fit_s0:  # least after projection: largest cosine
-        score = jnp.matmul(data, e / jnp.sqrt(squares), precision="highest")
-    else:
-        score = jnp.matmul(data, 2 * e, precision="highest") - squares
-    best = jnp.argmax(score, axis=1)
-    return tuple(jnp.take(column, best) for column in points.T)
+@partial(jax.jit, static_argnames=("pulses", "kernel"))
+def kernel_means(values: dict[str, Array], *, pulses: tuple[Pulse, ...], kernel: Kernel) -> Array:
+    """Spherical means over S0, (voxels, pulses), from everything by name, (voxels,) each."""
+    return jnp.stack([kernel.mean(pulse, values) for pulse in pulses], axis=-1)
 
 
 class LobeFits(NamedTuple):
@@ -238,17 +258,17 @@ class LobeFits(NamedTuple):
     status: Array
 
 
-@partial(jax.jit, static_argnames=("lobes", "legendre", "b", "solver", "lanes"))
+@partial(jax.jit, static_argnames=("lobes", "kernel", "pulses", "solver", "lanes"))
 def fit_lobes(
     y: Array,
-    kernel: tuple[Array, ...],
+    values: dict[str, Array],
     directions: tuple[Array, ...],
     table: Table,
     count: ArrayLike,
     *,
     lobes: Lobes,
-    legendre: Callable[..., Array],
-    b: tuple[float, ...],
+    kernel: Kernel,
+    pulses: tuple[Pulse, ...],
     solver: Solver,
     lanes: int,
 ) -> LobeFits:
@@ -257,22 +277,21 @@ def fit_lobes(
     Minimises Σ (y_i - E_i)² over the volumes of all shells above b = 0.
 
     Args:
-        y: (voxels, volumes) signal over S0, shell by shell. kernel: parameters, each (voxels,).
-        count: only the first `count` voxels are fitted. directions: each shell's (n, 3).
-        legendre: `(b, lmax, *parameters) -> (lmax/2 + 1,)`. b: each shell's, ms/µm².
+        y: (voxels, volumes) signal over S0, shell by shell. values: of the kernels, by name, each (voxels,).
+        count: only the first `count` voxels are fitted. directions: each shell's (n, 3). pulses: each shell's.
     """
     n = y.shape[0]
     bounds = np.cumsum([0, *(len(g) for g in directions)])
 
-    def moments(parameters):
-        return tuple(legendre(bk, order, *parameters) for bk, order in zip(b, lobes.orders, strict=True))
+    def moments(values):
+        return tuple(kernel.legendre(pulse, order, values) for pulse, order in zip(pulses, lobes.orders, strict=True))
 
     def begin(args):
-        y, parameters = args
+        y, values = args
         shells = tuple(y[i:j] for i, j in itertools.pairwise(bounds))
-        return lobe_starts.starts(lobes, table, moments(parameters), shells)
+        return lobe_starts.starts(lobes, table, moments(values), shells)
 
-    x0 = jax.lax.map(begin, (y, kernel), batch_size=lanes)
+    x0 = jax.lax.map(begin, (y, values), batch_size=lanes)
     tries = len(x0)
     x0 = tuple(jnp.stack(values, axis=1).reshape(-1) for values in zip(*x0, strict=True))  # (voxels · tries,)
 
@@ -281,8 +300,8 @@ def fit_lobes(
 
         def start(item):
             voxel = item // each
-            parameters = tuple(jnp.take(p, voxel, mode="clip") for p in kernel)
-            data = (jnp.take(y, voxel, axis=0, mode="clip"), jax.vmap(moments)(parameters))
+            own = jax.tree.map(lambda leaf: jnp.take(leaf, voxel, axis=0, mode="clip"), (y, values))
+            data = (own[0], jax.vmap(moments)(own[1]))
             return data, tuple(jnp.take(v, item, mode="clip") for v in x0)
 
         return _solve(solver, problem, start, lobes.size, n * tries, count * each, lanes, _LOBE_STEPS, limit)
@@ -311,14 +330,14 @@ def fit_lobes(
         Status.NOT_CONVERGED,
     )
 
-    def uniform(y, parameters):
-        e = [jnp.full(len(g), 1, y.dtype) * m[0] for g, m in zip(directions, moments(parameters), strict=True)]
+    def uniform(y, values):
+        e = [jnp.full(len(g), 1, y.dtype) * m[0] for g, m in zip(directions, moments(values), strict=True)]
         return jnp.sum((y - jnp.concatenate(e)) ** 2)
 
     return LobeFits(
         **jax.vmap(lobes.named)(end.x),
         cost=2 * end.cost,
-        isotropic=jax.vmap(uniform)(y, kernel),
+        isotropic=jax.vmap(uniform)(y, values),
         status=status.astype(jnp.uint8),
     )
 
