@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     inputs.add_argument("--bvec", type=Path, help="FSL directions (default: beside DWI, same stem)")
     inputs.add_argument("--grad", type=Path, metavar="F.b", help="MRtrix gradient table instead of bval and bvec")
     inputs.add_argument("--mask", type=Path, help="voxels to fit: integers above 0, or floats above 0.5")
-    inputs.add_argument("--model", choices=["smt"], default="smt", help="default: %(default)s")
+    inputs.add_argument("--model", choices=list(outputs.MODEL_MAPS), default="smt", help="default: %(default)s")
     inputs.add_argument(
         "--fod",
         choices=["none", "watson", "bingham"],

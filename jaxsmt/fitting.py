@@ -168,8 +168,8 @@ def assemble(fitter: MeansFitter, fits: VoxelFits, inside: np.ndarray, order: Li
     place = partial(masks.place, within=inside, order=order)
     return Fit(
         model=fitter.model,
-        parameters={name: place(v) for name, v in fits.parameters.items()},
-        derived={name: place(v) for name, v in fits.derived.items()},
+        parameters={name: place(fits.parameters[name]) for name in fitter.model.names},
+        derived={link.target: place(fits.derived[link.target]) for link in fitter.model.derived},
         s0=place(fits.s0),
         mse=place(fits.mse),
         r2=place(fits.r2),

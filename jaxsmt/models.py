@@ -99,6 +99,12 @@ class SphericalMeanModel:
         return {**every, **dict(self.changed)}
 
     @property
+    def names(self) -> list[str]:
+        """Everything that has a value: all that the signal depends on, new parameters, new quantities."""
+        new = (name for link in self._equations for name in (*(p.name for p in link.introduces), link.target))
+        return list(dict.fromkeys([*self.kernel.names, *new]))
+
+    @property
     def free(self) -> tuple[Parameter, ...]:
         """The parameters that are fitted; the last volume fraction follows from the others."""
         held = dict(self.held)
@@ -292,9 +298,9 @@ class SphericalMeanModel:
         every = dict(values)
         weights = self.kernel.weights
         if weights:
-            # Not 1 - Σ: a fraction that has been held at 0 must not come back as rounding.
             last = next(w for w in reversed(weights) if w not in dict(self.held))
-            every[last] = jnp.maximum(1 - sum(every[w] for w in weights if w != last), 0)
+            rest = 1 - sum(every[w] for w in weights if w != last)
+            every[last] = jnp.where(rest < 0, 0, rest)  # by rounding; the derivative at 0 stays that of the rest
         equations = {link.target: link for link in self._equations}
         for target in _in_order(list(equations), {t: link.sources for t, link in equations.items()}):
             every[target] = equations[target].function(*(every[s] for s in equations[target].sources))

@@ -14,7 +14,7 @@ from .errors import InputError, OutputError
 from .io import nifti, sidecar
 
 _STATUS = "0 outside mask, 1 converged, 2 at a bound, 3 not converged, 4 no usable signal, 5 non-finite input"
-#: Maps of a kernel fit, in the order in which reports show them, and what they are.
+#: Maps of kernel fits and what they are.
 KERNEL_DESCRIPTIONS = {
     "lambda_par": "Diffusivity along the axis of the microscopic domain",
     "lambda_perp": "Diffusivity across the axis of the microscopic domain",
@@ -22,11 +22,22 @@ KERNEL_DESCRIPTIONS = {
     "md": "Mean diffusivity of the microscopic domain, (lambdapar + 2 lambdaperp)/3",
     "fa": "Microscopic fractional anisotropy",
     "fapow3": "Third power of the microscopic fractional anisotropy",
+    "intra": "Intra-neurite volume fraction",
+    "diff": "Intrinsic diffusivity, along neurites and what surrounds them",
+    "extratrans": "Diffusivity across neurites in what surrounds them, (1 - intra) diff",
+    "extramd": "Mean diffusivity of what surrounds neurites, diff (1 - 2/3 intra)",
     "s0": "Signal at b = 0, in units of the input",
     "mse": "Mean squared residual over b = 0 and the spherical means, of the signal over S0",
     "r2": "Coefficient of determination over b = 0 and the spherical means",
     "status": _STATUS,
 }
+_COMMON = ("s0", "mse", "r2", "status")
+#: Maps that the command line's models write, and shells above b = 0 that they need; known without loading JAX.
+MODEL_MAPS = {
+    "smt": ("lambda_par", "lambda_perp", "fraction", "md", "fa", "fapow3", *_COMMON),
+    "mcsmt": ("intra", "diff", "extratrans", "extramd", *_COMMON),
+}
+MODEL_SHELLS = {"smt": 2, "mcsmt": 2}
 #: Maps of a FOD fit.
 FOD_DESCRIPTIONS = {
     "direction": "Axes of the lobes, x y z of each in turn, unit vectors in scanner axes; 0 for absent lobes",
@@ -65,7 +76,7 @@ def write_maps(
     """Write maps, float32 (status uint8), each with its sidecar."""
     paths = [folder / name for name in names(prefix, model, maps)]
     for path, (name, values) in zip(paths, maps.items(), strict=True):
-        content = {"Description": descriptions[name], **facts}
+        content = {"Description": descriptions.get(name, name), **facts}
         if units.get(name):
             content["Units"] = units[name]
         nifti.write_image(path, values if name == "status" else values.astype(np.float32), like=like)

@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from .fitting import Fit
     from .fods import FodFit
 
-#: Maps that a fit of the SMT model writes, and a FOD fit; known here without loading JAX.
-SMT_MAPS = tuple(outputs.KERNEL_DESCRIPTIONS)
 FOD_MAPS = tuple(outputs.FOD_DESCRIPTIONS)
-#: Shells above b = 0 that the SMT model needs, known here without loading JAX.
-SMT_SHELLS = 2
 
+# Map on which glyphs are drawn.
+_BACKGROUNDS = {"smt": "lambda_perp", "mcsmt": "extratrans"}
+# Results of a kernel fit, of whichever model, that are in memory.
+_MAPS_IN_MEMORY = 12
 #: `progress(stage, done, total)`: told how far a stage is, in its own units.
 Progress = Callable[[str, int, int], None]
 
@@ -127,7 +127,7 @@ def open_inputs(request: Request) -> Inputs:
             spherical_mean=request.spherical_mean,
             b_unit=request.b_unit,
         )
-        acquisition.require(SMT_SHELLS, request.model)
+        acquisition.require(outputs.MODEL_SHELLS[request.model], request.model)
         mask = _read_mask(request.mask, image)
         if request.mask is not None:
             files["mask"] = request.mask
@@ -177,7 +177,7 @@ def check_outputs(request: Request) -> list[Path]:
     prefix = _prefix(request)
     if Path(prefix + "x").name != prefix + "x":
         raise InputError(f"the prefix {prefix!r} is not a plain name", fix="leave out folders; they belong in -o")
-    names = outputs.names(prefix, request.model, SMT_MAPS)
+    names = outputs.names(prefix, request.model, outputs.MODEL_MAPS[request.model])
     if request.fod != "none":
         names += outputs.names(prefix, request.model + request.fod, FOD_MAPS)
     names = [*names, f"{prefix}run.json", *(["report.html"] if request.report else [])]
@@ -200,7 +200,7 @@ def memory_estimate(request: Request, inputs: Inputs) -> int:
     """Bytes for the volumes in flight, the shells' means and the maps of a fit; for FODs all voxels inside."""
     voxels, inside, shells = inputs.mask.size, int(inputs.mask.sum()), len(inputs.acquisition.shells)
     item = inputs.image.dtype.itemsize
-    total = 3 * voxels * item + 8 * shells * (voxels + inside) + 4 * len(SMT_MAPS) * (voxels + inside)
+    total = 3 * voxels * item + 8 * shells * (voxels + inside) + 4 * _MAPS_IN_MEMORY * (voxels + inside)
     if request.fod != "none":
         lobes = 3 if request.fibres == "auto" else int(request.n_fibres)
         total += inside * inputs.image.shape[3] * item + 4 * (voxels + inside) * (60 + 10 * lobes) + 2**29
@@ -267,11 +267,17 @@ def _run_fit(request, inputs: Inputs, paths: list[Path], clock: _Clock, progress
     return Outcome(fit, fods, paths, run)
 
 
+def _model(request: Request):
+    from . import presets
+
+    return {"smt": presets.smt, "mcsmt": presets.mcsmt}[request.model]()
+
+
 def _load_and_compile(request: Request, acquisition: Acquisition):
-    from . import engine, models
+    from . import engine
 
     fitter = engine.MeansFitter(
-        models.smt(),
+        _model(request),
         acquisition,
         fit_s0=request.s0 == "fit",
         dtype=request.dtype,
@@ -284,10 +290,10 @@ def _load_and_compile(request: Request, acquisition: Acquisition):
 def _load_and_compile_fods(request: Request, acquisition: Acquisition):
     if request.fod == "none":
         return None
-    from . import engine, fods, models
+    from . import engine, fods
 
     device, counts = engine.find_device(request.device), fods.lobe_counts(request.n_fibres)
-    fitter = fods.FodFitter(models.smt(), acquisition, request.fod, counts, dtype=request.dtype, device=device)
+    fitter = fods.FodFitter(_model(request), acquisition, request.fod, counts, dtype=request.dtype, device=device)
     fitter.compile()
     return fitter
 
@@ -421,7 +427,8 @@ def _write_report(request, inputs: Inputs, fit: Fit, fods: FodFit | None, run: d
     from .report import glyphs, html, maps
 
     every = fit.maps()
-    panels = (("lambda_par", "lambda_perp", "fraction", "md"), ("fa", "s0", "r2", "status"))
+    shown = [name for name in outputs.MODEL_MAPS[request.model] if name not in ("fapow3", "mse")]
+    panels = shown[:4], shown[4:]
     tables = [
         ("Acquisition", [(f"shell {i}", str(shell)) for i, shell in enumerate(inputs.acquisition.shells)]),
         ("Voxels", [(name.replace("_", " "), count) for name, count in run["voxels"].items()]),
@@ -442,7 +449,7 @@ def _write_report(request, inputs: Inputs, fit: Fit, fods: FodFit | None, run: d
         tables.insert(2, ("FODs", [(k.replace("_", " "), v) for k, v in run["fod_voxels"].items()] + count))
         affine = inputs.image.affine
         figures.append(("fibre orientations", glyphs.draw_directions(fods, inputs.mask, affine)))
-        figures.append(("FOD glyphs", glyphs.draw_glyphs(fods, every["lambda_perp"], inputs.mask, affine)))
+        figures.append(("FOD glyphs", glyphs.draw_glyphs(fods, every[_BACKGROUNDS[request.model]], inputs.mask, affine)))
     page = html.render(f"{request.dwi.name}: {request.model} maps", figures, tables, run["warnings"])
     nifti.write_bytes(request.out / "report.html", page.encode("utf-8", "backslashreplace"))
 

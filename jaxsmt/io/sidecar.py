@@ -11,7 +11,7 @@ from typing import Any
 
 def map_name(prefix: str, model: str, parameter: str) -> str:
     """`<prefix>model-<m>_param-<p>_dwimap`, without extension."""
-    return f"{prefix}model-{model}_param-{parameter.replace('_', '')}_dwimap"
+    return f"{prefix}model-{model}_param-{parameter.replace('_', '').replace('.', '')}_dwimap"
 
 
 def default_prefix(dwi: Path) -> str:

@@ -29,6 +29,10 @@ LOOKS = {
     "md": Look("mean diffusivity [µm²/ms]", "magma", (0, 3)),
     "fa": Look("microscopic FA", "gray", (0, 1)),
     "fapow3": Look("microscopic FA³", "gray", (0, 1)),
+    "intra": Look("intra-neurite fraction", "viridis", (0, 1)),
+    "diff": Look("intrinsic diffusivity [µm²/ms]", "magma", (0, 3.05)),
+    "extratrans": Look("extra-neurite λ⊥ [µm²/ms]", "magma", (0, 1.5)),
+    "extramd": Look("extra-neurite MD [µm²/ms]", "magma", (0, 3)),
     "s0": Look("S0", "gray"),
     "mse": Look("mean squared error", "cividis"),
     "r2": Look("R²", "cividis", (0.9, 1)),
@@ -69,7 +73,7 @@ def draw_maps(rows: Sequence[tuple[str, Mapping[str, np.ndarray]]], mask: np.nda
         ax.set_axis_off()
     for line, (label, maps) in zip(axes, rows, strict=True):
         for ax, (name, volume) in zip(line, maps.items(), strict=False):
-            look = LOOKS[name]
+            look = LOOKS.get(name) or Look(name)
             low, high = look.limits or _range([maps[name] for _, maps in rows if name in maps], mask)
             picture = ax.imshow(
                 np.where(inside, slice_of(volume, mask), np.nan).T,
