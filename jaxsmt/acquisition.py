@@ -146,7 +146,8 @@ class Acquisition:
         b0 = np.flatnonzero(self.bvals <= self.b0_threshold)
         if b0.size:
             b_mean = float(self.bvals[b0].mean()) * 1e-3
-            timing = () if self.delta is None else (float(np.mean(t[b0])) for t in (self.delta, self.Delta))
+            known = [t for t in (self.delta, self.Delta) if t is not None]
+            timing = (float(np.mean(np.asarray(t)[b0])) for t in known)
             yield Shell(b_mean, b0, np.full(b0.size, 1 / b0.size), 0, *timing)
         rest = np.flatnonzero(self.bvals > self.b0_threshold)
         rest = rest[np.argsort(self.bvals[rest], kind="stable")]

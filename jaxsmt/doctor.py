@@ -14,7 +14,7 @@ import numpy as np
 from . import __version__
 from .acquisition import Acquisition
 from .engine import MeansFitter
-from .models import smt
+from .presets import smt
 from .quadrature import gradient_directions
 from .signal import zeppelin_mean
 

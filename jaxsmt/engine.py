@@ -20,6 +20,7 @@ from .errors import InputError, ResourceError
 from .lobes import Lobes
 from .models import SphericalMeanModel
 from .solvers import Solver, levenberg_marquardt
+from .uncertainty import require_determined
 from .voxelwise import LobeFits, VoxelFits, fit_lobes, fit_means
 
 
@@ -126,8 +127,7 @@ class MeansFitter(_Runner):
         device: jax.Device | None = None,
     ):
         super().__init__(_MEANS, dtype, device)
-        acquisition.require(shells=len(model.free), model=model.name)
-        model.kernel.require(acquisition.pulses)
+        require_determined(model, acquisition)
         self.model, self.fit_s0 = model, fit_s0
         self.shells = len(acquisition.shells)
         static, self.maps = model.without_maps()

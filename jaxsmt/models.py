@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,8 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from .acquisition import Acquisition, Pulse
+from .acquisition import Pulse
 from .compartments import Compartment, Kernel, Parameter
+from .diagram import Box, Line, draw
 from .errors import InputError
 from .links import Fixed, Link, Ordered, same
 from .signal import ORDER_MAX, legendre_rule
@@ -25,9 +27,9 @@ _GRID = 1000
 
 
 class Given(NamedTuple):
-    """Stands in a model for a value that differs from voxel to voxel: number `index` of those handed in."""
+    """Stands in a model for a value that differs from voxel to voxel: its `number` among those handed in."""
 
-    index: int
+    number: int
 
 
 @dataclass(frozen=True)
@@ -314,8 +316,11 @@ class SphericalMeanModel:
         """Spherical mean over S0 of one voxel, from everything by name."""
         return self.kernel.mean(pulse, values)
 
-    def signal(self, acquisition: Acquisition, parameters: Values) -> Array:
-        """Signal over S0 of b = 0 and each shell, shape (..., shells), from the free parameters (...) by name."""
+    def signal(self, acquisition: Any, parameters: Values) -> Array:
+        """Signal over S0 of b = 0 and each shell, (..., shells), from the free parameters (...) by name.
+
+        acquisition: an `Acquisition`, or whatever has its `pulses`.
+        """
         self.kernel.require(acquisition.pulses)
         _, maps = self.without_maps()
         missing = [name for name in self.parameter_names if name not in parameters]
@@ -347,6 +352,43 @@ class SphericalMeanModel:
                         found.append(np.asarray(c.at(pulse, jnp.asarray(nodes), *own)) @ weighted)
         return np.concatenate([np.zeros((1, weighted.shape[1])), *found])
 
+    def diagram(self, path: str | os.PathLike | None = None):
+        """The picture of the model: compartments, and which parameters are free, fixed or linked, and how.
+
+        Args:
+            path: file to write, .svg, .png or .pdf; None: none.
+        Returns:
+            a matplotlib figure.
+        """
+        boxes = []
+        for name, compartment in self.compartments:
+            weight = [f"weight.{name}"] if self.kernel.weights else []
+            lines = [self._line(full) for full in (*weight, *self.kernel.of(name))]
+            boxes.append(Box(name, compartment.kind, lines))
+        inside = {line.name for box in boxes for line in box.lines}
+        lines = [self._line(name) for name in self.names if name not in inside]
+        lines += [Line(small, "linked", f"≤ {large}") for small, large in self._larger.items()]
+        figure = draw(self.name, boxes, lines)
+        if path is not None:
+            figure.savefig(path, metadata={"Date": None} if str(path).endswith((".svg", ".pdf")) else None)
+        return figure
+
+    def _line(self, name: str) -> Line:
+        def told(value: Any) -> str:
+            return "a map" if isinstance(value, np.ndarray) else f"{value:g}"
+
+        links = {link.target: link for link in self._equations}
+        unit = {"um2/ms": " µm²/ms", "um": " µm"}.get(self.units.get(name, ""), "")
+        if name in links:
+            return Line(name, "linked", str(links[name]).removeprefix(name).strip())
+        if name in dict(self.held):
+            return Line(name, "fixed", f"= {told(dict(self.held)[name])}{unit}")
+        p = self.parameters[name]
+        if name in self.parameter_names:
+            start = "" if p.start is None else f", starts at {told(p.start)}"
+            return Line(name, "free", f"in [{told(p.lower)}, {told(p.upper)}]{unit}{start}")
+        return Line(name, "linked", "= 1 - " + " - ".join(w for w in self.kernel.weights if w != name))
+
     # Searches.
 
     def grid(self) -> np.ndarray:
@@ -374,7 +416,7 @@ def _number(value: Any) -> Any:
 
 
 def _get(value: Any, given: Sequence[Array]) -> Any:
-    return given[value.index] if isinstance(value, Given) else value
+    return given[value.number] if isinstance(value, Given) else value
 
 
 def _in_order(names: Sequence[str], needs: Mapping[str, Sequence[str]]) -> list[str]:

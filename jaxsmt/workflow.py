@@ -449,7 +449,9 @@ def _write_report(request, inputs: Inputs, fit: Fit, fods: FodFit | None, run: d
         tables.insert(2, ("FODs", [(k.replace("_", " "), v) for k, v in run["fod_voxels"].items()] + count))
         affine = inputs.image.affine
         figures.append(("fibre orientations", glyphs.draw_directions(fods, inputs.mask, affine)))
-        figures.append(("FOD glyphs", glyphs.draw_glyphs(fods, every[_BACKGROUNDS[request.model]], inputs.mask, affine)))
+        figures.append(
+            ("FOD glyphs", glyphs.draw_glyphs(fods, every[_BACKGROUNDS[request.model]], inputs.mask, affine))
+        )
     page = html.render(f"{request.dwi.name}: {request.model} maps", figures, tables, run["warnings"])
     nifti.write_bytes(request.out / "report.html", page.encode("utf-8", "backslashreplace"))
 

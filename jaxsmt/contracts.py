@@ -1,0 +1,154 @@
+"""What a compartment must keep to so that every model can use it; run it on one of your own."""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .acquisition import Pulse
+from .compartments import Compartment
+from .errors import InputError
+
+_B = (0.0, 0.5, 1.0, 3.0)  # ms/µm²
+_TIMING = 12.0, 30.0  # ms
+
+
+def check_compartment(compartment: Compartment) -> None:
+    """Check a compartment's parameters, signal, derivatives, mean and Legendre moments.
+
+    At random points within the bounds, and on them, in both precisions.
+
+    Raises:
+        InputError: the first thing that is wrong, and at which values.
+    """
+    _check_parameters(compartment)
+    for x64, weightings in ((True, _B), (False, _B[::3])):
+        with jax.enable_x64(x64):
+            for pulse in (Pulse(b, *_TIMING) for b in weightings):
+                _check_signal(compartment, pulse)
+                if x64:
+                    _check_gradient(compartment, pulse)
+                _check_moments(compartment, pulse)
+
+
+def _refuse(compartment: Compartment, fact: str, fix: str) -> None:
+    raise InputError(f"compartment {compartment.kind!r}: {fact}", fix=fix)
+
+
+def _check_parameters(c: Compartment) -> None:
+    names = [p.name for p in c.parameters]
+    if len(set(names)) < len(names) or not all(name.isidentifier() for name in names):
+        _refuse(c, f"parameters named {names}", "each needs a name of its own, as of a Python variable")
+    for p in c.parameters:
+        if not (math.isfinite(p.lower) and math.isfinite(p.upper) and p.smallest <= p.lower < p.upper <= p.largest):
+            _refuse(c, f"{p.name} has bounds ({p.lower}, {p.upper})", "finite, lower < upper")
+        if p.typical is not None and not p.lower <= p.typical <= p.upper:
+            _refuse(c, f"the typical {p.name} is {p.typical}", "a value within its bounds")
+        if not p.starts or not all(0 < part < 1 for part in p.starts):
+            _refuse(c, f"searches of {p.name} start at {p.starts}", "parts of the interval, within (0, 1)")
+    try:
+        hash(c)
+    except TypeError:
+        _refuse(c, "cannot be hashed", "make its parameters a tuple")
+
+
+def _points(c: Compartment) -> list[np.ndarray]:
+    """Values of each parameter, (points,): random ones, then the corners of the box."""
+    rng = np.random.default_rng(0)
+    random = rng.uniform(0.02, 0.98, (20, len(c.parameters)))
+    corners = np.stack(np.meshgrid(*[[0.0, 1.0]] * len(c.parameters), indexing="ij"), axis=-1) if c.parameters else None
+    parts = random if corners is None else np.concatenate([random, corners.reshape(-1, len(c.parameters))[:64]])
+    return [p.lower + (p.upper - p.lower) * column for p, column in zip(c.parameters, parts.T, strict=True)]
+
+
+def _where(c: Compartment, pulse: Pulse, values, i: int) -> str:
+    at = ", ".join(f"{p.name} = {v[i]:.4g}" for p, v in zip(c.parameters, values, strict=True))
+    return f"at b = {pulse.b:g} ms/µm²" + (f", {at}" if at else "")
+
+
+def _first(wrong: np.ndarray) -> int:
+    return int(np.argmax(wrong.reshape(len(wrong), -1).any(axis=1))) if wrong.ndim else 0
+
+
+def _check_signal(c: Compartment, pulse: Pulse) -> None:
+    values = _points(c)
+    x = np.linspace(0, 1, 9)
+    args = [jnp.asarray(v) for v in values]
+    try:
+        found = jax.jit(lambda *own: c.at(pulse, jnp.asarray(x), *own))(*args)
+    except jax.errors.JAXTypeError as error:
+        _refuse(c, f"cannot be traced: {str(error).splitlines()[0]}", "pure JAX: jnp instead of np, jnp.where for if")
+    except TypeError as error:
+        _refuse(c, f"cannot be called: {error}", "attenuation(pulse, x, *parameters)")
+    want = (*np.shape(args[0])[:1], len(x)) if args else (len(x),)
+    if found.shape != want:
+        _refuse(
+            c, f"the attenuation has shape {found.shape}, not {want}", "an elementwise function of x and parameters"
+        )
+    if found.dtype != jnp.result_type(float):
+        _refuse(c, f"the attenuation has type {found.dtype}", f"that of its arguments, {jnp.result_type(float)}")
+    signal, slack = np.asarray(found), 1e-5
+    wrong = ~(np.isfinite(signal) & (signal >= -slack) & (signal <= 1 + slack))
+    if wrong.any():
+        _refuse(c, f"the attenuation is not in [0, 1] {_where(c, pulse, values, _first(wrong))}", "signal over S0")
+    if pulse.b == 0 and np.abs(signal - 1).max() > slack:
+        at = _where(c, pulse, values, _first(np.abs(signal - 1) > slack))
+        _refuse(c, f"the attenuation is not 1 {at}", "without diffusion weighting nothing is attenuated")
+    if c.isotropic and np.ptp(signal, axis=-1).max() > slack:
+        _refuse(c, "is called isotropic but depends on x", "isotropic=False")
+
+
+def _check_gradient(c: Compartment, pulse: Pulse) -> None:
+    """Derivatives of the spherical mean are finite, on the bounds too, and inside them those of differences."""
+    values = _points(c)
+    args = tuple(jnp.asarray(v) for v in values)
+
+    def mean(*own):
+        return c.spherical_mean(pulse, *own)
+
+    for i, p in enumerate(c.parameters):
+        tangent = tuple(jnp.ones_like(v) if i == j else jnp.zeros_like(v) for j, v in enumerate(args))
+        slope = np.asarray(jax.jvp(mean, args, tangent)[1])
+        if not np.isfinite(slope).all():
+            at = _where(c, pulse, values, _first(~np.isfinite(slope)))
+            _refuse(c, f"the derivative by {p.name} is not finite {at}", "jnp.where with safe arguments on both sides")
+        inside = slice(0, 20)
+        h = 1e-6 * (p.upper - p.lower)
+        up, down = (mean(*(v + s * h if i == j else v for j, v in enumerate(args))) for s in (1, -1))
+        difference = np.asarray(up - down)[inside] / (2 * h)
+        wrong = np.abs(difference - slope[inside]) > 1e-5 * (1 / (p.upper - p.lower) + np.abs(slope[inside]))
+        if wrong.any():
+            at = _where(c, pulse, values, _first(wrong))
+            _refuse(c, f"the derivative by {p.name} is not that of the signal {at}", "check custom derivatives")
+
+
+def _check_moments(c: Compartment, pulse: Pulse) -> None:
+    """Spherical mean and moments against the attenuation integrated with many nodes."""
+    values = _points(c)
+    args = [jnp.asarray(v) for v in values]
+    nodes, weights = np.polynomial.legendre.leggauss(400)
+    nodes, weights = nodes[200:], weights[200:]
+    lmax = 12
+    legendre = weights[:, None] * np.polynomial.legendre.legvander(nodes, lmax)[:, ::2]
+    with jax.enable_x64(True):
+        exact = np.asarray(c.at(pulse, jnp.asarray(nodes), *(jnp.asarray(v) for v in values))) @ legendre
+    tolerance = 1e-7 if jnp.result_type(float) == np.float64 else 2e-5
+    given = {
+        "spherical mean": c.spherical_mean(pulse, *args)[..., None],
+        "Legendre moments": c.moments(pulse, lmax, *args),
+    }
+    for what, found in given.items():
+        found = np.asarray(found)
+        expected = exact[..., : found.shape[-1]]
+        if found.shape != expected.shape:
+            _refuse(
+                c, f"the {what} has shape {found.shape}, not {expected.shape}", "(..., lmax/2 + 1) for parameters (...)"
+            )
+        wrong = ~(np.abs(found - expected) <= tolerance)
+        if wrong.any():
+            own = c.mean is not None if what == "spherical mean" else c.legendre is not None
+            fix = "correct the closed form" if own else "it is too sharp for 32 nodes: give a closed form"
+            _refuse(c, f"the {what} is not that of the attenuation {_where(c, pulse, values, _first(wrong))}", fix)
