@@ -140,8 +140,8 @@ def _check_moments(c: Compartment, pulse: Pulse) -> None:
         "spherical mean": c.spherical_mean(pulse, *args)[..., None],
         "Legendre moments": c.moments(pulse, lmax, *args),
     }
-    for what, found in given.items():
-        found = np.asarray(found)
+    for what, computed in given.items():
+        found = np.asarray(computed)
         expected = exact[..., : found.shape[-1]]
         if found.shape != expected.shape:
             _refuse(

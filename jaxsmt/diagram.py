@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 _COLOURS = {"free": "#1b7837", "fixed": "#737373", "linked": "#2166ac"}
 
@@ -30,40 +31,41 @@ def draw(title: str, boxes: Sequence[Box], others: Sequence[Line]):
     from matplotlib.figure import Figure
     from matplotlib.patches import FancyBboxPatch
 
-    width, row = 3.6, 0.24
-    tallest = max(len(box.lines) for box in boxes)
-    box_height = row * 2 * tallest + 0.75
-    total_width = max(width * len(boxes), 5.0)
-    height = box_height + row * len(others) + 1.15
-    figure = Figure(figsize=(total_width, height))
+    width, row = 3.6, 0.22
+    texts = [[textwrap.wrap(line.text, 42) for line in box.lines] for box in boxes]
+    box_height = 0.85 + row * max(sum(1.2 + len(text) for text in box) for box in texts)
+    total = max(width * len(boxes), 5.0)
+    height = box_height + row * len(others) + 0.95
+    figure = Figure(figsize=(total, height))
     FigureCanvasAgg(figure)
     ax = figure.add_axes((0, 0, 1, 1))
-    ax.set_xlim(0, total_width)
+    ax.set_xlim(0, total)
     ax.set_ylim(0, height)
     ax.set_axis_off()
-    ax.text(0.15, height - 0.3, title, fontsize=12, weight="bold", va="center")
+
+    def write(x: float, y: float, text: str, size: float = 9, **look) -> None:
+        ax.text(x, y, text, fontsize=size, va="center", **look)
+
+    write(0.15, height - 0.3, title, 12, weight="bold")
     for i, (state, colour) in enumerate(_COLOURS.items()):
-        ax.text(
-            total_width - 0.15 - 0.6 * (2 - i), height - 0.3, state, color=colour, fontsize=9, va="center", ha="right"
-        )
+        write(total - 1.35 + 0.6 * i, height - 0.3, state, color=colour, ha="right")
     top = height - 0.6
-    for i, box in enumerate(boxes):
+    for i, (box, wrapped) in enumerate(zip(boxes, texts, strict=True)):
         left = 0.15 + width * i
-        shape = FancyBboxPatch(
-            (left + 0.08, top - box_height + 0.08), width - 0.46, box_height - 0.16,
-            boxstyle="round,pad=0.08", facecolor="#f7f7f7", edgecolor="#525252",
-        )  # fmt: skip
-        ax.add_patch(shape)
+        edge: dict[str, Any] = {"boxstyle": "round,pad=0.08", "facecolor": "#f7f7f7", "edgecolor": "#525252"}
+        ax.add_patch(FancyBboxPatch((left + 0.08, top - box_height + 0.08), width - 0.46, box_height - 0.16, **edge))
         if i:
-            ax.text(left - 0.15, top - box_height / 2, "+", fontsize=16, ha="center", va="center")
-        ax.text(left + 0.12, top - 0.25, box.name or box.kind, fontsize=11, weight="bold", va="center")
+            write(left - 0.15, top - box_height / 2, "+", 16, ha="center")
+        write(left + 0.12, top - 0.25, box.name or box.kind, 11, weight="bold")
         if box.name and box.name != box.kind:
-            ax.text(left + width - 0.45, top - 0.25, box.kind, fontsize=9, style="italic", va="center", ha="right")
-        for j, line in enumerate(box.lines):
-            y = top - 0.6 - 2 * row * j
-            ax.text(left + 0.12, y, line.name, fontsize=9, color=_COLOURS[line.state], va="center")
-            ax.text(left + 0.3, y - row * 0.85, line.text, fontsize=8, color=_COLOURS[line.state], va="center")
+            write(left + width - 0.45, top - 0.25, box.kind, style="italic", ha="right")
+        y = top - 0.6
+        for line, text in zip(box.lines, wrapped, strict=True):
+            write(left + 0.12, y, line.name, color=_COLOURS[line.state])
+            for part in text:
+                y -= row
+                write(left + 0.3, y, part, 8, color=_COLOURS[line.state])
+            y -= 1.2 * row
     for j, line in enumerate(others):
-        y = top - box_height - row * (j + 0.8)
-        ax.text(0.2, y, f"{line.name}  {line.text}", fontsize=9, color=_COLOURS[line.state], va="center")
+        write(0.2, top - box_height - row * (j + 0.6), f"{line.name}  {line.text}", color=_COLOURS[line.state])
     return figure

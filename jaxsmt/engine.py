@@ -21,7 +21,7 @@ from .lobes import Lobes
 from .models import SphericalMeanModel
 from .solvers import Solver, levenberg_marquardt
 from .uncertainty import require_determined
-from .voxelwise import LobeFits, VoxelFits, fit_lobes, fit_means
+from .voxelwise import LobeFits, VoxelFits, fit_lobes, fit_means, fod_signals, kernel_means
 
 
 class Shape(NamedTuple):
@@ -128,7 +128,7 @@ class MeansFitter(_Runner):
     ):
         super().__init__(_MEANS, dtype, device)
         require_determined(model, acquisition)
-        self.model, self.fit_s0 = model, fit_s0
+        self.model, self.acquisition, self.fit_s0 = model, acquisition, fit_s0
         self.shells = len(acquisition.shells)
         static, self.maps = model.without_maps()
         weights = 1 / acquisition.variances if weights is None else np.asarray(weights)
@@ -163,6 +163,69 @@ class MeansFitter(_Runner):
             return self._call(self._program, rows, maps, count=part.stop - part.start)
 
         return self._map(run, means.shape[1], progress)
+
+
+_BLOCK = 32_768  # voxels whose signals are predicted at once
+
+
+def predicted_means(
+    kernel: Kernel, pulses: Sequence[Pulse], values: Mapping[str, np.ndarray], dtype: np.dtype
+) -> np.ndarray:
+    """Spherical means over S0, (voxels, pulses), of kernels given by name, (voxels,) each."""
+
+    def predict(own: dict[str, jax.Array]) -> jax.Array:
+        return kernel_means(own, pulses=tuple(pulses), kernel=kernel)
+
+    return _in_blocks(predict, dict(values), dtype, _BLOCK)
+
+
+def predicted_signals(
+    kernel: Kernel,
+    pulses: Sequence[Pulse],
+    directions: Sequence[np.ndarray],
+    lmax: Sequence[int],
+    values: Mapping[str, np.ndarray],
+    lobes: Sequence[np.ndarray],
+    *,
+    axial: bool,
+    dtype: np.dtype,
+) -> np.ndarray:
+    """Signals over S0, (voxels, volumes), of kernels convolved with lobes; volumes shell by shell.
+
+    Args:
+        directions, lmax: each pulse's (n, 3), and its truncation order. values: of the kernels.
+        lobes: weights (voxels, N), then what `voxelwise.lobe_harmonics` takes, (voxels, N, …).
+    """
+    shells = tuple(np.asarray(g, dtype) for g in directions)
+
+    def predict(own):
+        return fod_signals(
+            *own, shells, pulses=tuple(pulses), lmax=tuple(lmax), kernel=kernel, axial=axial
+        )  # fmt: skip
+
+    # A direction takes as many numbers on the way as there are monomials.
+    most = max(
+        1, sum(map(len, shells)) * (max(lmax, default=0) // 2 + 1) * (1 if axial else max(lmax, default=0) // 4 + 1)
+    )
+    block = min(_BLOCK, max(64, (1 << 25) // most))
+    return _in_blocks(predict, (dict(values), tuple(lobes)), dtype, block)
+
+
+def _in_blocks(predict: Callable[[Any], jax.Array], inputs: Any, dtype: np.dtype, block: int) -> np.ndarray:
+    """A function of many voxels, a block after the other: one shape, one compilation."""
+    n = len(jax.tree.leaves(inputs)[0]) if jax.tree.leaves(inputs) else 0
+    parts = []
+    for i in range(0, max(n, 1), block):
+        size = min(block, n - i)
+        short = block - size if n > block else 0
+
+        def part(leaf, i=i, size=size, short=short):
+            own = np.asarray(leaf[i : i + size], dtype)
+            return np.concatenate([own, np.repeat(own[-1:], short, axis=0)])
+
+        with jax.enable_x64(np.dtype(dtype) == np.float64):
+            parts.append(np.asarray(predict(jax.tree.map(part, inputs)))[:size])
+    return np.concatenate(parts)
 
 
 class LobesFitter(_Runner):

@@ -9,8 +9,8 @@ from typing import Literal, overload
 import numpy as np
 
 from . import masks, outputs
-from .acquisition import Acquisition
-from .engine import MeansFitter
+from .acquisition import Acquisition, Pulse
+from .engine import MeansFitter, predicted_means
 from .errors import InputError
 from .fods import FodFit, FodFitter, FodModel, lobe_counts
 from .means import spherical_means
@@ -30,6 +30,7 @@ class Fit:
         mse: mean squared residual over b = 0 and the shells' means, of the signal over S0.
         r2: coefficient of determination of the same. status: `Status` codes, uint8.
         exact_b0: whether S0 is the b = 0 volumes' mean, their b-values counting as exactly 0.
+        acquisition: of the data.
     Where status is not CONVERGED, AT_BOUND or NOT_CONVERGED, all maps are 0.
     """
 
@@ -41,10 +42,26 @@ class Fit:
     r2: np.ndarray
     status: np.ndarray
     exact_b0: bool = False
+    acquisition: Acquisition | None = None
 
     def count(self, status: Status) -> int:
         """Number of voxels with this status."""
         return int(np.count_nonzero(self.status == status))
+
+    def predict(self, acquisition: Acquisition | None = None) -> np.ndarray:
+        """Spherical means of b = 0 and each shell that the fitted parameters give, (..., shells), in units of the data.
+
+        acquisition: another than that of the data. Where nothing was fitted they are 0.
+        """
+        acquisition = acquisition or self.acquisition
+        if acquisition is None:
+            raise InputError("no acquisition to predict", fix="fit.predict(acquisition)")
+        pulses = acquisition.pulses
+        if self.exact_b0:  # as in the fit
+            pulses = tuple(Pulse(0.0) if shell is acquisition.b0 else shell.pulse for shell in acquisition.shells)
+        values = {name: self.parameters[name].ravel() for name in self.model.kernel.names}
+        means = predicted_means(self.model.kernel, pulses, values, self.s0.dtype)
+        return np.where(self.status > 0, self.s0, 0)[..., None] * means.reshape(*self.status.shape, len(pulses))
 
     def fod_model(self, family: str, n_fibres: int | str = 1) -> FodModel:
         """Watson or Bingham lobes convolved with these kernels, to be fitted with `fit`.
@@ -175,4 +192,5 @@ def assemble(fitter: MeansFitter, fits: VoxelFits, inside: np.ndarray, order: Li
         r2=place(fits.r2),
         status=place(fits.status),
         exact_b0=not fitter.fit_s0,
+        acquisition=fitter.acquisition,
     )

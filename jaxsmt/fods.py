@@ -13,7 +13,7 @@ import numpy as np
 
 from . import masks, outputs
 from .acquisition import Acquisition
-from .engine import LobesFitter
+from .engine import LobesFitter, predicted_means, predicted_signals
 from .errors import InputError
 from .harmonics import n_coefficients, to_basis
 from .io import nifti
@@ -79,6 +79,7 @@ class FodFit:
         mse: mean squared residual over all volumes, of the signal over S0. r2: its coefficient of
             determination. status: `Status` codes, uint8.
         axes: "scanner" or "fsl", the acquisition's. device: where densities are computed.
+        acquisition: of the data.
     """
 
     model: FodModel
@@ -89,6 +90,7 @@ class FodFit:
     status: np.ndarray
     axes: str = "scanner"
     device: jax.Device | None = None
+    acquisition: Acquisition | None = None
 
     def count(self, status: Status) -> int:
         """Number of voxels with this status."""
@@ -172,6 +174,49 @@ class FodFit:
             np.add.at(out, at[0], found * weight[at][:, None])
         return out.reshape(*self.status.shape, n)
 
+    def predict(self, acquisition: Acquisition | None = None) -> np.ndarray:
+        """Signal of every volume that kernels and FODs give, (..., volumes), in units of the data.
+
+        acquisition: another than that of the data, in the same axes. Where nothing was fitted it is 0.
+        """
+        acquisition = acquisition or self.acquisition
+        if acquisition is None:
+            raise InputError("no acquisition to predict", fix="fods.predict(acquisition)")
+        if acquisition.axes != self.axes:
+            raise InputError(f"directions in {acquisition.axes} axes for FODs in {self.axes} axes", fix="use the same")
+        model, p = self.model.kernel.model, self.parameters
+        shells = [shell for shell in acquisition.shells if shell is not acquisition.b0]
+        values = {name: self.model.kernel.parameters[name].ravel() for name in model.kernel.names}
+        weight = p["weight"].reshape(self.status.size, -1)
+        parts = [
+            p[name].reshape(*weight.shape, -1)
+            for name in (("direction",) if self.model.axial else ("direction", "across"))
+        ]
+        # An absent lobe needs an axis, of whichever direction.
+        parts = [np.where(weight[..., None] > 0, part, np.eye(3)[i]) for i, part in enumerate(parts)]
+        parts += [p[name].reshape(weight.shape) for name in (("kappa",) if self.model.axial else ("kappa", "beta"))]
+        signal = np.zeros((self.status.size, acquisition.bvals.size), self.mse.dtype)
+        pulses = [shell.pulse for shell in shells]
+        orders = [order_needed(model.extreme_moments(pulse), 2e-6, KAPPA_MAX) for pulse in pulses]
+        directions = [acquisition.bvecs[shell.volumes] for shell in shells]
+        found = predicted_signals(
+            model.kernel,
+            pulses,
+            directions,
+            orders,
+            values,
+            [weight, *parts],
+            axial=self.model.axial,
+            dtype=self.mse.dtype,
+        )
+        uniform = predicted_means(model.kernel, acquisition.pulses, values, self.mse.dtype)
+        for shell, mean in zip(acquisition.shells, uniform.T, strict=True):
+            signal[:, shell.volumes] = 1.0 if shell is acquisition.b0 and self.model.kernel.exact_b0 else mean[:, None]
+        some = weight.sum(axis=1) > 0
+        signal[np.ix_(some, np.concatenate([shell.volumes for shell in shells]))] = found[some]
+        signal *= np.where(np.isin(self.status, _FITTED), self.model.kernel.s0, 0).reshape(-1, 1)
+        return signal.reshape(*self.status.shape, -1)
+
     def in_scanner_axes(self, affine: np.ndarray) -> FodFit:
         """The same FODs with directions in scanner axes, given the series' voxel-to-scanner matrix."""
         if self.axes == "scanner":
@@ -215,7 +260,7 @@ class FodFitter:
     def __init__(self, kernel: SphericalMeanModel, acquisition: Acquisition, family: str, counts, **options):
         self._b0, *shells = acquisition.shells
         self._volumes = np.concatenate([shell.volumes for shell in shells])
-        self._axes = acquisition.axes
+        self.acquisition = acquisition
         pulses = [shell.pulse for shell in shells]
         kernel.kernel.require(pulses)
         orders = tuple(order_needed(kernel.extreme_moments(pulse), kappa=KAPPA_MAX) for pulse in pulses)
@@ -323,8 +368,9 @@ class FodFitter:
             mse=place((squared / n).astype(self.dtype)),
             r2=place((1 - squared / np.where(total > 0, total, 1)).astype(self.dtype)),
             status=masks.place(found.status, inside, order),
-            axes=self._axes,
+            axes=self.acquisition.axes,
             device=self.device,
+            acquisition=self.acquisition,
         )
 
 

@@ -368,7 +368,7 @@ class SphericalMeanModel:
         inside = {line.name for box in boxes for line in box.lines}
         lines = [self._line(name) for name in self.names if name not in inside]
         lines += [Line(small, "linked", f"≤ {large}") for small, large in self._larger.items()]
-        figure = draw(self.name, boxes, lines)
+        figure = draw(f"{self.name}: {len(self.free)} free parameters and S0", boxes, lines)
         if path is not None:
             figure.savefig(path, metadata={"Date": None} if str(path).endswith((".svg", ".pdf")) else None)
         return figure

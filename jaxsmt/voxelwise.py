@@ -20,6 +20,7 @@ from .lobe_starts import Table
 from .lobes import Data, Lobes
 from .models import SphericalMeanModel
 from .orientation import Lobe, watson
+from .signal import convolved
 from .solvers import Solver, Status, in_box
 
 # Steps between two exchanges of finished voxels for fresh ones; most voxels are done by then.
@@ -153,8 +154,9 @@ def fit_means(
         values = model.values(x, given)
         return tuple(model.mean(pulse, values) if pulse.b else jnp.ones_like(x[0]) for pulse in pulses)
 
-    def bounds(given):
-        return tuple(tuple(jnp.asarray(v, dtype) for v in ends) for ends in model.box(given))
+    def bounds(given) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+        lower, upper = (tuple(jnp.asarray(v, dtype) for v in ends) for ends in model.box(given))
+        return lower, upper
 
     def amplitude(y, e):
         if not fit_s0:
@@ -188,7 +190,8 @@ def fit_means(
         return fresh, jax.vmap(best_of_grid)(fresh)
 
     def problem(data):
-        return in_box(partial(residual, data), *bounds(data[1]), model.step)
+        lower, upper = bounds(data[1])
+        return in_box(partial(residual, data), lower, upper, model.step)
 
     end = _solve(solver, problem, start, len(model.free), n, count, lanes, _STEPS)
 
@@ -340,6 +343,39 @@ def fit_lobes(
         isotropic=jax.vmap(uniform)(y, values),
         status=status.astype(jnp.uint8),
     )
+
+
+@partial(jax.jit, static_argnames=("pulses", "lmax", "kernel", "axial"))
+def fod_signals(
+    values: dict[str, Array],
+    lobes: tuple[Array, ...],
+    directions: tuple[Array, ...],
+    *,
+    pulses: tuple[Pulse, ...],
+    lmax: tuple[int, ...],
+    kernel: Kernel,
+    axial: bool,
+) -> Array:
+    """Signals over S0 of kernels convolved with mixtures of lobes, (voxels, volumes), shell by shell.
+
+    values: of the kernels, (voxels,). lobes: weights (voxels, N), then as of `lobe_harmonics`, (voxels, N, …).
+    """
+
+    def shell(values, parts, g, pulse, order):
+        def one(weight, *parts):
+            def moments(b, l):
+                return jnp.broadcast_to(kernel.legendre(pulse, l, values), (*b.shape, l // 2 + 1))
+
+            zero = jnp.zeros(len(g), g.dtype)
+            return weight * convolved(g, zero, moments, _lobe(parts, axial), order)
+
+        return jnp.sum(jax.vmap(one)(*parts), axis=0)
+
+    def voxel(values, parts):
+        each = zip(directions, pulses, lmax, strict=True)
+        return jnp.concatenate([shell(values, parts, g, pulse, order) for g, pulse, order in each])
+
+    return jax.vmap(voxel)(values, lobes)
 
 
 @partial(jax.jit, static_argnames=("axial", "lmax"))
