@@ -141,6 +141,8 @@ def _check(options: argparse.Namespace, command: list[str]) -> int:
         noise = f", noise {shell.amplification:.3f} × that of a plain mean" if shell.order else ""
         print(f"  {shell}{noise}")
     print(f"  mask: {mask.sum()} of {mask.size} voxels")
+    for name, sd, unit in workflow.expected_errors(request, inputs):
+        print(f"  {name}: expected standard deviation at least {sd:.3g}{unit} at SNR 30 and typical values")
     memory = workflow.memory_estimate(request, inputs)
     print(f"  the {options.model} fit would take about {memory / 2**20:.0f} MiB for data and maps")
     _warn(inputs.warnings)

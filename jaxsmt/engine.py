@@ -19,6 +19,7 @@ from .compartments import Kernel
 from .errors import InputError, ResourceError
 from .lobes import Lobes
 from .models import SphericalMeanModel
+from .orientation import frame_harmonics
 from .solvers import Solver, levenberg_marquardt
 from .uncertainty import require_determined
 from .voxelwise import LobeFits, VoxelFits, fit_lobes, fit_means, fod_signals, kernel_means
@@ -199,15 +200,11 @@ def predicted_signals(
     shells = tuple(np.asarray(g, dtype) for g in directions)
 
     def predict(own):
-        return fod_signals(
-            *own, shells, pulses=tuple(pulses), lmax=tuple(lmax), kernel=kernel, axial=axial
-        )  # fmt: skip
+        return fod_signals(*own, shells, pulses=tuple(pulses), lmax=tuple(lmax), kernel=kernel, axial=axial)
 
     # A direction takes as many numbers on the way as there are monomials.
-    most = max(
-        1, sum(map(len, shells)) * (max(lmax, default=0) // 2 + 1) * (1 if axial else max(lmax, default=0) // 4 + 1)
-    )
-    block = min(_BLOCK, max(64, (1 << 25) // most))
+    monomials = len(frame_harmonics(max(lmax), axial).powers)
+    block = min(_BLOCK, max(64, (1 << 25) // (sum(map(len, shells)) * monomials)))
     return _in_blocks(predict, (dict(values), tuple(lobes)), dtype, block)
 
 

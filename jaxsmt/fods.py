@@ -148,21 +148,26 @@ class FodFit:
         monomials = lmax // 2 + 1 if self.model.axial else n_coefficients(lmax // 2)
         return to_basis(self._mixture(harmonics, len(uniform), uniform, points * monomials), basis)
 
+    def _lobes(self, scale=1.0) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Weights (voxels, N), and what makes a lobe (voxels, N, …): axes, and concentrations times `scale`."""
+        p, n = self.parameters, self.parameters["weight"].shape[-1]
+        weight = p["weight"].reshape(self.status.size, n)
+        axes = [p[name].reshape(*weight.shape, 3) for name in ("direction", "across")[: 2 - self.model.axial]]
+        # An absent lobe needs an axis, whichever.
+        axes = [np.where(weight[..., None] > 0, axis, np.eye(3, dtype=axis.dtype)[i]) for i, axis in enumerate(axes)]
+        spread = [(p[name] * scale).reshape(weight.shape) for name in ("kappa", "beta")[: 2 - self.model.axial]]
+        return weight, axes + spread
+
     def _mixture(self, values: Callable[..., jax.Array], n: int, uniform, floats: int, scale=1.0) -> np.ndarray:
         """Σ_j w_j values(lobe j) in each voxel, (..., n); `uniform` where a fitted voxel has no lobe.
 
         floats: numbers that a lobe takes on the way.
         """
-        p = self.parameters
         out = np.zeros((self.status.size, n), np.float32)
         fitted = np.isin(self.status, _FITTED).ravel()
         out[fitted & (self.n_fibres.ravel() == 0)] = uniform
-        weight = p["weight"].reshape(len(out), p["weight"].shape[-1])
+        weight, parts = self._lobes(scale)
         voxel, lobe = np.nonzero(weight)
-        parts = [p["direction"], p["kappa"] * scale]
-        if not self.model.axial:
-            parts = [p["direction"], p["across"], p["kappa"] * scale, p["beta"] * scale]
-        parts = [a.reshape(*weight.shape, *a.shape[p["weight"].ndim :]) for a in parts]
         block = min(max(64, _FLOATS // floats), 32_768)
         for i in range(0, len(voxel), block):
             at = voxel[i : i + block], lobe[i : i + block]
@@ -184,30 +189,17 @@ class FodFit:
             raise InputError("no acquisition to predict", fix="fods.predict(acquisition)")
         if acquisition.axes != self.axes:
             raise InputError(f"directions in {acquisition.axes} axes for FODs in {self.axes} axes", fix="use the same")
-        model, p = self.model.kernel.model, self.parameters
+        model = self.model.kernel.model
         shells = [shell for shell in acquisition.shells if shell is not acquisition.b0]
         values = {name: self.model.kernel.parameters[name].ravel() for name in model.kernel.names}
-        weight = p["weight"].reshape(self.status.size, -1)
-        parts = [
-            p[name].reshape(*weight.shape, -1)
-            for name in (("direction",) if self.model.axial else ("direction", "across"))
-        ]
-        # An absent lobe needs an axis, of whichever direction.
-        parts = [np.where(weight[..., None] > 0, part, np.eye(3)[i]) for i, part in enumerate(parts)]
-        parts += [p[name].reshape(weight.shape) for name in (("kappa",) if self.model.axial else ("kappa", "beta"))]
+        weight, parts = self._lobes()
         signal = np.zeros((self.status.size, acquisition.bvals.size), self.mse.dtype)
         pulses = [shell.pulse for shell in shells]
         orders = [order_needed(model.extreme_moments(pulse), 2e-6, KAPPA_MAX) for pulse in pulses]
         directions = [acquisition.bvecs[shell.volumes] for shell in shells]
+        lobes = [weight, *parts]
         found = predicted_signals(
-            model.kernel,
-            pulses,
-            directions,
-            orders,
-            values,
-            [weight, *parts],
-            axial=self.model.axial,
-            dtype=self.mse.dtype,
+            model.kernel, pulses, directions, orders, values, lobes, axial=self.model.axial, dtype=self.mse.dtype
         )
         uniform = predicted_means(model.kernel, acquisition.pulses, values, self.mse.dtype)
         for shell, mean in zip(acquisition.shells, uniform.T, strict=True):

@@ -68,9 +68,11 @@ def fisher_information(
     return known - cross * jnp.swapaxes(cross, -1, -2) / full[..., -1:, -1:] if s0 == "fit" else known
 
 
-def expected_sd(model: SphericalMeanModel, acquisition: Acquisition, sigma: float = TYPICAL_SIGMA) -> dict[str, float]:
+def expected_sd(
+    model: SphericalMeanModel, acquisition: Acquisition, sigma: float = TYPICAL_SIGMA, s0: str = "fit"
+) -> dict[str, float]:
     """Least standard deviation (Cramér-Rao) of each free parameter at typical values of the living brain."""
-    found = _least_sd(*_static(model, acquisition), sigma)
+    found = _least_sd(*_static(model, acquisition), sigma, s0)
     return dict(zip(model.parameter_names, found, strict=True))
 
 
@@ -135,11 +137,11 @@ def _points(model: SphericalMeanModel) -> dict[str, np.ndarray]:
 
 
 @lru_cache(maxsize=64)
-def _information(model, pulses, variances) -> np.ndarray:
+def _information(model, pulses, variances, s0: str = "fit") -> np.ndarray:
     """Information of the parameters, each in units of its range, at a noise of 1, at each of the points."""
     scheme = _Scheme(pulses, np.array(variances))
     with jax.enable_x64(True):
-        information = jax.jit(lambda at: fisher_information(model, scheme, at, 1.0))(_points(model))
+        information = jax.jit(lambda at: fisher_information(model, scheme, at, 1.0, s0))(_points(model))
     ranges = np.array([p.upper - p.lower for p in model.free])
     return np.asarray(information) * ranges * ranges[:, None]
 
@@ -156,8 +158,8 @@ def _undetermined(model, pulses, variances) -> list[str]:
     return [p.name for p, part in zip(model.free, worst, strict=True) if abs(part) > 0.1]
 
 
-def _least_sd(model, pulses, variances, sigma: float) -> list[float]:
-    information = _information(model, pulses, variances)[0]
+def _least_sd(model, pulses, variances, sigma: float, s0: str = "fit") -> list[float]:
+    information = _information(model, pulses, variances, s0)[0]
     ranges = np.array([p.upper - p.lower for p in model.free])
     size, vectors = np.linalg.eigh(information)
     with np.errstate(divide="ignore"):

@@ -207,6 +207,18 @@ def memory_estimate(request: Request, inputs: Inputs) -> int:
     return total
 
 
+def expected_errors(request: Request, inputs: Inputs) -> list[tuple[str, float, str]]:
+    """Name, expected standard deviation and unit of each parameter of the model; warns of those hardly determined."""
+    from . import uncertainty
+
+    model = _model(request)
+    with collected_warnings() as texts:
+        uncertainty.require_determined(model, inputs.acquisition)
+    found = uncertainty.expected_sd(model, inputs.acquisition, s0=request.s0)
+    inputs.warnings.extend(texts)
+    return [(name, sd, " µm²/ms" if model.units.get(name) == "um2/ms" else "") for name, sd in found.items()]
+
+
 def run_fit(request: Request, progress: Progress = lambda *_: None, command: Sequence[str] = ()) -> Outcome:
     """Read, fit, write maps, sidecars, run.json and the report.
 
