@@ -84,6 +84,7 @@ class Acquisition:
         spherical_mean: "sh" (harmonic least squares, order by what the directions support) or
             "arithmetic" (plain mean of the volumes).
         b_unit: "s/mm2", "ms/um2" or "s/m2".
+        shell_gap: s/mm²; b-values further apart than this belong to different shells.
         axes: of the directions: "scanner", or "fsl" (image axes with x as FSL writes it).
         delta, Delta: duration δ and separation Δ of the gradient pulses, ms: a number or (n,), or
             None. Compartments of restricted diffusion need them; a shell has one δ and one Δ.
@@ -97,6 +98,7 @@ class Acquisition:
     spherical_mean: str = "sh"
     b_unit: str = "s/mm2"
     axes: str = "scanner"
+    shell_gap: float = SHELL_GAP
     delta: float | np.ndarray | None = None
     Delta: float | np.ndarray | None = None
     shells: tuple[Shell, ...] = field(init=False, repr=False)
@@ -151,12 +153,12 @@ class Acquisition:
             yield Shell(b_mean, b0, np.full(b0.size, 1 / b0.size), 0, *timing)
         rest = np.flatnonzero(self.bvals > self.b0_threshold)
         rest = rest[np.argsort(self.bvals[rest], kind="stable")]
-        breaks = np.flatnonzero(np.diff(self.bvals[rest]) > SHELL_GAP) + 1
+        breaks = np.flatnonzero(np.diff(self.bvals[rest]) > self.shell_gap) + 1
         for volumes in np.split(rest, breaks) if rest.size else ():
             low, high = self.bvals[volumes[0]], self.bvals[volumes[-1]]
             if high - low > SHELL_WIDTH:
                 raise InputError(
-                    f"b-values run from {low:.0f} to {high:.0f} s/mm² without a gap of {SHELL_GAP:.0f}: "
+                    f"b-values run from {low:.0f} to {high:.0f} s/mm² without a gap of {self.shell_gap:.0f}: "
                     "these are not shells",
                     fix="the spherical mean needs volumes grouped at a few b-values",
                 )

@@ -132,7 +132,9 @@ class MeansFitter(_Runner):
         self.model, self.acquisition, self.fit_s0 = model, acquisition, fit_s0
         self.shells = len(acquisition.shells)
         static, self.maps = model.without_maps()
-        weights = 1 / acquisition.variances if weights is None else np.asarray(weights)
+        weights = 1 / acquisition.variances if weights is None else np.asarray(weights, float)
+        if weights.shape != (self.shells,) or not (weights >= 0).all() or not 0 < weights.max() < np.inf:
+            raise InputError(f"weights {weights} for {self.shells} shells", fix="one each, 0 or more, b = 0 first")
         self._program = partial(
             fit_means,
             pulses=acquisition.pulses,

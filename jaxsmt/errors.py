@@ -42,3 +42,7 @@ class ResourceError(JaxsmtError, RuntimeError):
 
 class JaxsmtWarning(UserWarning):
     """Something about the input that the user should know; the numbers stand."""
+
+
+class NotCoveredError(InputError, NotImplementedError):
+    """Something of another program's interface that jaxsmt does not offer."""

@@ -100,6 +100,7 @@ def fit(
     mask=None,
     *,
     s0: str = "fit",
+    weights=None,
     solver: Solver | None = None,
     dtype: str = "float32",
     device=None,
@@ -126,6 +127,7 @@ def fit(
     mask=None,
     *,
     s0: str = "fit",
+    weights=None,
     solver: Solver | None = None,
     dtype: str = "float32",
     device=None,
@@ -138,6 +140,7 @@ def fit(
         mask: (...), voxels to fit: integers above 0, floats above 0.5; None: all.
         s0: "fit" estimates S0 with the model, "mean" fixes it to the mean of the b = 0 volumes. FODs
             keep the kernel's S0.
+        weights: (shells,) of the squared residuals of b = 0 and the shells' means; None: inverse variances.
         solver: None is `levenberg_marquardt()`. dtype: "float32" or "float64".
         device: a JAX device; None is the first that JAX finds.
     Raises:
@@ -154,10 +157,14 @@ def fit(
         raise InputError(f"mask of shape {inside.shape} for data of shape {data.shape}", fix="shapes must agree")
     inside = masks.inside(inside)
     if isinstance(model, FodModel):
-        if s0 != "fit":
-            raise InputError("s0 is given for FODs", fix="give it to the fit of the kernel, whose S0 they keep")
+        if s0 != "fit" or weights is not None:
+            raise InputError(
+                "s0 or weights are given for FODs", fix="give them to the fit of the kernel, whose S0 they keep"
+            )
         return _fit_fods(model, acquisition, data, inside, solver=solver, dtype=dtype, device=device)
-    fitter = MeansFitter(model, acquisition, fit_s0=s0 == "fit", solver=solver, dtype=dtype, device=device)
+    fitter = MeansFitter(
+        model, acquisition, fit_s0=s0 == "fit", weights=weights, solver=solver, dtype=dtype, device=device
+    )
     for values in fitter.maps:
         if values.shape != space:
             raise InputError(f"a map of shape {values.shape} in the model for data of {space}", fix="shapes must agree")

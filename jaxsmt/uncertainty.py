@@ -61,8 +61,11 @@ def fisher_information(
         tangent = (*zeros[:i], jnp.ones_like(value), *zeros[i + 1 :])
         columns.append(jax.jvp(signal, (here,), (tangent,))[1])
     columns.append(signal(here))  # by S0
-    roots = 1 / (jnp.asarray(sigma)[..., None] * jnp.sqrt(jnp.asarray(acquisition.variances, columns[-1].dtype)))
-    j = jnp.stack(jnp.broadcast_arrays(*(column * roots for column in columns)), axis=-1)
+    dtype, shape = columns[-1].dtype, columns[-1].shape
+    sd = jnp.broadcast_to(
+        jnp.asarray(sigma, dtype)[..., None] * jnp.sqrt(jnp.asarray(acquisition.variances, dtype)), shape
+    )
+    j = jnp.stack([column / sd for column in columns], axis=-1)
     full = jnp.einsum("...ki,...kj->...ij", j, j, precision="highest")
     known, cross = full[..., :-1, :-1], full[..., :-1, -1:]
     return known - cross * jnp.swapaxes(cross, -1, -2) / full[..., -1:, -1:] if s0 == "fit" else known

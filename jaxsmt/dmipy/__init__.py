@@ -1,0 +1,31 @@
+"""dmipy 1.0.5's spherical mean interface over jaxsmt: change the import and keep the script.
+
+The module paths, names, order of parameters, SI units (b in s/m², diffusivities in m²/s, times in s) and
+orientations [θ, φ] (inclination from +z, azimuth) are dmipy's; fits and signals are jaxsmt's. Where they differ:
+
+- a shell's spherical mean is jaxsmt's, by harmonics of the order that its directions determine. The objective is
+  dmipy's: equal weights of the shells, S0 the mean of the b = 0 volumes, diffusivities in (0.1, 3) µm²/ms.
+- every voxel is fitted until it has converged; `Ns`, `maxiter`, `N_sphere_samples`, `use_parallel_processing` and
+  `number_of_processors` are taken and make no difference.
+- `peaks_spherical` and `peaks_cartesian` are (..., N, 2) and (..., N, 3) for any number N of compartments.
+- two fractional links do not disturb each other, and the fractions of three and more compartments are right in
+  FOD models too.
+
+What is not covered raises `NotCoveredError`, which says so.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..errors import NotCoveredError
+
+
+def refuse(module: str, covered: Sequence[str]) -> Callable[[str], Any]:
+    """A module's `__getattr__` that says what is not covered."""
+
+    def missing(name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise NotCoveredError(f"jaxsmt.dmipy does not cover {module}.{name}", fix=f"it has {', '.join(covered)}")
+
+    return missing

@@ -1,0 +1,1 @@
+"""Acquisition schemes, models and fits."""
