@@ -79,7 +79,7 @@ def _check_signal(c: Compartment, pulse: Pulse) -> None:
     args = [jnp.asarray(v) for v in values]
     try:
         found = jax.jit(lambda *own: c.at(pulse, jnp.asarray(x), *own))(*args)
-    except jax.errors.JAXTypeError as error:
+    except (jax.errors.JAXTypeError, ValueError) as error:
         _refuse(c, f"cannot be traced: {str(error).splitlines()[0]}", "pure JAX: jnp instead of np, jnp.where for if")
     except TypeError as error:
         _refuse(c, f"cannot be called: {error}", "attenuation(pulse, x, *parameters)")

@@ -22,8 +22,8 @@ from .links import Fixed, Link, Ordered, same
 from .signal import ORDER_MAX, legendre_rule
 
 Values = Mapping[str, Any]
-#: Most points of the grid on which a search looks for its start.
-_GRID = 1000
+# Most points of the grid on which searches look for their starts, and how many searches there may be.
+_GRID, _STARTS = 1000, 4
 
 
 class Given(NamedTuple):
@@ -264,7 +264,8 @@ class SphericalMeanModel:
 
     def coordinates(self, values: Values, given: Sequence[Array] = ()) -> tuple[Array, ...]:
         """Coordinates of the free parameters' values."""
-        at = replace(self, changed=tuple((p.name, replace(p, start=values[p.name])) for p in self.free))
+        started = {p.name: replace(p, start=values[p.name]) for p in self.free}
+        at = replace(self, changed=tuple({**dict(self.changed), **started}.items()))
         zero = jnp.zeros_like(jnp.asarray(values[self.parameter_names[0]]))
         return at.begin([zero] * len(self.free), given)
 
@@ -392,19 +393,30 @@ class SphericalMeanModel:
     # Searches.
 
     def grid(self) -> np.ndarray:
-        """Parts of the intervals of the free parameters from which a search may start, (points, free)."""
+        """Parts of the intervals of the free parameters from which searches start, (starts, points, free).
+
+        A search starts at the best of the points. More than two parameters can have several optima: then one
+        search starts at each of a few values of the first of them.
+        """
         axes = [np.array(p.starts if p.start is None else (0.5,)) for p in self.free]
-        while np.prod([len(axis) for axis in axes]) > _GRID:  # thin the longest
-            longest = max(range(len(axes)), key=lambda i: len(axes[i]))
-            n = len(axes[longest])
-            axes[longest] = axes[longest][np.round(np.linspace(0, n - 1, n - 1)).astype(int)]
-        return np.array(list(itertools.product(*axes)))
+        several = len(axes) > 2 and len(axes[0]) > _STARTS
+        if several:
+            axes[0] = _thinned(axes[0], _STARTS)
+        while np.prod([len(axis) for axis in axes]) > _GRID:
+            longest = max(range(several, len(axes)), key=lambda i: len(axes[i]))
+            axes[longest] = _thinned(axes[longest], len(axes[longest]) - 1)
+        points = np.array(list(itertools.product(*axes)))
+        return points.reshape(len(axes[0]) if several else 1, -1, len(axes))
 
     def step(self, x: tuple, step: tuple) -> tuple:
         """How a search goes by a step of its coordinates."""
         if self.move is None or self.held:
             return tuple(p + d for p, d in zip(x, step, strict=True))
         return self.move(x, step)
+
+
+def _thinned(values: np.ndarray, n: int) -> np.ndarray:
+    return values[np.round(np.linspace(0, len(values) - 1, n)).astype(int)]
 
 
 def _number(value: Any) -> Any:

@@ -169,31 +169,37 @@ def fit_means(
         s0 = amplitude(y, e)
         return tuple(root * (yk - s0 * ek) for root, yk, ek in zip(roots, y, e, strict=True))
 
-    points = tuple(jnp.asarray(model.grid(), dtype).T)
+    grid = jnp.asarray(model.grid(), dtype)
+    tries = len(grid)
 
-    def best_of_grid(data):
-        """The grid point with the least cost in a voxel."""
+    def best_of_grid(data, nth):
+        """The point with the least cost in a voxel, of the nth part of the grid."""
         y, given = data
-        x = model.begin(points, given)  # the same for all voxels, and computed once, if nothing is given
+        x = model.begin(tuple(grid.reshape(-1, grid.shape[2]).T), given)
         e = jnp.stack(predict(x, given)) * jnp.array(roots, dtype)[:, None]
         data = jnp.stack([root * yk for root, yk in zip(roots, y, strict=True)])
         squares = jnp.sum(e * e, axis=0)
+        # All parts in one product: without maps the signals of the grid are the same for all voxels.
         if fit_s0:  # least after projection: largest cosine
             score = jnp.matmul(data, e / jnp.sqrt(squares)[None], precision="highest")
         else:
             score = jnp.matmul(data, 2 * e, precision="highest") - squares
-        best = jnp.argmax(score)
+        best = jnp.argmax(score.reshape(tries, -1)[nth]).astype(nth.dtype) + nth * grid.shape[1]
         return tuple(xi[best] for xi in x)
 
-    def start(voxel):
+    def start(item):
+        voxel, nth = item // tries, item % tries
         fresh = jax.tree.map(lambda leaf: jnp.take(leaf, voxel, mode="clip"), (y, given))
-        return fresh, jax.vmap(best_of_grid)(fresh)
+        return fresh, jax.vmap(best_of_grid)(fresh, nth)
 
     def problem(data):
         lower, upper = bounds(data[1])
         return in_box(partial(residual, data), lower, upper, model.step)
 
-    end = _solve(solver, problem, start, len(model.free), n, count, lanes, _STEPS)
+    end = _solve(solver, problem, start, len(model.free), n * tries, count * tries, lanes, _STEPS)
+    if tries > 1:
+        best = jnp.argmin(end.cost.reshape(n, tries), axis=1) + tries * jnp.arange(n)
+        end = jax.tree.map(lambda leaf: leaf[best], end)
 
     def finish(y, given, x):
         e = predict(x, given)
