@@ -95,10 +95,11 @@ def require_determined(model: SphericalMeanModel, acquisition: Acquisition) -> N
             "without changing the spherical means",
             fix="fix or link them, or use a scheme with other shells",
         )
+    unbounded = replace(model, changed=())  # however narrow the bounds are
     vague = {
         p.name: sd
-        for p, sd in zip(model.free, _least_sd(*static, TYPICAL_SIGMA), strict=True)
-        if sd > _VAGUE * (np.max(p.upper) - np.min(p.lower))
+        for p, sd in zip(unbounded.free, _least_sd(*static, TYPICAL_SIGMA), strict=True)
+        if sd > _VAGUE * (p.upper - p.lower)
     }
     if vague:
         told = ", ".join(f"{name} {sd:.2g}" for name, sd in vague.items())
