@@ -14,7 +14,7 @@ import pytest
 from test_acquisition import scheme
 
 import jaxsmt as js
-from jaxsmt import __version__, cli, workflow
+from jaxsmt import __version__, cli, outputs, workflow
 from jaxsmt.io import nifti
 from jaxsmt.simulate import rician, zeppelin_signal
 
@@ -97,6 +97,27 @@ def test_fit_writes_exactly_what_it_promises(folder, series):
     assert {"read", "fit", "write"} <= set(facts["timings_s"])
     shells = [(s["b_s_per_mm2"], s["volumes"], s["order"]) for s in facts["shells"]]
     assert shells == [(0, 2, 0), (1000, 30, 6), (2000, 30, 6)]
+
+
+def test_mcsmt_writes_exactly_what_it_promises(folder, series):
+    assert run(folder, "--model", "mcsmt") == 0
+    maps = [*("intra", "diff", "extratrans", "extramd"), "s0", "mse", "r2", "status"]
+    stems = [f"sub-01_model-mcsmt_param-{p}_dwimap" for p in maps]
+    expected = {f"{s}{e}" for s in stems for e in (".nii.gz", ".json")} | {"sub-01_run.json", "report.html"}
+    assert set(os.listdir(folder / "out")) == expected
+    sidecar = json.loads((folder / "out" / "sub-01_model-mcsmt_param-extramd_dwimap.json").read_text())
+    assert sidecar["Units"] == "um2/ms"
+    assert "diff (1 - 2/3 intra)" in sidecar["Description"]
+    data, _ = series
+    fit = js.fit(js.mcsmt(), ACQUISITION, data, mask_of(SHAPE))
+    for name in ("intra", "diff", "extratrans"):
+        stored = nib.load(folder / "out" / f"sub-01_model-mcsmt_param-{name}_dwimap.nii.gz").get_fdata()
+        np.testing.assert_allclose(stored, fit.parameters[name], atol=2e-3)
+    assert set(outputs.MODEL_MAPS) == {"smt", "mcsmt"}
+    for name, model in (("smt", js.smt()), ("mcsmt", js.mcsmt())):
+        shown = js.fit(model, ACQUISITION, data, mask_of(SHAPE)).maps()
+        assert list(shown) == list(outputs.MODEL_MAPS[name])
+        assert outputs.MODEL_SHELLS[name] == len(model.free)
 
 
 def test_maps_are_the_same_bytes_every_time(folder):
@@ -310,6 +331,7 @@ def test_check_says_what_fit_would_do(folder, capsys):
     assert run(folder, command="check") == 0
     said = capsys.readouterr().out
     assert "b = 1000 s/mm²: 30 volumes, harmonic order 6" in said
+    assert re.search(r"lambda_par: expected standard deviation at least 0\.\d+ µm²/ms at SNR 30", said)
     assert f"{mask_of(SHAPE).sum()} of 120 voxels" in said
     assert run(folder, command="check", mask=False) == 0
     assert "no mask" in capsys.readouterr().err
