@@ -18,6 +18,7 @@ _PUBLIC = {
     "JaxsmtWarning": "errors",
     "Link": "links",
     "Parameter": "compartments",
+    "Pulse": "acquisition",
     "SphericalMeanModel": "models",
     "Status": "solvers",
     "ball": "compartments",
@@ -62,7 +63,7 @@ def __dir__() -> list[str]:
 
 if TYPE_CHECKING:
     from . import signal, simulate
-    from .acquisition import Acquisition
+    from .acquisition import Acquisition, Pulse
     from .compartments import Compartment, Parameter, ball, dot, sphere, stick, zeppelin
     from .contracts import check_compartment
     from .errors import InputError, JaxsmtError, JaxsmtWarning

@@ -119,7 +119,7 @@ class Acquisition:
         bvals = bvals * (B_TO_MS_PER_UM2[self.b_unit] / B_TO_MS_PER_UM2["s/mm2"])
         _check_bvals(bvals, self.b_unit)
         bvecs = _unit_directions(bvals, bvecs, self.b0_threshold)
-        delta, Delta = _timing(self.delta, self.Delta, bvals.size)
+        delta, Delta = _timing(self.delta, self.Delta, bvals > self.b0_threshold)
         known = ("bvals", bvals), ("bvecs", bvecs), ("b_unit", "s/mm2"), ("delta", delta), ("Delta", Delta)
         for name, value in known:
             object.__setattr__(self, name, value)
@@ -266,8 +266,9 @@ def mean_weights(directions: np.ndarray) -> tuple[int, np.ndarray]:
     return 0, np.full(n, 1 / n)
 
 
-def _timing(delta, Delta, n: int) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """δ and Δ of each volume."""
+def _timing(delta, Delta, weighted: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """δ and Δ of each volume; those of b = 0 volumes without pulses are the others' mean."""
+    n = weighted.size
     if delta is None and Delta is None:
         return None, None
     if delta is None or Delta is None:
@@ -277,9 +278,13 @@ def _timing(delta, Delta, n: int) -> tuple[np.ndarray | None, np.ndarray | None]
         raise InputError(
             f"delta of shape {delta.shape} and Delta of shape {Delta.shape}", fix=f"give numbers, or {n} each"
         )
-    delta, Delta = np.broadcast_to(delta, n), np.broadcast_to(Delta, n)
-    if not np.all((delta > 0) & (Delta >= delta) & (Delta < 1e4)):
-        raise InputError("delta and Delta are not pulse timings", fix="0 < δ ≤ Δ, both in ms")
+    delta, Delta = np.array(np.broadcast_to(delta, n)), np.array(np.broadcast_to(Delta, n))
+    good = (delta > 0) & (Delta >= delta) & (Delta < 1e4)
+    if np.any(weighted & ~good):
+        i = np.flatnonzero(weighted & ~good)[0]
+        raise InputError(f"volume {i} has δ = {delta[i]:g} ms and Δ = {Delta[i]:g} ms", fix="0 < δ ≤ Δ, both in ms")
+    for times in (delta, Delta):
+        times[~good] = times[weighted].mean() if weighted.any() else np.nan
     return delta, Delta
 
 

@@ -30,7 +30,7 @@ class Parameter:
     """A quantity to be fitted: its name, its closed interval, and where searches start in it.
 
     Attributes:
-        lower, upper: the interval; numbers, or arrays with one value a voxel.
+        lower, upper: the interval, numbers (of a model's parameters also maps, see `SphericalMeanModel.bound`).
         typical: value in the living brain, at which expected errors are told; None: the middle.
         unit: "um2/ms", "um" or "". starts: parts of the interval, strictly inside (0, 1); a fit begins at
             the best point of the grid that the parameters' starts span, unless `start`, a value, is given.
@@ -54,8 +54,8 @@ class Compartment:
 
     Attributes:
         kind: what it is called, as in diagrams. parameters: in the order in which the functions take them.
-        attenuation: `(pulse, x, *parameters) -> signal / S0`, elementwise, pure JAX. `pulse.b` is in ms/µm²,
-            x = g·n in [0, 1].
+        attenuation: `(pulse, x, *parameters) -> signal / S0`, elementwise, pure JAX, even and smooth in x.
+            `pulse.b` is in ms/µm², `pulse.delta` and `pulse.Delta` in ms, x = |g·n|.
         mean: `(pulse, *parameters) -> spherical mean` of their shape, or None: by quadrature.
         legendre: `(pulse, lmax, *parameters) -> (..., lmax/2 + 1)`, or None: by quadrature.
         isotropic: whether the attenuation does not depend on x. timed: whether it needs δ and Δ.
@@ -136,8 +136,8 @@ def dot() -> Compartment:
 
 def sphere() -> Compartment:
     """Diffusion restricted in a sphere (`signal.sphere_mean`); `radius` in µm, `diffusivity` inside. Needs δ and Δ."""
-    radius = Parameter("radius", 1.0, 15.0, 7.0, "um")
-    inside = replace(_diffusivity("diffusivity", 2.0), lower=0.1)
+    radius = Parameter("radius", 1.0, 15.0, 7.0, "um", smallest=0.1, largest=25.0)
+    inside = replace(_diffusivity("diffusivity", 2.0), lower=0.1, smallest=0.01)
     return Compartment("sphere", (radius, inside), _sphere, isotropic=True, timed=True)
 
 
@@ -191,6 +191,10 @@ class Kernel:
     @property
     def timed(self) -> bool:
         return any(compartment.timed for _, compartment in self.compartments)
+
+    @property
+    def isotropic(self) -> bool:
+        return all(compartment.isotropic for _, compartment in self.compartments)
 
     def of(self, name: str) -> list[str]:
         """Full names of the parameters of a compartment."""

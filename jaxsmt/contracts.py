@@ -27,7 +27,7 @@ def check_compartment(compartment: Compartment) -> None:
     _check_parameters(compartment)
     for x64, weightings in ((True, _B), (False, _B[::3])):
         with jax.enable_x64(x64):
-            for pulse in (Pulse(b, *_TIMING) for b in weightings):
+            for pulse in (Pulse(b, *(_TIMING if compartment.timed else ())) for b in weightings):
                 _check_signal(compartment, pulse)
                 if x64:
                     _check_gradient(compartment, pulse)
@@ -79,10 +79,13 @@ def _check_signal(c: Compartment, pulse: Pulse) -> None:
     args = [jnp.asarray(v) for v in values]
     try:
         found = jax.jit(lambda *own: c.at(pulse, jnp.asarray(x), *own))(*args)
-    except (jax.errors.JAXTypeError, ValueError) as error:
-        _refuse(c, f"cannot be traced: {str(error).splitlines()[0]}", "pure JAX: jnp instead of np, jnp.where for if")
-    except TypeError as error:
-        _refuse(c, f"cannot be called: {error}", "attenuation(pulse, x, *parameters)")
+    except Exception as error:  # whatever the user's function may raise
+        traced = isinstance(error, jax.errors.JAXTypeError) or "truth value" in str(error)
+        timing = "; timed=True if it needs δ and Δ" if not c.timed else ""
+        fix = (
+            "pure JAX: jnp instead of np, jnp.where for if" if traced else f"attenuation(pulse, x, *parameters){timing}"
+        )
+        _refuse(c, f"cannot be {'traced' if traced else 'called'}: {str(error).splitlines()[0]}", fix)
     want = (*np.shape(args[0])[:1], len(x)) if args else (len(x),)
     if found.shape != want:
         _refuse(
@@ -150,5 +153,5 @@ def _check_moments(c: Compartment, pulse: Pulse) -> None:
         wrong = ~(np.abs(found - expected) <= tolerance)
         if wrong.any():
             own = c.mean is not None if what == "spherical mean" else c.legendre is not None
-            fix = "correct the closed form" if own else "it is too sharp for 32 nodes: give a closed form"
+            fix = "correct the closed form" if own else "too sharp for 32 nodes, or not even in x: give closed forms"
             _refuse(c, f"the {what} is not that of the attenuation {_where(c, pulse, values, _first(wrong))}", fix)

@@ -128,10 +128,10 @@ class MeansFitter(_Runner):
         device: jax.Device | None = None,
     ):
         super().__init__(_MEANS, dtype, device)
-        require_determined(model, acquisition)
+        require_determined(model, acquisition, "fit" if fit_s0 else "mean")
         self.model, self.acquisition, self.fit_s0 = model, acquisition, fit_s0
         self.shells = len(acquisition.shells)
-        static, self.maps = model.without_maps()
+        static, self._numbers, self.maps = model.without_values()
         weights = 1 / acquisition.variances if weights is None else np.asarray(weights, float)
         if weights.shape != (self.shells,) or not (weights >= 0).all() or not 0 < weights.max() < np.inf:
             raise InputError(f"weights {weights} for {self.shells} shells", fix="one each, 0 or more, b = 0 first")
@@ -163,7 +163,8 @@ class MeansFitter(_Runner):
         def run(part: slice) -> VoxelFits:
             rows = tuple(self._padded(row) for row in means[:, part])
             maps = tuple(self._padded(values[part]) for values in given)
-            return self._call(self._program, rows, maps, count=part.stop - part.start)
+            numbers = tuple(np.asarray(value, self.dtype) for value in self._numbers)
+            return self._call(self._program, rows, numbers, maps, count=part.stop - part.start)
 
         return self._map(run, means.shape[1], progress)
 

@@ -9,10 +9,10 @@ from typing import Literal, overload
 import numpy as np
 
 from . import masks, outputs
-from .acquisition import Acquisition, Pulse
+from .acquisition import Acquisition
 from .engine import MeansFitter, predicted_means
 from .errors import InputError
-from .fods import FodFit, FodFitter, FodModel, lobe_counts
+from .fods import FITTED, FodFit, FodFitter, FodModel, lobe_counts
 from .means import spherical_means
 from .models import SphericalMeanModel
 from .solvers import Solver, Status
@@ -56,12 +56,13 @@ class Fit:
         acquisition = acquisition or self.acquisition
         if acquisition is None:
             raise InputError("no acquisition to predict", fix="fit.predict(acquisition)")
-        pulses = acquisition.pulses
-        if self.exact_b0:  # as in the fit
-            pulses = tuple(Pulse(0.0) if shell is acquisition.b0 else shell.pulse for shell in acquisition.shells)
+        self.model.kernel.require(acquisition.pulses)
+        exact = acquisition.b0 if self.exact_b0 else None  # as in the fit
+        pulses = [s.pulse._replace(b=0.0) if s is exact else s.pulse for s in acquisition.shells]
         values = {name: self.parameters[name].ravel() for name in self.model.kernel.names}
         means = predicted_means(self.model.kernel, pulses, values, self.s0.dtype)
-        return np.where(self.status > 0, self.s0, 0)[..., None] * means.reshape(*self.status.shape, len(pulses))
+        fitted = np.isin(self.status, FITTED)[..., None]
+        return np.where(fitted, self.s0[..., None] * means.reshape(*self.status.shape, len(pulses)), 0)
 
     def fod_model(self, family: str, n_fibres: int | str = 1) -> FodModel:
         """Watson or Bingham lobes convolved with these kernels, to be fitted with `fit`.
@@ -168,17 +169,18 @@ def fit(
     for values in fitter.maps:
         if values.shape != space:
             raise InputError(f"a map of shape {values.shape} in the model for data of {space}", fix="shapes must agree")
+    model.space.check(inside)
     means = spherical_means(acquisition, data)[:, inside.ravel()]
     return assemble(fitter, fitter(means, given=[values[inside].ravel() for values in fitter.maps]), inside)
 
 
 def _fit_fods(model: FodModel, acquisition: Acquisition, data: np.ndarray, inside: np.ndarray, **options) -> FodFit:
-    if model.kernel.status.shape != inside.shape:
+    if model.kernels.status.shape != inside.shape:
         raise InputError(
-            f"kernels of shape {model.kernel.status.shape} for data of shape {data.shape}", fix="shapes must agree"
+            f"kernels of shape {model.kernels.status.shape} for data of shape {data.shape}", fix="shapes must agree"
         )
     acquisition.require_volumes(data.shape[-1])
-    fitter = FodFitter(model.kernel.model, acquisition, model.family, lobe_counts(model.n_fibres), **options)
+    fitter = FodFitter(model.kernels.model, acquisition, model.family, lobe_counts(model.n_fibres), **options)
     if inside.ndim == 0:
         raise InputError(f"data of shape {data.shape} for a FOD fit", fix="give (voxels, volumes), of one voxel too")
     # In the order in which voxels lie in memory, so that a memory map is read in long pieces.

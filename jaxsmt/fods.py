@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 #: Most lobes in a voxel.
 MOST = 3
-_FITTED = (Status.CONVERGED, Status.AT_BOUND, Status.NOT_CONVERGED)
+#: Codes of voxels that have a fit.
+FITTED = (Status.CONVERGED, Status.AT_BOUND, Status.NOT_CONVERGED)
 _LARGEST = 1e6  # signal over S0; beyond it S0 is next to nothing
 _FLOATS = 1 << 24  # numbers in work when harmonics or densities of many lobes are computed
 
@@ -42,19 +43,24 @@ class FodModel:
     family: "watson" or "bingham". n_fibres: lobes, 1 to 3, or "auto": 0 to 3 by BIC in each voxel.
     """
 
-    kernel: Fit
+    kernels: Fit
     family: str
     n_fibres: int | str
 
     def __post_init__(self):
         if self.family not in ("watson", "bingham"):
             raise InputError(f"unknown FOD {self.family!r}", fix="'watson' or 'bingham'")
+        if self.kernels.model.kernel.isotropic:
+            raise InputError(
+                f"the {self.kernels.model.name} model is isotropic",
+                fix="a kernel needs a stick, a zeppelin or the like",
+            )
         if self.n_fibres not in (1, 2, MOST, "auto"):
             raise InputError(f"{self.n_fibres!r} fibres", fix=f"1 to {MOST}, or 'auto'")
 
     @property
     def name(self) -> str:
-        return self.kernel.model.name + self.family
+        return self.kernels.model.name + self.family
 
     @property
     def axial(self) -> bool:
@@ -164,7 +170,7 @@ class FodFit:
         floats: numbers that a lobe takes on the way.
         """
         out = np.zeros((self.status.size, n), np.float32)
-        fitted = np.isin(self.status, _FITTED).ravel()
+        fitted = np.isin(self.status, FITTED).ravel()
         out[fitted & (self.n_fibres.ravel() == 0)] = uniform
         weight, parts = self._lobes(scale)
         voxel, lobe = np.nonzero(weight)
@@ -189,11 +195,11 @@ class FodFit:
             raise InputError("no acquisition to predict", fix="fods.predict(acquisition)")
         if acquisition.axes != self.axes:
             raise InputError(f"directions in {acquisition.axes} axes for FODs in {self.axes} axes", fix="use the same")
-        model = self.model.kernel.model
+        kernels, model = self.model.kernels, self.model.kernels.model
+        model.kernel.require(acquisition.pulses)
         shells = [shell for shell in acquisition.shells if shell is not acquisition.b0]
-        values = {name: self.model.kernel.parameters[name].ravel() for name in model.kernel.names}
+        values = {name: kernels.parameters[name].ravel() for name in model.kernel.names}
         weight, parts = self._lobes()
-        signal = np.zeros((self.status.size, acquisition.bvals.size), self.mse.dtype)
         pulses = [shell.pulse for shell in shells]
         orders = [order_needed(model.extreme_moments(pulse), 2e-6, KAPPA_MAX) for pulse in pulses]
         directions = [acquisition.bvecs[shell.volumes] for shell in shells]
@@ -201,13 +207,14 @@ class FodFit:
         found = predicted_signals(
             model.kernel, pulses, directions, orders, values, lobes, axial=self.model.axial, dtype=self.mse.dtype
         )
+        signal = np.zeros((self.status.size, acquisition.bvals.size), self.mse.dtype)
         uniform = predicted_means(model.kernel, acquisition.pulses, values, self.mse.dtype)
         for shell, mean in zip(acquisition.shells, uniform.T, strict=True):
-            signal[:, shell.volumes] = 1.0 if shell is acquisition.b0 and self.model.kernel.exact_b0 else mean[:, None]
+            signal[:, shell.volumes] = 1.0 if shell is acquisition.b0 and kernels.exact_b0 else mean[:, None]
         some = weight.sum(axis=1) > 0
         signal[np.ix_(some, np.concatenate([shell.volumes for shell in shells]))] = found[some]
-        signal *= np.where(np.isin(self.status, _FITTED), self.model.kernel.s0, 0).reshape(-1, 1)
-        return signal.reshape(*self.status.shape, -1)
+        fitted = np.isin(self.status, FITTED).reshape(-1, 1)
+        return np.where(fitted, signal * kernels.s0.reshape(-1, 1), 0).reshape(*self.status.shape, -1)
 
     def in_scanner_axes(self, affine: np.ndarray) -> FodFit:
         """The same FODs with directions in scanner axes, given the series' voxel-to-scanner matrix."""
@@ -245,20 +252,21 @@ class FodFitter:
     """Fits a family of FODs; compiles once for each number of lobes.
 
     Args:
-        kernel: the model whose fits are the kernels. counts: numbers of lobes, as of `lobe_counts`.
+        model: that whose fits are the kernels. counts: numbers of lobes, as of `lobe_counts`.
         options: solver, dtype and device, as of `LobesFitter`.
     """
 
-    def __init__(self, kernel: SphericalMeanModel, acquisition: Acquisition, family: str, counts, **options):
+    def __init__(self, model: SphericalMeanModel, acquisition: Acquisition, family: str, counts, **options):
+        acquisition.require(shells=1, model=model.name)
         self._b0, *shells = acquisition.shells
         self._volumes = np.concatenate([shell.volumes for shell in shells])
         self.acquisition = acquisition
         pulses = [shell.pulse for shell in shells]
-        kernel.kernel.require(pulses)
-        orders = tuple(order_needed(kernel.extreme_moments(pulse), kappa=KAPPA_MAX) for pulse in pulses)
+        model.kernel.require(pulses)
+        orders = tuple(order_needed(model.extreme_moments(pulse), kappa=KAPPA_MAX) for pulse in pulses)
         directions = [acquisition.bvecs[shell.volumes] for shell in shells]
         self._fitters = [
-            LobesFitter(Lobes(family == "watson", count, orders), kernel.kernel, pulses, directions, **options)
+            LobesFitter(Lobes(family == "watson", count, orders), model.kernel, pulses, directions, **options)
             for count in counts
         ]
         self.device, self.dtype = self._fitters[0].device, self._fitters[0].dtype
@@ -283,16 +291,16 @@ class FodFitter:
                 voxels with these numbers among those inside the mask. order: how they are numbered.
             progress: told how many voxels are done, and of how many so far.
         """
-        kernel = model.kernel
+        kernels = model.kernels
 
         def within(values: np.ndarray) -> np.ndarray:
             return values.ravel(order=order)[inside.ravel(order=order)]
 
-        s0 = within(kernel.s0)
-        values = {name: within(kernel.parameters[name]) for name in kernel.model.kernel.names}
-        found = _Found(within(kernel.status).copy(), self._fitters[-1].lobes, self.dtype)
-        at_zero, total = self._measure(kernel, signal, found.status, s0, values)
-        todo = np.flatnonzero(np.isin(found.status, _FITTED))
+        s0 = within(kernels.s0)
+        values = {name: within(kernels.parameters[name]) for name in kernels.model.kernel.names}
+        found = _Found(within(kernels.status).copy(), self._fitters[-1].lobes, self.dtype)
+        at_zero, total = self._measure(kernels, signal, found.status, s0, values)
+        todo = np.flatnonzero(np.isin(found.status, FITTED))
         n = len(self._b0.volumes) + len(self._volumes)
         choose = len(self._fitters) > 1
         best = np.full(len(s0), np.inf)
@@ -322,7 +330,7 @@ class FodFitter:
             todo = todo if fitter is self._fitters[0] else todo[better]
         return self._assemble(model, found, at_zero, total, n, inside, order)
 
-    def _measure(self, kernel: Fit, signal, status: np.ndarray, s0: np.ndarray, values):
+    def _measure(self, kernels: Fit, signal, status: np.ndarray, s0: np.ndarray, values):
         """Squared residual at b = 0 and total variation of each voxel's signal over S0.
 
         Voxels whose data cannot be used get their status.
@@ -330,13 +338,13 @@ class FodFitter:
         zero, total = np.zeros(len(s0)), np.zeros(len(s0))
         volumes = np.concatenate([self._b0.volumes, self._volumes])
         n0 = len(self._b0.volumes)
-        usable = np.flatnonzero(np.isin(status, _FITTED))
+        usable = np.flatnonzero(np.isin(status, FITTED))
         for i in range(0, len(usable), 8192):
             at = usable[i : i + 8192]
             expected = np.ones(len(at))
-            if self._b0.b and not kernel.exact_b0:
+            if self._b0.b and not kernels.exact_b0:
                 own = {name: v[at] for name, v in values.items()}
-                expected = np.asarray(kernel_means(own, pulses=(self._b0.pulse,), kernel=kernel.model.kernel))[:, 0]
+                expected = np.asarray(kernel_means(own, pulses=(self._b0.pulse,), kernel=kernels.model.kernel))[:, 0]
             with np.errstate(over="ignore", invalid="ignore"):
                 y = signal(at)[:, volumes] / s0[at][:, None]
                 zero[at] = np.sum((y[:, :n0] - expected[:, None]) ** 2, axis=1)
@@ -346,7 +354,7 @@ class FodFitter:
         return zero, total
 
     def _assemble(self, model: FodModel, found: _Found, at_zero, total, n: int, inside: np.ndarray, order) -> FodFit:
-        fitted = np.isin(found.status, _FITTED)
+        fitted = np.isin(found.status, FITTED)
 
         def place(values: np.ndarray) -> np.ndarray:
             keep = fitted.reshape(-1, *[1] * (values.ndim - 1))

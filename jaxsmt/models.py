@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,16 +20,13 @@ from .diagram import Box, Line, draw
 from .errors import InputError
 from .links import Fixed, Link, Ordered, same
 from .signal import ORDER_MAX, legendre_rule
+from .transforms import Given, Space, get, in_order
 
 Values = Mapping[str, Any]
 # Most points of the grid on which searches look for their starts, and how many searches there may be.
 _GRID, _STARTS = 1000, 4
-
-
-class Given(NamedTuple):
-    """Stands in a model for a value that differs from voxel to voxel: its `number` among those handed in."""
-
-    number: int
+# Maps of every fit.
+_TAKEN = {"s0", "mse", "r2", "status"}
 
 
 @dataclass(frozen=True)
@@ -44,9 +41,10 @@ class SphericalMeanModel:
         compartments: {name: compartment}, or one compartment. links: of `links`, in any order.
         name: short, as in file names. derived: links of further maps, of which no parameter is made.
         maps: names of those that files hold; empty: every parameter and derived map.
-        move: `(free values, step) -> free values`, how searches go by a step, if straight lines are slow.
+        move: `(coordinates, step) -> coordinates`, how searches go by a step, if straight lines are slow.
     Raises:
-        InputError: names that do not exist, parameters determined twice, links in a circle.
+        InputError: names that do not exist, parameters determined twice, links in a circle, values that
+            cannot be.
     """
 
     compartments: Any
@@ -64,21 +62,20 @@ class SphericalMeanModel:
         if isinstance(given, Compartment):
             given = {"": given}
         pairs = tuple(given.items() if isinstance(given, Mapping) else given)
-        if not pairs or any(name and not name.isidentifier() for name, _ in pairs) or "weight" in dict(pairs):
-            raise InputError(
-                f"compartments named {list(dict(pairs))}", fix="give {name: compartment}, names as of Python"
-            )
-        held = {**dict(self.held), **{link.name: link.value for link in self.links if isinstance(link, Fixed)}}
-        links = tuple(link for link in self.links if not isinstance(link, Fixed))
+        links = tuple(self.links) if isinstance(self.links, list | tuple) else (self.links,)
+        held = {**{link.name: link.value for link in links if isinstance(link, Fixed)}, **dict(self.held)}
+        links = tuple(link for link in links if not isinstance(link, Fixed))
         for field, value in (("compartments", pairs), ("links", links), ("derived", tuple(self.derived))):
             object.__setattr__(self, field, value)
-        object.__setattr__(self, "held", ())
-        self._check_links()
         object.__setattr__(self, "held", tuple((name, _number(value)) for name, value in held.items()))
+        self._check_compartments()
+        self._check_links()
         for name in held:
             self._named(name)
-        if self.kernel.weights and set(self.kernel.weights) <= set(held):
+        if self.kernel.weights and self.space.rest is None:
             raise InputError("every volume fraction is fixed", fix="leave one to follow from the rest")
+        self.space.check()
+        self._check_names()
 
     # What there is.
 
@@ -90,30 +87,29 @@ class SphericalMeanModel:
     @cached_property
     def parameters(self) -> dict[str, Parameter]:
         """Every parameter that no link determines, fixed ones too; volume fractions last."""
-        targets = {link.target for link in self._equations}
-        own = {
-            full: p for name, c in self.compartments for full, p in zip(self.kernel.of(name), c.parameters, strict=True)
-        }
-        new = {p.name: p for link in self._equations for p in link.introduces}
+        targets = {link.target for link in self.equations}
+        new = {p.name: p for link in self.equations for p in link.introduces}
         share = Parameter("", typical=1 / len(self.compartments), starts=(0.2, 0.4, 0.6, 0.8), largest=1.0)
-        every = {**own, **new, **dict.fromkeys(self.kernel.weights, share)}
+        every = {**self._own, **new, **dict.fromkeys(self.kernel.weights, share)}
         every = {name: replace(p, name=name) for name, p in every.items() if name not in targets}
         return {**every, **dict(self.changed)}
 
     @property
-    def names(self) -> list[str]:
-        """Everything that has a value: all that the signal depends on, new parameters, new quantities."""
-        new = (name for link in self._equations for name in (*(p.name for p in link.introduces), link.target))
-        return list(dict.fromkeys([*self.kernel.names, *new]))
+    def _own(self) -> dict[str, Parameter]:
+        """The compartments' parameters by full name."""
+        pairs = ((self.kernel.of(name), c.parameters) for name, c in self.compartments)
+        return {full: p for names, parameters in pairs for full, p in zip(names, parameters, strict=True)}
+
+    @cached_property
+    def space(self) -> Space:
+        """The free parameters, and what binds them."""
+        orderings = tuple((link.smaller, link.larger) for link in self.links if isinstance(link, Ordered))
+        return Space(tuple(self.parameters.values()), self.held, orderings, tuple(self.kernel.weights))
 
     @property
     def free(self) -> tuple[Parameter, ...]:
         """The parameters that are fitted; the last volume fraction follows from the others."""
-        held = dict(self.held)
-        names = [name for name in self.parameters if name not in held]
-        if self.kernel.weights:
-            names.remove([name for name in self.kernel.weights if name not in held][-1])
-        return tuple(self.parameters[name] for name in names)
+        return self.space.free
 
     @property
     def parameter_names(self) -> list[str]:
@@ -121,25 +117,26 @@ class SphericalMeanModel:
         return [p.name for p in self.free]
 
     @property
+    def names(self) -> list[str]:
+        """Everything that has a value: all that the signal depends on, new parameters, new quantities."""
+        new = (name for link in self.equations for name in (*(p.name for p in link.introduces), link.target))
+        return list(dict.fromkeys([*self.kernel.names, *new]))
+
+    @property
     def units(self) -> dict[str, str]:
         """Units of the parameters and derived maps that have one."""
-        own = {
-            full: p.unit
-            for name, c in self.compartments
-            for full, p in zip(self.kernel.of(name), c.parameters, strict=True)
-        }
-        for link in (*self._equations, *self.derived):
-            unit = link.unit or (own.get(link.sources[0], "") if link.function is same else "")
-            own.setdefault(link.target, unit)
-        return {name: unit for name, unit in own.items() if unit}
+        units = {name: p.unit for name, p in {**self._own, **self.parameters}.items()}
+        for link in (*self.equations, *self.derived):
+            units.setdefault(
+                link.target, link.unit or (units.get(link.sources[0], "") if link.function is same else "")
+            )
+        return {name: unit for name, unit in units.items() if unit}
 
-    @property
-    def _equations(self) -> list[Link]:
-        return [link for link in self.links if isinstance(link, Link)]
-
-    @property
-    def _larger(self) -> dict[str, str]:
-        return {link.smaller: link.larger for link in self.links if isinstance(link, Ordered)}
+    @cached_property
+    def equations(self) -> tuple[Link, ...]:
+        """The links that determine something, each after those that it needs."""
+        links = {link.target: link for link in self.links if isinstance(link, Link)}
+        return tuple(links[t] for t in in_order(list(links), {t: link.sources for t, link in links.items()}))
 
     # Changing it.
 
@@ -148,35 +145,27 @@ class SphericalMeanModel:
 
         A name with a dot goes in as `model.fix(**{"stick.lambda_par": 1.7})`.
         """
-        return replace(self, held=(*self.held, *((name, _number(value)) for name, value in values.items())))
+        return replace(self, held=tuple({**dict(self.held), **values}.items()))
 
     def bound(self, **bounds: tuple[Any, Any]) -> SphericalMeanModel:
         """The same model with other bounds, numbers or maps (...): `model.bound(lambda_par=(0.1, 3.0))`."""
-        model = self
+        changed = dict(self.changed)
         for name, (lower, upper) in bounds.items():
-            p = self._free(name)
-            low, high = np.min(lower), np.max(upper)
-            if not (np.all(np.asarray(lower) < np.asarray(upper)) and p.smallest <= low and high <= p.largest):
-                raise InputError(
-                    f"bounds of {name} are ({lower}, {upper})",
-                    fix=f"{p.smallest:g} ≤ lower < upper ≤ {p.largest:g} is needed",
-                )
-            model = model._with(replace(model.parameters[name], lower=_number(lower), upper=_number(upper)))
-        return model
+            changed[name] = replace(self._free(name), lower=_number(lower), upper=_number(upper))
+        return replace(self, changed=tuple(changed.items()))
 
     def start(self, **values: Any) -> SphericalMeanModel:
         """The same model with searches that start at these values, numbers or maps (...), kept within bounds."""
-        model = self
-        for name, value in values.items():
-            model = model._with(replace(self._free(name), start=_number(value)))
-        return model
-
-    def _with(self, parameter: Parameter) -> SphericalMeanModel:
-        return replace(self, changed=tuple({**dict(self.changed), parameter.name: parameter}.items()))
+        if self.space.rest in values:
+            raise InputError(f"{self.space.rest} follows from the other fractions", fix="start at theirs")
+        changed = {**dict(self.changed), **{n: replace(self._free(n), start=_number(v)) for n, v in values.items()}}
+        return replace(self, changed=tuple(changed.items()))
 
     def _named(self, name: str) -> Parameter:
         if name not in self.parameters:
-            raise InputError(f"no free parameter {name!r}", fix=f"the free ones are {self.parameter_names}")
+            linked = any(link.target == name for link in self.equations)
+            fact = f"a link determines {name}" if linked else f"no parameter {name!r}"
+            raise InputError(fact, fix=f"the free ones are {self.parameter_names}")
         return self.parameters[name]
 
     def _free(self, name: str) -> Parameter:
@@ -184,129 +173,103 @@ class SphericalMeanModel:
             raise InputError(f"{name} is fixed", fix=f"the free ones are {self.parameter_names}")
         return self._named(name)
 
+    # Whether it can be.
+
+    def _check_compartments(self) -> None:
+        names = [name for name, _ in self.compartments]
+        odd = any(not name.isidentifier() for name in names) and names != [""]
+        if not names or odd or "weight" in names or not all(isinstance(c, Compartment) for _, c in self.compartments):
+            raise InputError(f"compartments {names}", fix="give {name: compartment()}, names as of Python")
+
     def _check_links(self) -> None:
-        targets = [link.target for link in self._equations]
+        odd = [link for link in self.links if not isinstance(link, Link | Ordered)]
+        if odd:
+            raise InputError(f"{odd[0]!r} is no link", fix="equal, fraction, tortuosity, ordering, fixed, or Link(...)")
+        links = [link for link in self.links if isinstance(link, Link)]
+        targets = [link.target for link in links]
+        own, fixed = set(self._own), set(self.kernel.weights)
         for name in targets:
             if targets.count(name) > 1:
                 raise InputError(f"two links determine {name}", fix="leave one")
-            if name in self.kernel.weights:
-                raise InputError(
-                    f"a link determines {name}", fix="volume fractions sum to 1 by themselves; fix or bound them"
-                )
-        introduced = [p.name for link in self._equations for p in link.introduces]
+            if name in fixed:
+                raise InputError(f"a link determines {name}", fix="fractions sum to 1 by themselves; fix or bound them")
+            if name not in own and ("." in name or self.compartments[0][0] == ""):
+                raise InputError(f"a link to an unknown parameter {name!r}", fix=f"one of {sorted(own)}")
+        introduced = [p.name for link in links for p in link.introduces]
+        twice = [n for n in introduced if n in own | fixed | set(targets) or introduced.count(n) > 1]
+        if twice:
+            raise InputError(
+                f"a link introduces {twice[0]!r}, which exists", fix="give the new parameter a name of its own"
+            )
         known = {*self.kernel.names, *introduced, *targets}
-        used = [(str(link), name) for link in self._equations for name in link.sources]
-        used += [(str(link), name) for link in self.derived for name in link.sources]
-        used += [(f"{small} ≤ {large}", name) for small, large in self._larger.items() for name in (small, large)]
+        used = [(str(link), name) for link in (*links, *self.derived) for name in link.sources]
+        used += [(str(link), name) for link in self.links if isinstance(link, Ordered) for name in link]
         for where, name in used:
             if name not in known:
                 raise InputError(f"unknown name {name!r} in {where}", fix=f"one of {sorted(known)}")
-        for small, large in self._larger.items():
-            if not {small, large} <= set(self.parameters) - set(self.kernel.weights):
-                raise InputError(f"cannot keep {small} ≤ {large}", fix="order parameters that no link determines")
-        _in_order(targets, {link.target: link.sources for link in self._equations})
-        _in_order(list(self._larger), {small: (large,) for small, large in self._larger.items()})
+        larger: dict[str, list[str]] = {}
+        for link in self.links:
+            if isinstance(link, Ordered):
+                larger.setdefault(link.smaller, []).append(link.larger)
+                if not set(link) <= set(self.parameters) - fixed:
+                    raise InputError(f"cannot keep {link}", fix="order parameters that no link determines")
+        in_order([*larger], larger)
 
-    # Maps that differ from voxel to voxel.
+    def _check_names(self) -> None:
+        every = [*self.names, *(link.target for link in self.derived)]
+        labels = [name.replace(".", "").replace("_", "") for name in every]
+        bad = [n for n in every if n in _TAKEN] + [
+            n for n, label in zip(every, labels, strict=True) if labels.count(label) > 1
+        ]
+        if bad:
+            raise InputError(f"the name {bad[0]!r} is taken, or would be in file names", fix="choose another")
+        missing = [n for n in self.maps if n not in every]
+        if missing or not self.name.isalnum():
+            fact = f"no map {missing[0]!r}" if missing else f"the model is called {self.name!r}"
+            raise InputError(
+                fact, fix=f"one of {every}" if missing else "letters and digits only: it goes into file names"
+            )
 
-    def without_maps(self) -> tuple[SphericalMeanModel, tuple[np.ndarray, ...]]:
-        """The model with `Given` in place of each map, which can be hashed and so selects a program; the maps."""
-        maps: list[np.ndarray] = []
+    # What is handed in.
 
-        def static(value: Any) -> Any:
-            if isinstance(value, np.ndarray):
-                maps.append(value)
-                return Given(len(maps) - 1)
-            return value
+    def without_values(self) -> tuple[SphericalMeanModel, tuple[Any, ...], tuple[np.ndarray, ...]]:
+        """The model with `Given` in place of values that programs need not be compiled for; the numbers; the maps.
 
-        held = tuple((name, static(value)) for name, value in self.held)
-        changed = tuple(
-            (name, replace(p, lower=static(p.lower), upper=static(p.upper), start=static(p.start)))
-            for name, p in self.changed
-        )
-        return replace(self, held=held, changed=changed), tuple(maps)
-
-    # From coordinates of a search to values. `given`: one voxel's values of the maps, scalars.
-
-    def box(self, given: Sequence[Array] = ()) -> tuple[tuple, tuple]:
-        """Lower and upper bounds of a search's coordinates.
-
-        A free parameter is its own coordinate; of an ordered one or a volume fraction the coordinate is the
-        part of the interval that the values before it leave.
+        What is `given` to the functions below is the numbers, then one voxel's values of the maps.
         """
-        parts = {*self._larger, *self.kernel.weights}
-        ends = [(0.0, 1.0) if p.name in parts else (_get(p.lower, given), _get(p.upper, given)) for p in self.free]
-        return tuple(low for low, _ in ends), tuple(high for _, high in ends)
+        settings = [value for _, value in self.held]
+        settings += [value for _, p in self.changed for value in (p.lower, p.upper, p.start)]
+        maps = [v for v in settings if isinstance(v, np.ndarray)]
+        numbers = [v for _, v in self.held if not isinstance(v, np.ndarray)]
+        numbers += [p.start for _, p in self.changed if p.start is not None and not isinstance(p.start, np.ndarray)]
+        places = {id(v): Given(i + len(numbers)) for i, v in enumerate(maps)}
+        order = itertools.count()
 
-    def values(self, x: Sequence[Array], given: Sequence[Array] = ()) -> dict[str, Array]:
-        """Everything by name, from coordinates."""
-        coordinates = dict(zip(self.parameter_names, x, strict=True))
+        def static(value: Any, number: bool) -> Any:
+            if isinstance(value, np.ndarray):
+                return places[id(value)]
+            return Given(next(order)) if number and value is not None else value
 
-        def pick(p: Parameter, low: Any, high: Any, part: bool) -> tuple[Any, Any]:
-            x = coordinates[p.name]
-            return (low + x * (high - low) if part else x), x
+        held = tuple((name, static(value, True)) for name, value in self.held)
+        changed = tuple(
+            (n, replace(p, lower=static(p.lower, False), upper=static(p.upper, False), start=static(p.start, True)))
+            for n, p in self.changed
+        )
+        return replace(self, held=held, changed=changed), tuple(numbers), tuple(maps)
 
-        return self.resolve(self._walk(pick, given, jnp.zeros_like(x[0]) if x else jnp.zeros(()))[0])
-
-    def begin(self, parts: Sequence[Array], given: Sequence[Array] = ()) -> tuple[Array, ...]:
-        """Coordinates of a point: each parameter's `start`, or this part of its interval."""
-        fractions = dict(zip(self.parameter_names, parts, strict=True))
-
-        def pick(p: Parameter, low: Any, high: Any, part: bool) -> tuple[Any, Any]:
-            value = low + fractions[p.name] * (high - low)
-            if p.start is not None:
-                value = jnp.clip(_get(p.start, given) + jnp.zeros_like(value), low, high)
-            width = high - low
-            return value, ((value - low) / jnp.where(width > 0, width, 1) if part else value)
-
-        x = self._walk(pick, given, jnp.zeros_like(parts[0]))[1]
-        return tuple(x[name] for name in self.parameter_names)
-
-    def coordinates(self, values: Values, given: Sequence[Array] = ()) -> tuple[Array, ...]:
-        """Coordinates of the free parameters' values."""
-        started = {p.name: replace(p, start=values[p.name]) for p in self.free}
-        at = replace(self, changed=tuple({**dict(self.changed), **started}.items()))
-        zero = jnp.zeros_like(jnp.asarray(values[self.parameter_names[0]]))
-        return at.begin([zero] * len(self.free), given)
-
-    def _walk(self, pick: Callable, given: Sequence[Array], zero: Array) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Values and coordinates of the free parameters, as `pick` chooses them one after the other."""
-        values = {name: _get(value, given) + zero for name, value in self.held}
-        x: dict[str, Any] = {}
-        plain = [p for p in self.free if p.name not in self.kernel.weights]
-        larger = self._larger
-        names = _in_order([p.name for p in plain], {small: (large,) for small, large in larger.items()})
-        for p in sorted(plain, key=lambda p: names.index(p.name)):
-            low, high, part = _get(p.lower, given), _get(p.upper, given), p.name in larger
-            if part:
-                high = jnp.maximum(jnp.minimum(high, values[larger[p.name]]), low)
-            values[p.name], x[p.name] = pick(p, low + zero if part else low, high, part)
-        left = zero + 1
-        for weight in self.kernel.weights:
-            if weight in values:
-                left = left - values[weight]
-        weights = [self.parameters[w] for w in self.kernel.weights if w not in values]
-        for i, p in enumerate(weights[:-1]):
-            low = high = 0.0  # what the others must and may have
-            for other in weights[i + 1 :]:
-                low, high = low + _get(other.lower, given), high + _get(other.upper, given)
-            least = jnp.maximum(_get(p.lower, given), left - high)
-            most = jnp.maximum(jnp.minimum(_get(p.upper, given), left - low), least)
-            values[p.name], x[p.name] = pick(p, least, most, True)
-            left = left - values[p.name]
-        return values, x
+    def values(self, x: Sequence[Array], given: Sequence[Any] = ()) -> dict[str, Array]:
+        """Everything by name, from coordinates of a search."""
+        return self.resolve(self.space.values(x, given))
 
     def resolve(self, values: Values) -> dict[str, Array]:
         """Everything by name, from the free and fixed parameters by name; scalars or arrays of one shape."""
         every = dict(values)
-        weights = self.kernel.weights
-        if weights:
-            last = next(w for w in reversed(weights) if w not in dict(self.held))
-            rest = 1 - sum(every[w] for w in weights if w != last)
-            every[last] = jnp.where(rest < 0, 0, rest)  # by rounding; the derivative at 0 stays that of the rest
-        equations = {link.target: link for link in self._equations}
-        for target in _in_order(list(equations), {t: link.sources for t, link in equations.items()}):
-            every[target] = equations[target].function(*(every[s] for s in equations[target].sources))
+        rest = self.space.rest
+        if rest is not None:
+            left = 1 - sum(every[w] for w in self.kernel.weights if w != rest)
+            every[rest] = jnp.where(left < 0, 0, left)  # by rounding; the derivative at 0 stays that of the rest
+        for link in self.equations:
+            every[link.target] = link.function(*(every[s] for s in link.sources))
         return every
 
     def derive(self, values: Values) -> dict[str, Array]:
@@ -314,44 +277,54 @@ class SphericalMeanModel:
         return {link.target: link.function(*(values[s] for s in link.sources)) for link in self.derived}
 
     def mean(self, pulse: Pulse, values: Values) -> Array:
-        """Spherical mean over S0 of one voxel, from everything by name."""
+        """Spherical mean over S0, (...), from everything by name, each (...)."""
         return self.kernel.mean(pulse, values)
 
-    def signal(self, acquisition: Any, parameters: Values) -> Array:
+    def signal(self, acquisition: Any, parameters: Values, given: Sequence[Any] | None = None) -> Array:
         """Signal over S0 of b = 0 and each shell, (..., shells), from the free parameters (...) by name.
 
-        acquisition: an `Acquisition`, or whatever has its `pulses`.
+        acquisition: an `Acquisition`, or whatever has its `pulses`. given: as of `without_values`, if the model is so.
         """
         self.kernel.require(acquisition.pulses)
-        _, maps = self.without_maps()
         missing = [name for name in self.parameter_names if name not in parameters]
-        if missing:
-            raise InputError(f"no value of {missing}", fix=f"give {self.parameter_names}")
-
-        values = [jnp.asarray(parameters[name]) for name in self.parameter_names]
-        dtype = jnp.result_type(float, *values)
-        shape = np.broadcast_shapes(*(v.shape for v in values), *(m.shape for m in maps))
-        own = {**dict(zip(self.parameter_names, values, strict=True)), **dict(self.held)}
-        every = self.resolve({name: jnp.broadcast_to(jnp.asarray(v, dtype), shape) for name, v in own.items()})
+        odd = [name for name in parameters if name not in self.parameter_names]
+        if missing or odd:
+            fact = f"no value of {missing}" if missing else f"values of {odd}, which are not free"
+            raise InputError(fact, fix=f"give {self.parameter_names}")
+        held = {name: value if given is None else get(value, given) for name, value in self.held}
+        values = {name: jnp.asarray(v) for name, v in {**parameters, **held}.items()}
+        floating = [v for v in values.values() if jnp.issubdtype(v.dtype, jnp.floating)]
+        dtype = jnp.result_type(float, *(parameters[n] for n in self.parameter_names)) if floating else float
+        shape = np.broadcast_shapes(*(v.shape for v in values.values()))
+        every = self.resolve({name: jnp.broadcast_to(v.astype(dtype), shape) for name, v in values.items()})
         return jnp.stack([self.mean(pulse, every) for pulse in acquisition.pulses], axis=-1)
 
     def extreme_moments(self, pulse: Pulse) -> np.ndarray:
-        """Legendre moments up to `signal.ORDER_MAX` of each compartment, parameters at the ends of their intervals.
+        """Legendre moments up to `signal.ORDER_MAX` of each compartment over the box of its parameters.
 
-        (points, 61), in double precision: what bounds the order at which convolved signals may be cut.
+        (points, 61), in double precision, at the corners and at random points: what tells the order at which
+        convolved signals may be cut.
         """
-        model, maps = self.without_maps()
+        model, numbers, maps = self.without_values()
         nodes, weighted = legendre_rule(ORDER_MAX, 128)
-        found = []
+        bare = replace(model, changed=tuple((name, replace(p, start=None)) for name, p in model.changed))
+        n = len(model.free) + len(maps)
+        corners = np.array(list(itertools.islice(itertools.product((0.0, 1.0), repeat=n), 512))).reshape(-1, n)
+        parts = np.concatenate([corners, np.random.default_rng(0).uniform(size=(64, n))]).T
+        found = [np.zeros((1, weighted.shape[1]))]
         with jax.enable_x64(True):
-            for given in (tuple(m.min() for m in maps), tuple(m.max() for m in maps))[: 1 + bool(maps)]:
-                ends = [np.array(e, float) for e in itertools.product(*zip(*model.box(given), strict=True))]
-                values = model.values(tuple(jnp.asarray(np.stack(ends, axis=1))) if model.free else (), given)
-                for name, c in self.compartments:
-                    if not c.isotropic:
-                        own = [values[p] for p in self.kernel.of(name)]
-                        found.append(np.asarray(c.at(pulse, jnp.asarray(nodes), *own)) @ weighted)
-        return np.concatenate([np.zeros((1, weighted.shape[1])), *found])
+            every = [jnp.asarray(part) for part in parts]
+            ends = [(np.nanmin(m), np.nanmax(m)) for m in maps]
+            drawn = [
+                low + (high - low) * part for (low, high), part in zip(ends, every[len(model.free) :], strict=True)
+            ]
+            given = (*numbers, *drawn)
+            values = bare.values(bare.space.begin(every[: len(model.free)], given), given)
+            for name, c in self.compartments:
+                if not c.isotropic:
+                    own = [values[p] for p in self.kernel.of(name)]
+                    found.append(np.asarray(c.at(pulse, jnp.asarray(nodes), *own)) @ weighted)
+        return np.concatenate(found)
 
     def diagram(self, path: str | os.PathLike | None = None):
         """The picture of the model: compartments, and which parameters are free, fixed or linked, and how.
@@ -368,7 +341,7 @@ class SphericalMeanModel:
             boxes.append(Box(name, compartment.kind, lines))
         inside = {line.name for box in boxes for line in box.lines}
         lines = [self._line(name) for name in self.names if name not in inside]
-        lines += [Line(small, "linked", f"≤ {large}") for small, large in self._larger.items()]
+        lines += [Line(small, "linked", f"≤ {large}") for small, large in self.space.orderings]
         figure = draw(f"{self.name}: {len(self.free)} free parameters and S0", boxes, lines)
         if path is not None:
             figure.savefig(path, metadata={"Date": None} if str(path).endswith((".svg", ".pdf")) else None)
@@ -378,7 +351,7 @@ class SphericalMeanModel:
         def told(value: Any) -> str:
             return "a map" if isinstance(value, np.ndarray) else f"{value:g}"
 
-        links = {link.target: link for link in self._equations}
+        links = {link.target: link for link in self.equations}
         unit = {"um2/ms": " µm²/ms", "um": " µm"}.get(self.units.get(name, ""), "")
         if name in links:
             return Line(name, "linked", str(links[name]).removeprefix(name).strip())
@@ -410,7 +383,7 @@ class SphericalMeanModel:
 
     def step(self, x: tuple, step: tuple) -> tuple:
         """How a search goes by a step of its coordinates."""
-        if self.move is None or self.held:
+        if self.move is None or self.held or self.space.orderings:
             return tuple(p + d for p, d in zip(x, step, strict=True))
         return self.move(x, step)
 
@@ -420,23 +393,8 @@ def _thinned(values: np.ndarray, n: int) -> np.ndarray:
 
 
 def _number(value: Any) -> Any:
-    """A Python float, or an array."""
-    if isinstance(value, Given) or value is None:
+    """A Python float, a NumPy array of a map, or a number of JAX's as it is: it may be traced."""
+    if isinstance(value, Given) or value is None or (isinstance(value, jax.Array) and value.ndim == 0):
         return value
     array = np.asarray(value)
     return float(array) if array.ndim == 0 else array
-
-
-def _get(value: Any, given: Sequence[Array]) -> Any:
-    return given[value.number] if isinstance(value, Given) else value
-
-
-def _in_order(names: Sequence[str], needs: Mapping[str, Sequence[str]]) -> list[str]:
-    """Names such that each comes after those of them that it needs."""
-    out: list[str] = []
-    while len(out) < len(names):
-        ready = [n for n in names if n not in out and all(s in out or s not in names for s in needs.get(n, ()))]
-        if not ready:
-            raise InputError(f"links in a circle: {[n for n in names if n not in out]}", fix="remove one")
-        out += ready
-    return out

@@ -168,14 +168,15 @@ def _sphere_roots(count: int) -> np.ndarray:
     return mu
 
 
-_SPHERE_ROOTS = _sphere_roots(24)
+_SPHERE_ROOTS = _sphere_roots(40)
 
 
 def sphere_mean(b: ArrayLike, delta: ArrayLike, Delta: ArrayLike, radius: ArrayLike, diffusivity: ArrayLike) -> Array:
     """Signal of water restricted in an impermeable sphere, Gaussian phase approximation.
 
     ln E = -2 γ²G² Σ_m R²/(μ_m² (μ_m² - 2)) [2(u + e^-u - 1) - e^{-A(Δ-δ)} (1 - e^-u)²]/A², with A = μ_m² D/R²,
-    u = Aδ, γ²G² = b/(δ²(Δ - δ/3)) and μ_m the zeros of j₁'. Terms beyond 24 are left out: below 1e-6 of ln E.
+    u = Aδ, γ²G² = b/(δ²(Δ - δ/3)) and μ_m the zeros of j₁'. Terms beyond 40 are left out: below 1e-5 of
+    ln E where R ≤ 15 µm, D ≥ 0.1 µm²/ms and δ ≥ 1 ms.
 
     Args:
         b: ms/µm². delta, Delta: duration and separation of the pulses, ms, 0 < δ ≤ Δ.
@@ -229,10 +230,12 @@ def order_needed(moments: np.ndarray, tolerance: float = 1e-4, kappa: float = ma
 
 
 #: A zeppelin as (λ∥, λ⊥), or a function (b, lmax) -> Legendre moments (..., lmax/2 + 1).
-Kernel = tuple[ArrayLike, ArrayLike] | Callable[[Array, int], Array]
+KernelLike = tuple[ArrayLike, ArrayLike] | Callable[[Array, int], Array]
 
 
-def convolved(directions: ArrayLike, b: ArrayLike, kernel: Kernel, orientation: Lobe, lmax: int | None = None) -> Array:
+def convolved(
+    directions: ArrayLike, b: ArrayLike, kernel: KernelLike, orientation: Lobe, lmax: int | None = None
+) -> Array:
     """Signal of a kernel whose axes follow an orientation density.
 
     E(g, b) = ∫ψ(n) k(g·n; b) dn = Σ_lm K_l(b) c_lm A_lm(g) (Funk-Hecke), with the harmonics of the lobe's
@@ -260,7 +263,7 @@ def convolved(directions: ArrayLike, b: ArrayLike, kernel: Kernel, orientation: 
     return jnp.sum(polynomials * basis.monomials(*orientation.components(g)), axis=-1)
 
 
-def _needed_order(b: Array, kernel: Kernel) -> int:
+def _needed_order(b: Array, kernel: KernelLike) -> int:
     """Order for a zeppelin of known numbers; 0 where they are not known."""
     if callable(kernel) or any(isinstance(v, jax.core.Tracer) for v in (b, *kernel)):
         return 0

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -14,6 +14,7 @@ import numpy as np
 from jax import Array
 
 from .acquisition import Acquisition, Pulse
+from .compartments import Parameter
 from .errors import InputError, JaxsmtWarning
 from .models import SphericalMeanModel
 
@@ -29,7 +30,7 @@ class _Scheme(NamedTuple):
     """What `fisher_information` asks of an acquisition."""
 
     pulses: tuple[Pulse, ...]
-    variances: np.ndarray
+    variances: tuple[float, ...]
 
 
 def fisher_information(
@@ -38,6 +39,7 @@ def fisher_information(
     parameters: Mapping[str, Any],
     sigma: Any,
     s0: str = "fit",
+    given: Sequence[Any] | None = None,
 ) -> Array:
     """Fisher information of a model's free parameters in the spherical means.
 
@@ -45,14 +47,14 @@ def fisher_information(
 
     Args:
         parameters: the free ones by name, (...). sigma: standard deviation of one volume's noise over S0,
-            a number or (...). s0: "fit" or "mean" (known).
+            a number or (...). s0: "fit" or "mean" (known). given: as of `SphericalMeanModel.signal`.
     Returns:
         (..., n, n) in the order of `model.parameter_names`; its inverse is the Cramér-Rao bound.
     """
     values = {name: jnp.asarray(parameters[name]) for name in model.parameter_names}
 
     def signal(change: tuple[Array, ...]) -> Array:
-        return model.signal(acquisition, dict(zip(values, change, strict=True)))
+        return model.signal(acquisition, dict(zip(values, change, strict=True)), given)
 
     here = tuple(values.values())
     zeros = tuple(map(jnp.zeros_like, here))
@@ -74,98 +76,93 @@ def fisher_information(
 def expected_sd(
     model: SphericalMeanModel, acquisition: Acquisition, sigma: float = TYPICAL_SIGMA, s0: str = "fit"
 ) -> dict[str, float]:
-    """Least standard deviation (Cramér-Rao) of each free parameter at typical values of the living brain."""
-    found = _least_sd(*_static(model, acquisition), sigma, s0)
-    return dict(zip(model.parameter_names, found, strict=True))
+    """Least standard deviation (Cramér-Rao) of each free parameter at typical values of the living brain.
+
+    inf where nothing is known of a parameter. Maps count by their medians.
+    """
+    found = sigma * _sd(_information(model, acquisition, s0)) * _ranges(model)
+    return dict(zip(model.parameter_names, found.tolist(), strict=True))
 
 
-def require_determined(model: SphericalMeanModel, acquisition: Acquisition) -> None:
+def require_determined(model: SphericalMeanModel, acquisition: Acquisition, s0: str = "fit") -> None:
     """Refuse a model that the acquisition cannot determine, warn where it hardly can.
 
     Raises:
         InputError: parameters can change together, anywhere we look, without changing the spherical means.
     """
+    if not model.free:
+        raise InputError(f"the {model.name} model has nothing to fit", fix="leave a parameter free")
     model.kernel.require(acquisition.pulses)
     acquisition.require(shells=len(model.free), model=model.name)
-    static = _static(model, acquisition)
-    undetermined = _undetermined(*static)
-    if undetermined:
+    information = _information(model, acquisition, s0)
+    size, direction = np.linalg.eigh(information)
+    if np.all(size[:, 0] <= _SINGULAR**2 * size[:, -1]):
+        names = [p.name for p, part in zip(model.free, direction[0, :, 0], strict=True) if abs(part) > 0.1]
         raise InputError(
-            f"the acquisition cannot determine {' and '.join(undetermined)} of the {model.name} model: they can change "
-            "without changing the spherical means",
-            fix="fix or link them, or use a scheme with other shells",
+            f"the acquisition cannot determine {' and '.join(names)} of the {model.name} model: "
+            "the spherical means stay as they are when that changes",
+            fix="fix or link parameters, or use a scheme with other shells",
         )
-    unbounded = replace(model, changed=())  # however narrow the bounds are
-    vague = {
-        p.name: sd
-        for p, sd in zip(unbounded.free, _least_sd(*static, TYPICAL_SIGMA), strict=True)
-        if sd > _VAGUE * (p.upper - p.lower)
-    }
-    if vague:
-        told = ", ".join(f"{name} {sd:.2g}" for name, sd in vague.items())
+    unbounded = _ranges(replace(model, changed=()))  # however narrow the bounds are
+    told = [
+        f"{p.name} {sd:.2g}"
+        for p, sd, most in zip(model.free, TYPICAL_SIGMA * _sd(information) * _ranges(model), unbounded, strict=True)
+        if sd > _VAGUE * most
+    ]
+    if told:
         warnings.warn(
             f"this acquisition hardly determines some parameters of the {model.name} model: at SNR 30 and typical "
-            f"values their standard deviations are {told}",
+            f"values their standard deviations are {', '.join(told)}",
             JaxsmtWarning,
             stacklevel=3,
         )
 
 
-def _static(model: SphericalMeanModel, acquisition: Acquisition) -> tuple[SphericalMeanModel, tuple, tuple]:
-    """What the answer depends on, as values that can be compared: maps count by their means."""
-    held = tuple((name, float(np.mean(value))) for name, value in model.held)
-    changed = tuple(
-        (name, float(np.min(p.lower)), float(np.max(p.upper))) for name, p in model.changed
-    )  # where searches start does not matter
+def _ranges(model: SphericalMeanModel) -> np.ndarray:
+    return np.array([np.nanmax(p.upper) - np.nanmin(p.lower) for p in model.free])
+
+
+def _information(model: SphericalMeanModel, acquisition: Acquisition, s0: str) -> np.ndarray:
+    """Information of the parameters, each in units of its range, at a noise of 1, at each of a few points."""
+    bare = replace(model, changed=tuple((n, replace(p, start=_start(p))) for n, p in model.changed))
+    untouched = {p.name: replace(p, start=_start(p)) for p in model.free}
+    bare = replace(bare, changed=tuple({**dict(bare.changed), **untouched}.items()))
     # By quadrature: closed forms take the compiler ten times as long.
-    plain = {name: replace(c, mean=None, legendre=None) for name, c in model.compartments}
-    bare = SphericalMeanModel(plain, model.links, model.name, held=held)
-    for name, lower, upper in changed:
-        bare = bare.bound(**{name: (lower, upper)}) if name not in dict(held) else bare
-    return bare, acquisition.pulses, tuple(acquisition.variances.tolist())
+    plain = tuple((name, replace(c, mean=None, legendre=None)) for name, c in bare.compartments)
+    static, numbers, maps = replace(bare, compartments=plain).without_values()
+    given = (*numbers, *(float(np.nanmedian(np.where(m == 0, np.nan, m) if np.any(m) else m)) for m in maps))
+    scheme = _Scheme(acquisition.pulses, tuple(acquisition.variances.tolist()))
+    with jax.enable_x64(True):
+        information = _at_points(tuple(np.asarray(v, float) for v in given), model=static, scheme=scheme, s0=s0)
+    return np.asarray(information) * _ranges(model) * _ranges(model)[:, None]
 
 
-def _points(model: SphericalMeanModel) -> dict[str, np.ndarray]:
-    """Where we look: typical values, and a few other points, of no special symmetry."""
+def _start(p: Parameter) -> Any:
+    """Where a parameter typically is."""
+    middle = (np.nanmax(p.upper) + np.nanmin(p.lower)) / 2
+    return float(np.clip(middle if p.typical is None else p.typical, np.nanmin(p.lower), np.nanmax(p.upper)))
+
+
+@partial(jax.jit, static_argnames=("model", "scheme", "s0"))
+def _at_points(given: tuple[Array, ...], *, model: SphericalMeanModel, scheme: _Scheme, s0: str) -> Array:
+    """Fisher information at typical values, and at a few other points of no special symmetry, (points, n, n)."""
+    zero = jnp.zeros(1)
     n = len(model.free)
-    typical = [
-        (lo + hi) / 2 if p.typical is None else p.typical
-        for p, (lo, hi) in ((p, (p.lower, p.upper)) for p in model.free)
-    ]
-    started = model.start(**{p.name: t for p, t in zip(model.free, typical, strict=True)})
-    parts = [np.array([(0.23 + 0.31 * k + 0.37 * i) % 0.8 + 0.1 for k in range(3)]) for i in range(n)]
-    with jax.enable_x64(True):
-        first = started.values(started.begin([jnp.zeros(1)] * n))
-        others = model.values(model.begin([jnp.asarray(part) for part in parts]))
-        return {name: np.concatenate([first[name], others[name]]) for name in model.parameter_names}
+    parts = [jnp.asarray([(0.23 + 0.31 * k + 0.37 * i) % 0.8 + 0.1 for k in range(3)]) for i in range(n)]
+    elsewhere = replace(model, changed=tuple((name, replace(p, start=None)) for name, p in model.changed))
+    first = model.values(model.space.begin([zero] * n, given), given)
+    others = elsewhere.values(elsewhere.space.begin(parts, given), given)
+    at = {name: jnp.concatenate([first[name], others[name]]) for name in model.parameter_names}
+    return fisher_information(model, scheme, at, 1.0, s0, given)
 
 
-@lru_cache(maxsize=64)
-def _information(model, pulses, variances, s0: str = "fit") -> np.ndarray:
-    """Information of the parameters, each in units of its range, at a noise of 1, at each of the points."""
-    scheme = _Scheme(pulses, np.array(variances))
-    with jax.enable_x64(True):
-        information = jax.jit(lambda at: fisher_information(model, scheme, at, 1.0, s0))(_points(model))
-    ranges = np.array([p.upper - p.lower for p in model.free])
-    return np.asarray(information) * ranges * ranges[:, None]
-
-
-def _undetermined(model, pulses, variances) -> list[str]:
-    """Parameters of the direction that leaves the means as they are at each of the points, if there is one."""
-    worst: np.ndarray | None = None
-    for information in _information(model, pulses, variances):
-        size, direction = np.linalg.eigh(information)
-        if size[0] > _SINGULAR**2 * max(size[-1], 1e-300):
-            return []
-        worst = direction[:, 0]
-    assert worst is not None
-    return [p.name for p, part in zip(model.free, worst, strict=True) if abs(part) > 0.1]
-
-
-def _least_sd(model, pulses, variances, sigma: float, s0: str = "fit") -> list[float]:
-    information = _information(model, pulses, variances, s0)[0]
-    ranges = np.array([p.upper - p.lower for p in model.free])
+def _sd(information: np.ndarray) -> np.ndarray:
+    """Standard deviations at the first of the points where everything is known, else at the first."""
     size, vectors = np.linalg.eigh(information)
-    with np.errstate(divide="ignore"):
-        variance = vectors**2 @ (1 / np.maximum(size, 0))
-    return (sigma * np.sqrt(variance) * ranges).tolist()
+    known = size[:, 0] > _SINGULAR**2 * size[:, -1]
+    i = int(np.argmax(known))
+    if known[i]:
+        return np.sqrt(np.sum(vectors[i] ** 2 / size[i], axis=1))
+    lost = size[0] <= _SINGULAR**2 * size[0, -1]
+    variance = np.sum(np.where(lost, 0, vectors[0] ** 2 / np.where(lost, 1, size[0])), axis=1)
+    return np.where(np.any(lost & (vectors[0] ** 2 > 1e-9), axis=1), np.inf, np.sqrt(variance))

@@ -118,7 +118,8 @@ def _solve(
 @partial(jax.jit, static_argnames=("pulses", "weights", "model", "solver", "fit_s0", "lanes"))
 def fit_means(
     means: tuple[Array, ...],
-    given: tuple[Array, ...],
+    numbers: tuple[Array, ...],
+    maps: tuple[Array, ...],
     count: ArrayLike,
     *,
     pulses: tuple[Pulse, ...],
@@ -134,28 +135,31 @@ def fit_means(
     else S0 is the b = 0 mean and the b = 0 volumes count as b = 0.
 
     Args:
-        means: b = 0 first, then shells; each (voxels,). given: the model's maps, each (voxels,).
+        means: b = 0 first, then shells; each (voxels,). numbers, maps: the model's, scalars and (voxels,) each.
         count: only the first `count` are fitted. pulses: one each.
-        weights: inverse variances, one each; their scale is free. model: without maps.
+        weights: inverse variances, one each; their scale is free. model: without values.
         lanes: a number whose state fits the cache of one core, or fills a GPU.
     """
     n = means[0].shape[0]
     dtype = means[0].dtype
-    pulses = pulses if fit_s0 else (Pulse(0.0), *pulses[1:])
+    pulses = pulses if fit_s0 else (pulses[0]._replace(b=0.0), *pulses[1:])
     roots = tuple(math.sqrt(w / max(weights)) for w in weights)
-    finite = jnp.isfinite(sum(means))
+    finite = jnp.isfinite(sum((*means, *maps), start=jnp.zeros_like(means[0])))
     largest = reduce(jnp.maximum, (jnp.abs(m) for m in means))
     # With S0 fixed to next to nothing the signal over it has no meaning.
     usable = finite & (means[0] > (0 if fit_s0 else _LEAST_S0 * largest))
     scale = jnp.where(usable, largest if fit_s0 else means[0], 1)
     y = tuple(jnp.where(usable, m, 0) / scale for m in means)
 
-    def predict(x, given):
-        values = model.values(x, given)
+    def values_of(x, own):
+        return model.values(x, (*numbers, *own))
+
+    def predict(x, own):
+        values = values_of(x, own)
         return tuple(model.mean(pulse, values) if pulse.b else jnp.ones_like(x[0]) for pulse in pulses)
 
-    def bounds(given) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-        lower, upper = (tuple(jnp.asarray(v, dtype) for v in ends) for ends in model.box(given))
+    def bounds(own) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+        lower, upper = (tuple(jnp.asarray(v, dtype) for v in ends) for ends in model.space.box((*numbers, *own)))
         return lower, upper
 
     def amplitude(y, e):
@@ -164,8 +168,8 @@ def fit_means(
         return _dot(roots, y, roots, e) / _dot(roots, e, roots, e)
 
     def residual(data, x):
-        y, given = data
-        e = predict(x, given)
+        y, own = data
+        e = predict(x, own)
         s0 = amplitude(y, e)
         return tuple(root * (yk - s0 * ek) for root, yk, ek in zip(roots, y, e, strict=True))
 
@@ -174,9 +178,9 @@ def fit_means(
 
     def best_of_grid(data, nth):
         """The point with the least cost in a voxel, of the nth part of the grid."""
-        y, given = data
-        x = model.begin(tuple(grid.reshape(-1, grid.shape[2]).T), given)
-        e = jnp.stack(predict(x, given)) * jnp.array(roots, dtype)[:, None]
+        y, own = data
+        x = model.space.begin(tuple(grid.reshape(-1, grid.shape[2]).T), (*numbers, *own))
+        e = jnp.stack(predict(x, own)) * jnp.array(roots, dtype)[:, None]
         data = jnp.stack([root * yk for root, yk in zip(roots, y, strict=True)])
         squares = jnp.sum(e * e, axis=0)
         # All parts in one product: without maps the signals of the grid are the same for all voxels.
@@ -189,7 +193,7 @@ def fit_means(
 
     def start(item):
         voxel, nth = item // tries, item % tries
-        fresh = jax.tree.map(lambda leaf: jnp.take(leaf, voxel, mode="clip"), (y, given))
+        fresh = jax.tree.map(lambda leaf: jnp.take(leaf, voxel, mode="clip"), (y, maps))
         return fresh, jax.vmap(best_of_grid)(fresh, nth)
 
     def problem(data):
@@ -201,17 +205,17 @@ def fit_means(
         best = jnp.argmin(end.cost.reshape(n, tries), axis=1) + tries * jnp.arange(n)
         end = jax.tree.map(lambda leaf: leaf[best], end)
 
-    def finish(y, given, x):
-        e = predict(x, given)
+    def finish(y, own, x):
+        e = predict(x, own)
         s0 = amplitude(y, e)
         errors = [yk / s0 - ek for yk, ek in zip(y, e, strict=True)]
         mean = sum(y) / len(y) / s0
         total = sum((yk / s0 - mean) ** 2 for yk in y)
         squared = sum(error**2 for error in errors)
-        box = zip(x, *bounds(given), strict=True)
+        box = zip(x, *bounds(own), strict=True)
         room = [jnp.minimum(xi - lo, hi - xi) - _AT_BOUND * (hi - lo) for xi, lo, hi in box]
         at_bound = reduce(jnp.minimum, room) <= 0
-        values = model.values(x, given)
+        values = values_of(x, own)
         return (
             values,
             model.derive(values),
@@ -221,7 +225,7 @@ def fit_means(
             at_bound,
         )
 
-    values, derived, s0, mse, r2, at_bound = jax.vmap(finish)(y, given, end.x)
+    values, derived, s0, mse, r2, at_bound = jax.vmap(finish)(y, maps, end.x)
     status = jnp.where(end.converged, jnp.where(at_bound, Status.AT_BOUND, Status.CONVERGED), Status.NOT_CONVERGED)
     usable = usable & (s0 > 0)
     status = jnp.where(usable, status, jnp.where(finite, Status.NO_SIGNAL, Status.NON_FINITE))

@@ -90,6 +90,17 @@ def test_broken_compartments_are_refused_with_the_reason(attenuation, options, r
         js.check_compartment(broken)
 
 
+def _timed(pulse, x, rate):
+    return jnp.exp(-pulse.b * rate * x * x * pulse.delta / pulse.Delta)
+
+
+def test_a_compartment_that_needs_timings_must_say_so():
+    parameters = (js.Parameter("rate", 0.0, 3.0),)
+    js.check_compartment(js.Compartment("mine", parameters, _timed, timed=True))
+    with pytest.raises(js.InputError, match=r"cannot be called: (.|\n)*timed=True"):
+        js.check_compartment(js.Compartment("mine", parameters, _timed))
+
+
 def test_broken_parameters_are_refused():
     for parameters, reason in (
         ((js.Parameter("a b"),), "a name of its own"),

@@ -5,10 +5,13 @@ import pytest
 from conftest import degrees, gauss_mean
 
 from jaxsmt import JaxsmtError
+from jaxsmt.dmipy import data, signal_models
 from jaxsmt.dmipy.core import modeling_framework
 from jaxsmt.dmipy.core.acquisition_scheme import acquisition_scheme_from_bvalues, gtab_dipy2dmipy
-from jaxsmt.dmipy.core.fod_parameters import directions_from_mu, fods_from_parameters, parameters_from_fods
+from jaxsmt.dmipy.core.fod_parameters import fods_from_parameters, parameters_from_fods
+from jaxsmt.dmipy.distributions import distributions
 from jaxsmt.dmipy.distributions.distribute_models import BundleModel
+from jaxsmt.dmipy.orientations import directions_from_mu
 from jaxsmt.dmipy.signal_models import cylinder_models, gaussian_models, sphere_models
 from jaxsmt.quadrature import gradient_directions, icosphere
 from jaxsmt.simulate import coronal_slice, hcp_scheme
@@ -156,6 +159,26 @@ def test_signals_are_the_equations():
     vector = model.parameters_to_parameter_vector(**values)
     np.testing.assert_allclose(model.simulate_signal(SCHEME, np.stack([vector] * 3)), [expected] * 3, rtol=1e-5)
     assert model.parameter_vector_to_parameters(vector) == pytest.approx(values)
+    with pytest.raises(ValueError, match="do not sum to 1"):
+        model(SCHEME, **{**values, "partial_volume_2": 0.5})
+
+
+def test_single_compartments():
+    mu = [0.3, -1.2]
+    x2 = (G @ directions_from_mu(mu)) ** 2
+    b = B * 1e-9
+    stick = cylinder_models.C1Stick(mu=mu, lambda_par=1.7e-9)
+    np.testing.assert_allclose(stick(SCHEME), np.exp(-b * 1.7 * x2), rtol=1e-5)
+    zeppelin = gaussian_models.G2Zeppelin()
+    signal = zeppelin(SCHEME, mu=mu, lambda_par=2e-9, lambda_perp=0.5e-9)
+    np.testing.assert_allclose(signal, np.exp(-b * (0.5 + 1.5 * x2)), rtol=1e-5)
+    means = zeppelin.spherical_mean(SCHEME, lambda_par=2e-9, lambda_perp=0.5e-9)
+    np.testing.assert_allclose(means, gauss_mean(np.arange(4.0), 2.0, 0.5), rtol=1e-5)
+    np.testing.assert_allclose(gaussian_models.G1Ball()(SCHEME, lambda_iso=2e-9), np.exp(-2 * b), rtol=1e-5)
+    np.testing.assert_allclose(sphere_models.S1Dot()(SCHEME), 1)
+    with pytest.raises(ValueError, match="no value of"):
+        zeppelin(SCHEME)
+    np.testing.assert_allclose(distributions.kappa2odi(distributions.odi2kappa(0.3)), 0.3, rtol=1e-5)
 
 
 def test_fixed_guessed_and_bounded_parameters():
@@ -194,6 +217,16 @@ def test_fixed_guessed_and_bounded_parameters():
     bounded.set_initial_guess_parameter("G1Ball_1_lambda_iso", 2.5e-9)
     fit = bounded.fit(SCHEME, data)
     np.testing.assert_allclose(fit.fitted_parameters["C1Stick_1_lambda_par"], 0.9e-9, rtol=1e-5)
+    scalar = fresh()
+    scalar.set_fixed_parameter("partial_volume_0", 0.5)
+    fod_model = scalar.fit(SCHEME, data).return_parametric_fod_model()
+    assert [n for n in fod_model.parameter_names if "partial" in n] == []
+    given = fod_model.fit(SCHEME, data).fitted_parameters
+    given["SD1WatsonDistributed_1_SD1Watson_1_odi"] = np.full((2, 3), 0.9)
+    signal = fod_model.simulate_signal(SCHEME, given)
+    kernel = {n.removeprefix("SD1WatsonDistributed_1_"): v for n, v in given.items() if "SD1Watson_1" not in n}
+    means = scalar.simulate_signal(SCHEME, {**kernel, "partial_volume_1": np.full((2, 3), 0.5)})
+    np.testing.assert_allclose(signal @ SCHEME.acquisition.weights.T, means, atol=1e-3)
     volume_fixed = fresh()
     volume_fixed.set_fixed_parameter("partial_volume_1", 1 - volume)
     fit = volume_fixed.fit(SCHEME, data)
@@ -239,6 +272,7 @@ def test_scheme():
 
     np.testing.assert_allclose(gtab_dipy2dmipy(Table()).gradient_strengths, SCHEME.gradient_strengths)
     assert acquisition_scheme_from_bvalues(B, G).gradient_strengths is None
+    acquisition_scheme_from_bvalues(B, G, delta=np.where(B > 0, 0.01, 0), Delta=np.where(B > 0, 0.03, 0))
     for b, g, message in (
         (B[None], G, "one-dimensional"),
         (B[:5], G, "same length"),
@@ -285,6 +319,9 @@ def test_errors_are_dmipys():
         lambda: cylinder_models.C2CylinderStejskalTannerApproximation,
         lambda: sphere_models.S4SphereGaussianPhaseApproximation,
         lambda: modeling_framework.MultiCompartmentSphericalHarmonicsModel,
+        lambda: signal_models.plane_models,
+        lambda: distributions.SD1Watson,
+        lambda: data.saved_data,
         lambda: modeling_framework.MultiCompartmentModel(models=[cylinder_models.C1Stick()]),
         lambda: modeling_framework.MultiCompartmentSphericalMeanModel(
             [gaussian_models.G1Ball()], S0_tissue_responses=[1]

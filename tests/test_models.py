@@ -90,7 +90,7 @@ def test_a_link_of_ones_own():
             [js.equal("stick.lambda_par", "ball.diffusivity"), js.equal("ball.diffusivity", "stick.lambda_par")],
             "circle",
         ),
-        ([js.fixed("stick.radius", 1.0)], "no free parameter 'stick.radius'"),
+        ([js.fixed("stick.radius", 1.0)], "no parameter 'stick.radius'"),
         ([js.fixed("weight.stick", 0.5), js.fixed("weight.ball", 0.5)], "every volume fraction is fixed"),
         ([js.ordering("stick.lambda_par", "weight.ball")], "cannot keep"),
         (
@@ -104,13 +104,44 @@ def test_impossible_links_are_refused(links, message):
         js.SphericalMeanModel({"stick": js.stick(), "ball": js.ball()}, links=links)
 
 
+def zeppelin_with(*links):
+    return js.SphericalMeanModel(js.zeppelin(), links)
+
+
 def test_impossible_changes_are_refused():
     model = js.ball_stick()
     for change, message in (
-        (lambda: model.fix(**{"ball.diffusivity": 1.0}), "no free parameter"),
+        (lambda: model.fix(**{"ball.diffusivity": 1.0}), r"a link determines ball\.diffusivity"),
+        (lambda: model.fix(**{"stick.lambda_par": -1.0}), "beyond its limits"),
+        (lambda: model.fix(**{"weight.stick": 1.2}), "beyond its limits"),
+        (lambda: js.smt_noddi().fix(**{"weight.stick": 0.8, "weight.ball": 0.8}), "no volume fractions"),
+        (lambda: model.bound(**{"weight.stick": (0, 0.2), "weight.ball": (0, 0.2)}), "no volume fractions"),
+        (lambda: model.bound(**{"stick.lambda_par": (0, np.inf)}), "finite"),
+        (lambda: js.SphericalMeanModel(js.sphere()).bound(radius=(0, 5)), "lower < upper"),
+        (lambda: model.start(**{"weight.ball": 0.5}), "follows from the other fractions"),
+        (lambda: js.SphericalMeanModel({"a": js.stick}), "names as of Python"),
+        (lambda: js.SphericalMeanModel({"": js.stick(), "b": js.ball()}), "names as of Python"),
+        (lambda: js.SphericalMeanModel({"a": js.ball()}, links=["a = b"]), "is no link"),
+        (lambda: js.SphericalMeanModel(js.ball(), name="a/b"), "letters and digits"),
+        (lambda: js.SphericalMeanModel(js.ball(), maps=("d",)), "no map 'd'"),
+        (lambda: js.SphericalMeanModel({"a": js.ball()}, links=[js.equal("s0", "a.diffusivity")]), "is taken"),
+        (
+            lambda: js.SphericalMeanModel(js.zeppelin(), links=[js.equal("lambda_per", "lambda_par")]),
+            "unknown parameter",
+        ),
+        (
+            lambda: js.SphericalMeanModel({"a": js.ball()}, links=[js.equal("a.d", "a.diffusivity")]),
+            "unknown parameter",
+        ),
+        (
+            lambda: js.SphericalMeanModel(
+                js.zeppelin(), links=[js.fraction("lambda_perp", "lambda_par", "lambda_par")]
+            ),
+            "which exists",
+        ),
         (lambda: model.fix(**{"weight.stick": 0.5}).bound(**{"weight.stick": (0, 0.5)}), "is fixed"),
         (lambda: model.bound(**{"weight.stick": (0.5, 1.5)}), "lower < upper ≤ 1"),
-        (lambda: model.start(lambda_par=1.0), "no free parameter"),
+        (lambda: model.start(lambda_par=1.0), "no parameter"),
         (lambda: js.SphericalMeanModel({"a-b": js.ball()}), "names as of Python"),
         (lambda: model.signal(THREE, {"stick.lambda_par": 1.0}), "no value of"),
     ):
@@ -136,7 +167,8 @@ def test_fractions_stay_on_the_simplex_and_within_bounds(parts, lower, upper):
     assert weights.sum() == pytest.approx(1, abs=1e-6)
     assert np.all(weights >= np.array(lower) - 1e-6)
     assert np.all(weights <= np.array(upper) + 1e-6)
-    back = model.values(model.coordinates({name: values[name] for name in names[:-1]}))
+    started = model.start(**{name: float(values[name]) for name in names[:-1]})
+    back = started.values(started.space.begin([jnp.zeros(())] * 3))
     np.testing.assert_allclose([back[name] for name in names], weights, atol=1e-5)
 
 
@@ -261,12 +293,46 @@ def test_maps_hold_bound_and_start_each_voxel_on_its_own():
         js.fit(model.fix(**{"weight.stick": np.full((5, 4), 0.5)}), THREE, data)
 
 
+def test_a_voxel_without_a_value_in_a_map_is_said_so():
+    values = {"stick.lambda_par": np.full(3, 2.0), "weight.stick": np.full(3, 0.5)}
+    data = series(js.ball_stick(), values)
+    held = np.array([2.0, np.nan, 2.0])
+    for s0 in ("fit", "mean"):
+        fit = js.fit(js.ball_stick().fix(**{"stick.lambda_par": held}), THREE, data, s0=s0)
+        np.testing.assert_array_equal(fit.status == js.Status.NON_FINITE, [False, True, False])
+        assert np.isfinite(fit.predict()).all()
+    for change in (
+        lambda m: m.fix(**{"weight.stick": np.array([0.5, 1.3, 0.5])}),
+        lambda m: m.bound(**{"stick.lambda_par": (np.array([0.0, 2.0, 0.0]), 1.9)}),
+    ):
+        with pytest.raises(js.InputError, match="in 1 voxels"):
+            js.fit(change(js.ball_stick()), THREE, data)
+        js.fit(change(js.ball_stick()), THREE, data, mask=[1, 0, 1])  # outside the mask it does not matter
+
+
+def test_orderings_hold_for_fixed_and_bounded_parameters():
+    balls = {name: js.ball() for name in "abc"}
+    links = [js.ordering("a.diffusivity", "b.diffusivity"), js.ordering("a.diffusivity", "c.diffusivity")]
+    model = js.SphericalMeanModel(balls, links=links).fix(**{"weight.a": 0.3, "weight.b": 0.3})
+    for changed in (model, model.fix(**{"a.diffusivity": 1.5}), model.bound(**{"a.diffusivity": (1.0, 3.0)})):
+        x = [jnp.asarray(v, jnp.float32) for v in np.random.default_rng(0).uniform(size=(len(changed.free), 200))]
+        a, b, c = (np.asarray(changed.values(x)[f"{n}.diffusivity"]) for n in "abc")
+        assert np.all(a <= np.minimum(b, c) + 1e-6)
+        assert np.ptp(b) > 1
+    with pytest.raises(js.InputError, match=r"a\.diffusivity cannot be at most b\.diffusivity"):
+        model.bound(**{"a.diffusivity": (1.0, 3.0)}).fix(**{"b.diffusivity": 0.3})
+
+
 def test_maps_do_not_compile_anew():
     data = series(js.ball_stick(), {"stick.lambda_par": np.full(3, 2.0), "weight.stick": np.full(3, 0.5)})
     js.fit(js.ball_stick().fix(**{"weight.stick": np.full(3, 0.5)}), THREE, data)
     before = voxelwise.fit_means._cache_size()
     js.fit(js.ball_stick().fix(**{"weight.stick": np.array([0.1, 0.2, 0.3])}), THREE, data)
     assert voxelwise.fit_means._cache_size() == before
+    fits = [js.fit(js.ball_stick().fix(**{"weight.stick": value}), THREE, data) for value in (0.5, 0.6)]
+    assert voxelwise.fit_means._cache_size() == before + 1  # numbers, another program than maps
+    assert np.all(fits[0].parameters["stick.lambda_par"] != fits[1].parameters["stick.lambda_par"])
+    np.testing.assert_allclose(fits[0].parameters["stick.lambda_par"], 2.0, rtol=1e-4)
 
 
 def test_fisher_information_is_that_of_differences():
@@ -306,6 +372,13 @@ def test_what_cannot_be_determined_is_refused():
         MeansFitter(js.sandi(), js.Acquisition(THREE.bvals, THREE.bvecs, delta=10, Delta=20))
     with pytest.warns(js.JaxsmtWarning, match=r"hardly determines some parameters of the sandi model"):
         uncertainty.require_determined(js.sandi(), SIX)
+    with pytest.raises(js.InputError, match="nothing to fit"):
+        MeansFitter(js.SphericalMeanModel(js.dot()), THREE)
+    balls = {"a": js.ball(), "b": js.ball()}
+    alike = js.SphericalMeanModel(balls, links=[js.ordering("a.diffusivity", "b.diffusivity")])
+    assert np.all(np.isfinite(list(uncertainty.expected_sd(alike, SIX).values())))
+    nothing = uncertainty.expected_sd(twice, THREE)
+    assert nothing == {"weight.a": np.inf}
     MeansFitter(js.smt(), THREE)  # silent: warnings are errors here
 
 
@@ -358,6 +431,45 @@ def test_a_mixture_as_kernel_of_fods():
         np.testing.assert_allclose(fods.predict(), data, atol=0.5)
         np.testing.assert_allclose(np.mean((fods.predict() - data) ** 2, axis=-1) / fit.s0**2, fods.mse, atol=1e-8)
         np.testing.assert_allclose(fit.predict(), data @ THREE.weights.T, rtol=1e-3)
+
+
+def _bulge(pulse, x, a):
+    return jnp.exp(-12 * pulse.b * a * (1 - a) * x * x)
+
+
+def test_orders_of_fods_follow_the_whole_box_of_parameters():
+    """Where a kernel is sharpest inside its bounds, or at a map's own extremes, FODs keep the orders it needs."""
+    needed = js.signal.truncation_order(9.0)
+    inside = js.SphericalMeanModel(js.Compartment("bulge", (js.Parameter("a"),), _bulge))
+    assert js.signal.order_needed(inside.extreme_moments(Pulse(3.0))) >= needed - 2
+    par, perp = np.array([1.5, 3.0]), np.array([1.4, 0.0])
+    maps = js.SphericalMeanModel({"z": js.zeppelin(), "b": js.ball()}).fix(
+        **{"z.lambda_par": par, "z.lambda_perp": perp}
+    )
+    assert js.signal.order_needed(maps.extreme_moments(Pulse(3.0))) == needed
+    assert js.signal.order_needed(js.smt(3.0).extreme_moments(Pulse(3.0))) == needed
+
+
+def test_isotropic_models_are_no_kernels_and_restricted_ones_predict():
+    values = {"sphere.radius": np.full(2, 6.0), "weight.sphere": np.full(2, 0.4), "weight.stick": np.full(2, 0.4)}
+    data = series(SOMA, values, SIX)
+    fit = js.fit(SOMA, SIX, data, mask=[1, 0], s0="mean")
+    np.testing.assert_allclose(fit.predict()[0], data[0] @ SIX.weights.T, rtol=1e-3)
+    assert np.all(fit.predict()[1] == 0)  # where a radius of 0 has no signal
+    with pytest.raises(js.InputError, match="duration δ"):
+        fit.predict(THREE)
+    ball = js.fit(js.SphericalMeanModel(js.ball()), THREE, np.ones((1, THREE.bvals.size)))
+    with pytest.raises(js.InputError, match="is isotropic"):
+        ball.fod_model("watson")
+
+
+def test_fixed_numbers_may_be_traced():
+    def total(value):
+        return js.smt().fix(lambda_par=value).signal(THREE, {"fraction": 0.3}).sum()
+
+    with jax.enable_x64(True):
+        slope = jax.grad(total)(jnp.asarray(1.7))
+        assert slope == pytest.approx(float(total(1.7001) - total(1.6999)) / 2e-4, rel=1e-5)
 
 
 def test_predictions_elsewhere():

@@ -7,25 +7,30 @@ orientations [θ, φ] (inclination from +z, azimuth) are dmipy's; fits and signa
   dmipy's: equal weights of the shells, S0 the mean of the b = 0 volumes, diffusivities in (0.1, 3) µm²/ms.
 - every voxel is fitted until it has converged; `Ns`, `maxiter`, `N_sphere_samples`, `use_parallel_processing` and
   `number_of_processors` are taken and make no difference.
+- FODs have ODI in [0.005, 1] and partial volumes in [0, 1], instead of (0.02, 0.99) and (0.01, 0.99).
+- of the lines that a fit prints, only the last two remain, voxels and seconds.
 - `peaks_spherical` and `peaks_cartesian` are (..., N, 2) and (..., N, 3) for any number N of compartments.
 - two fractional links do not disturb each other, and the fractions of three and more compartments are right in
   FOD models too.
 
-What is not covered raises `NotCoveredError`, which says so.
+What is not covered raises `NotCoveredError`, which says so; a module that does not exist here is not found.
 """
 
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any
 
 from ..errors import NotCoveredError
 
 
-def refuse(module: str, covered: Sequence[str]) -> Callable[[str], Any]:
-    """A module's `__getattr__` that says what is not covered."""
+def refuse(module: str, covered: Sequence[str], package: str | None = None) -> Callable[[str], Any]:
+    """A module's `__getattr__` that says what is not covered; of a `package` it loads the modules that are."""
 
     def missing(name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
+        if package is not None and name in covered:
+            return import_module(f"{package}.{name}")
         raise NotCoveredError(f"jaxsmt.dmipy does not cover {module}.{name}", fix=f"it has {', '.join(covered)}")
 
     return missing

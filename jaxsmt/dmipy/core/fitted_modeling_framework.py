@@ -11,7 +11,7 @@ from ...errors import InputError
 from ...fitting import Fit
 from ...fods import MOST, FodFit
 from .. import refuse
-from .fod_parameters import directions_from_mu
+from ..orientations import directions_from_mu
 from .parameters import not_covered
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class FittedMultiCompartmentSphericalMeanModel(_Fitted):
     @property
     def nested_parameters(self) -> dict[str, np.ndarray]:
         """The parameters with each partial volume as a part of what those before it leave."""
-        out, left = self.fitted_parameters, np.ones(self.mask.shape)
+        out, left = dict(self.fitted_parameters), np.ones(self.mask.shape)
         for name in self.model.partial_volume_names:
             out[name], left = self._map(name) / np.where(left > 0, left, 1), left - self._map(name)
         return out
@@ -200,7 +200,7 @@ class FittedMultiCompartmentModel(_Fitted):
         """Signal times S0 of every measurement: (..., measurements)."""
         scale, inside = self._scale(S0, mask)
         kernel = self.model.kernel.native_with(np.where(inside, scale, 0) * np.ones(self.mask.shape))
-        fods = replace(self.native, model=replace(self.native.model, kernel=kernel))
+        fods = replace(self.native, model=replace(self.native.model, kernels=kernel))
         return fods.predict((acquisition_scheme or self.scheme).acquisition)
 
     def _measured(self, data: np.ndarray) -> np.ndarray:

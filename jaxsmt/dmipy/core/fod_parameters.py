@@ -10,32 +10,11 @@ import numpy as np
 
 from ...fods import FodFit, FodModel
 from ...solvers import Status
+from ..orientations import directions_from_mu, frame_of, mu_from_directions
 
 if TYPE_CHECKING:
     from .acquisition_scheme import DmipyAcquisitionScheme
     from .modeling_framework import ParametricFodModel
-
-
-def mu_from_directions(directions: np.ndarray) -> np.ndarray:
-    """[θ, φ] (..., 2) of axes (..., 3), the end with z ≥ 0: θ in [0, π/2], φ in [-π, π]."""
-    x, y, z = np.moveaxis(directions * np.where(directions[..., 2:] < 0, -1, 1), -1, 0)
-    return np.stack([np.arctan2(np.hypot(x, y), z), np.arctan2(y, x)], axis=-1)
-
-
-def directions_from_mu(mu: np.ndarray) -> np.ndarray:
-    """Unit vectors (..., 3) of [θ, φ] (..., 2)."""
-    theta, phi = np.moveaxis(np.asarray(mu, float), -1, 0)
-    return np.stack([np.sin(theta) * np.cos(phi), np.sin(theta) * np.sin(phi), np.cos(theta)], axis=-1)
-
-
-def _frame(mu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Images of +y and +z under the shortest rotation that takes +x to μ (..., 3)."""
-    x, y, z = np.moveaxis(mu, -1, 0)
-    turn = 1 / np.maximum(1 + x, 1e-12)
-    return (
-        np.stack([-y, 1 - y * y * turn, -y * z * turn], axis=-1),
-        np.stack([-z, -y * z * turn, 1 - z * z * turn], axis=-1),
-    )
 
 
 def parameters_from_fods(model: ParametricFodModel, fods: FodFit) -> dict[str, np.ndarray]:
@@ -46,7 +25,7 @@ def parameters_from_fods(model: ParametricFodModel, fods: FodFit) -> dict[str, n
         out[f"{prefix}mu"] = mu_from_directions(axis)
         out[f"{prefix}odi"] = p["odi"][..., i]
         if model.family == "bingham":
-            y, z = _frame(directions_from_mu(out[f"{prefix}mu"]))
+            y, z = frame_of(directions_from_mu(out[f"{prefix}mu"]))
             across = p["across"][..., i, :]
             out[f"{prefix}psi"] = np.arctan2(np.sum(across * z, axis=-1), np.sum(across * y, axis=-1)) % np.pi
             kappa = p["kappa"][..., i]
@@ -72,7 +51,7 @@ def fods_from_parameters(
         kappa = 1 / np.tan(np.pi / 2 * odi)
         beta, across = np.zeros(()), np.zeros(3)
         if model.family == "bingham":
-            y, z = _frame(axis)
+            y, z = frame_of(axis)
             psi = values[f"{prefix}psi"][..., None]
             beta, across = kappa * values[f"{prefix}beta_fraction"], np.cos(psi) * y + np.sin(psi) * z
         weight = values[model.partial_volume_names[i]] if model.partial_volume_names else np.ones(())

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -74,6 +75,11 @@ class MultiCompartmentSphericalMeanModel(Parameters):
     @property
     def N_models(self) -> int:
         return len(self.models)
+
+    @property
+    def held(self) -> dict[str, float]:
+        """Parameters fixed at a number, SI."""
+        return {rule.target: rule.value for rule in (*self._inner, *self.rules) if rule.kind == "fixed"}
 
     # Links.
 
@@ -158,7 +164,7 @@ class MultiCompartmentSphericalMeanModel(Parameters):
                 links.append(Link(target, sources, _remaining))
         compartments = {leaf: model.compartment() for leaves in self._leaves.values() for leaf, model in leaves}
         model = SphericalMeanModel(compartments, links, name="dmipy")
-        held = {rule.target: rule.value for rule in (*self._inner, *self.rules) if rule.kind == "fixed"}
+        held = dict(self.held)
         held |= {n: self.x0_parameters[n] for n, free in self.parameter_optimization_flags.items() if not free}
         single = len(model.kernel.weights) == 0
         for name, value in held.items():
@@ -190,9 +196,8 @@ class MultiCompartmentSphericalMeanModel(Parameters):
         if missing:
             raise InputError(f"no value of {missing}", fix=f"give {self.parameter_names}")
         model, fractions = self.native_model(), self._fractions()
-        held = {rule.target: rule.value for rule in (*self._inner, *self.rules) if rule.kind == "fixed"}
         given = {name: np.asarray(parameters[name], float) for name in self.parameter_names}
-        given |= {name: np.asarray(value) for name, value in held.items()}
+        given |= {name: np.asarray(value) for name, value in self.held.items()}
         shape = np.broadcast_shapes(*(v.shape for v in given.values()))
         given = {name: np.broadcast_to(v, shape) for name, v in given.items()}
         values = {self._native(n): v / self._unit(n) for n, v in given.items() if n not in fractions}
@@ -203,8 +208,14 @@ class MultiCompartmentSphericalMeanModel(Parameters):
                 left = left - part
                 if model.kernel.weights:
                     values[f"weight.{leaf}"] = part
-        every = model.resolve({name: jnp.asarray(v) for name, v in values.items()})
-        return {name: np.broadcast_to(np.asarray(every[name]), shape) for name in model.kernel.names}
+        total = sum(given[name] for name in self.partial_volume_names)
+        if self.partial_volume_names and np.any(np.abs(total - 1) > 1e-5) and np.any(total):
+            raise InputError(
+                "the partial volumes do not sum to 1", fix=f"give {self.partial_volume_names} so that they do"
+            )
+        with jax.enable_x64(True):
+            every = model.resolve({name: jnp.asarray(v) for name, v in values.items()})
+            return {name: np.broadcast_to(np.asarray(every[name]), shape) for name in model.kernel.names}
 
     # Signals and fits.
 
@@ -278,7 +289,7 @@ class ParametricFodModel(MultiCompartmentModel, Parameters):
         own, prefixes = kernel.model, self.prefixes
         plain = [n for n in own.parameter_names if not n.endswith("_fraction") and not n.startswith("partial_volume_")]
         fractions = [n for n in own.parameter_names if n.endswith("_fraction")]
-        nested = own.partial_volume_names[:-1]
+        nested = [n for n in own.partial_volume_names[:-1] if n in own.parameter_names]
         for name in plain:
             self._hold(f"{prefixes[0]}{name}", own, name)
         self._add_distribution(0)
@@ -288,7 +299,7 @@ class ParametricFodModel(MultiCompartmentModel, Parameters):
             self._add_distribution(i)
         self.partial_volume_names = [f"partial_volume_{i}" for i in range(Ncompartments)] if Ncompartments > 1 else []
         for name in self.partial_volume_names:
-            self._add(name, (0.01, 0.99), 1.0, "normal")
+            self._add(name, (0, 1), 1.0, "normal")
 
     @property
     def prefixes(self) -> list[str]:
@@ -301,13 +312,15 @@ class ParametricFodModel(MultiCompartmentModel, Parameters):
     def kernel_values(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """jaxsmt's parameters of the kernels, from dmipy's parameters of this model by name."""
         own = self.kernel.model
-        given = {
+        given: dict[str, Any] = {
             name: values[self.prefixes[0] + name] for name in own.parameter_names if self.prefixes[0] + name in values
         }
         left: Any = 1.0
-        for i, name in enumerate(own.partial_volume_names):  # nested here
-            part = left * given[name] if i < len(own.partial_volume_names) - 1 else left
+        for name in own.partial_volume_names[:-1]:  # nested here
+            part = own.held[name] if name in own.held else left * given[name]
             given[name], left = part, left - part
+        if own.partial_volume_names:
+            given[own.partial_volume_names[-1]] = left
         return own.native_values(given)
 
     def _hold(self, name: str, own: Parameters, source: str) -> None:
@@ -321,7 +334,7 @@ class ParametricFodModel(MultiCompartmentModel, Parameters):
         self._add(f"{prefix}mu", ([0, np.pi], [-np.pi, np.pi]), np.ones(2), "orientation", 2)
         if self.family == "bingham":
             self._add(f"{prefix}psi", (0, np.pi), 1.0, "circular")
-        self._add(f"{prefix}odi", (0.02, 0.99), 1.0, "normal")
+        self._add(f"{prefix}odi", (0.005, 1), 1.0, "normal")
         if self.family == "bingham":
             self._add(f"{prefix}beta_fraction", (0, 1), 1.0, "normal")
 

@@ -108,7 +108,7 @@ class Parameters:
         bounds = np.asarray(bounds, float)
         if bounds.shape != (2,):
             raise InputError(f"{parameter_name} bounds must be of shape (1, 2), currently {bounds.shape}.")
-        if bounds[0] > bounds[1]:
+        if not bounds[0] < bounds[1]:
             raise InputError(
                 f"given optimization bounds for {parameter_name} are invalid: "
                 f"lower bound {bounds[0]} is higher than upper bound {bounds[1]}."

@@ -1,0 +1,5 @@
+"""dmipy's example data are not part of jaxsmt; `jaxsmt.simulate.coronal_slice` makes a slice of the same scheme."""
+
+from . import refuse
+
+__getattr__ = refuse("data", ["no data: simulate.coronal_slice() makes a slice in the HCP scheme"])
