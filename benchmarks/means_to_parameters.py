@@ -1,8 +1,8 @@
 """Spherical means to parameters: voxels per second, once compiled.
 
-    python benchmarks/means_to_parameters.py [--voxels 1000000] [--noise 0.033] [--json FILE]
+    python benchmarks/means_to_parameters.py [--model smt|mcsmt] [--voxels 1000000] [--noise 0.033] [--json FILE]
 
-Simulates the means of random zeppelins under the HCP scheme with Gaussian noise of the given
+Simulates the means of random parameters under the HCP scheme with Gaussian noise of the given
 standard deviation of S0 a volume, fits them repeatedly, and prints the median as JSON.
 """
 
@@ -18,32 +18,28 @@ from jaxsmt.simulate import hcp_scheme
 from record import options as shared_options
 from record import publish
 
+MODELS = {"smt": js.smt, "mcsmt": js.mcsmt}
 
-def simulated_means(acquisition: js.Acquisition, voxels: int, noise: float) -> np.ndarray:
-    """(shells, voxels) means of zeppelins with λ∥ in 0.5-3, λ⊥/λ∥ in 0-1, with their sampling noise."""
+
+def simulated_means(model: js.SphericalMeanModel, acquisition: js.Acquisition, voxels: int, noise: float) -> np.ndarray:
+    """(shells, voxels) means of random diffusivities in 0.5-3 and fractions in 0-1, with their sampling noise."""
     rng = np.random.default_rng(0)
-    x, w = np.polynomial.legendre.leggauss(32)
-    x, w = (x + 1) / 2, w / 2
-    par, fraction = rng.uniform(0.5, 3.0, voxels), rng.uniform(0, 1, voxels)
-    perp = par * fraction
-    means = np.stack(
-        [
-            sum(wi * np.exp(-b * (perp + (par - perp) * xi * xi)) for xi, wi in zip(x, w, strict=True))
-            for b in acquisition.b
-        ]
-    )
+    ranges = {p.name: (0.5, 3.0) if p.unit == "um2/ms" else (0.0, 1.0) for p in model.free}
+    means = np.asarray(model.signal(acquisition, {name: rng.uniform(*ends, voxels) for name, ends in ranges.items()})).T
     sigma = noise * np.sqrt(acquisition.variances)
     return 1000 * (means + sigma[:, None] * rng.standard_normal(means.shape))
 
 
 def main() -> None:
     parser = shared_options(__doc__ or "", voxels=1_000_000, repeats=7)
+    parser.add_argument("--model", choices=list(MODELS), default="smt")
     parser.add_argument("--noise", type=float, default=1 / 30)
     options = parser.parse_args()
 
     acquisition, device = hcp_scheme(), find_device(options.device)
-    means = simulated_means(acquisition, options.voxels, options.noise)
-    fitter = MeansFitter(js.smt(), acquisition, dtype=options.dtype, device=device)
+    model = MODELS[options.model]()
+    means = simulated_means(model, acquisition, options.voxels, options.noise)
+    fitter = MeansFitter(model, acquisition, dtype=options.dtype, device=device)
     start = time.perf_counter()
     fitter.compile()
     compilation = time.perf_counter() - start
@@ -56,6 +52,7 @@ def main() -> None:
     counts = np.bincount(fit.status, minlength=6)
     figures = {
         "device": f"{device.platform}: {device.device_kind}",
+        "model": options.model,
         "dtype": options.dtype,
         "voxels": options.voxels,
         "noise": options.noise,
