@@ -188,7 +188,10 @@ def fit_means(
             score = jnp.matmul(data, e / jnp.sqrt(squares)[None], precision="highest")
         else:
             score = jnp.matmul(data, 2 * e, precision="highest") - squares
-        best = jnp.argmax(score.reshape(tries, -1)[nth]).astype(nth.dtype) + nth * grid.shape[1]
+        if tries > 1:
+            elsewhere = jnp.arange(len(score), dtype=nth.dtype) // grid.shape[1] != nth
+            score = jnp.where(elsewhere, -jnp.inf, score)
+        best = jnp.argmax(score)
         return tuple(xi[best] for xi in x)
 
     def start(item):

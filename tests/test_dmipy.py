@@ -221,10 +221,10 @@ def test_fixed_guessed_and_bounded_parameters():
     scalar.set_fixed_parameter("partial_volume_0", 0.5)
     fod_model = scalar.fit(SCHEME, data).return_parametric_fod_model()
     assert [n for n in fod_model.parameter_names if "partial" in n] == []
-    given = fod_model.fit(SCHEME, data).fitted_parameters
-    given["SD1WatsonDistributed_1_SD1Watson_1_odi"] = np.full((2, 3), 0.9)
+    spread = {"mu": np.zeros((2, 3, 2)), "odi": np.full((2, 3), 0.9)}
+    given = fod_model.x0_parameters | {f"SD1WatsonDistributed_1_SD1Watson_1_{n}": v for n, v in spread.items()}
     signal = fod_model.simulate_signal(SCHEME, given)
-    kernel = {n.removeprefix("SD1WatsonDistributed_1_"): v for n, v in given.items() if "SD1Watson_1" not in n}
+    kernel = {n.removeprefix("SD1WatsonDistributed_1_"): v for n, v in fod_model.x0_parameters.items()}
     means = scalar.simulate_signal(SCHEME, {**kernel, "partial_volume_1": np.full((2, 3), 0.5)})
     np.testing.assert_allclose(signal @ SCHEME.acquisition.weights.T, means, atol=1e-3)
     volume_fixed = fresh()
