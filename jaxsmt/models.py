@@ -293,8 +293,8 @@ class SphericalMeanModel:
             raise InputError(fact, fix=f"give {self.parameter_names}")
         held = {name: value if given is None else get(value, given) for name, value in self.held}
         values = {name: jnp.asarray(v) for name, v in {**parameters, **held}.items()}
-        floating = [v for v in values.values() if jnp.issubdtype(v.dtype, jnp.floating)]
-        dtype = jnp.result_type(float, *(parameters[n] for n in self.parameter_names)) if floating else float
+        floating = [values[name] for name in parameters if jnp.issubdtype(values[name].dtype, jnp.floating)]
+        dtype = jnp.result_type(float, *floating)
         shape = np.broadcast_shapes(*(v.shape for v in values.values()))
         every = self.resolve({name: jnp.broadcast_to(v.astype(dtype), shape) for name, v in values.items()})
         return jnp.stack([self.mean(pulse, every) for pulse in acquisition.pulses], axis=-1)

@@ -124,12 +124,11 @@ def _ranges(model: SphericalMeanModel) -> np.ndarray:
 
 def _information(model: SphericalMeanModel, acquisition: Acquisition, s0: str) -> np.ndarray:
     """Information of the parameters, each in units of its range, at a noise of 1, at each of a few points."""
-    bare = replace(model, changed=tuple((n, replace(p, start=_start(p))) for n, p in model.changed))
-    untouched = {p.name: replace(p, start=_start(p)) for p in model.free}
-    bare = replace(bare, changed=tuple({**dict(bare.changed), **untouched}.items()))
+    started = {p.name: replace(p, start=_typical(p)) for p in model.free}
     # By quadrature: closed forms take the compiler ten times as long.
-    plain = tuple((name, replace(c, mean=None, legendre=None)) for name, c in bare.compartments)
-    static, numbers, maps = replace(bare, compartments=plain).without_values()
+    plain = tuple((name, replace(c, mean=None, legendre=None)) for name, c in model.compartments)
+    changed = tuple({**dict(model.changed), **started}.items())
+    static, numbers, maps = replace(model, compartments=plain, changed=changed).without_values()
     given = (*numbers, *(float(np.nanmedian(np.where(m == 0, np.nan, m) if np.any(m) else m)) for m in maps))
     scheme = _Scheme(acquisition.pulses, tuple(acquisition.variances.tolist()))
     with jax.enable_x64(True):
@@ -137,10 +136,9 @@ def _information(model: SphericalMeanModel, acquisition: Acquisition, s0: str) -
     return np.asarray(information) * _ranges(model) * _ranges(model)[:, None]
 
 
-def _start(p: Parameter) -> Any:
-    """Where a parameter typically is."""
-    middle = (np.nanmax(p.upper) + np.nanmin(p.lower)) / 2
-    return float(np.clip(middle if p.typical is None else p.typical, np.nanmin(p.lower), np.nanmax(p.upper)))
+def _typical(p: Parameter) -> float:
+    low, high = np.nanmin(p.lower), np.nanmax(p.upper)
+    return float(np.clip((low + high) / 2 if p.typical is None else p.typical, low, high))
 
 
 @partial(jax.jit, static_argnames=("model", "scheme", "s0"))
