@@ -217,6 +217,11 @@ def test_fixed_guessed_and_bounded_parameters():
     bounded.set_initial_guess_parameter("G1Ball_1_lambda_iso", 2.5e-9)
     fit = bounded.fit(SCHEME, data)
     np.testing.assert_allclose(fit.fitted_parameters["C1Stick_1_lambda_par"], 0.9e-9, rtol=1e-5)
+    last = fresh()
+    last.set_fixed_parameter("G1Ball_1_lambda_iso", 2.8e-9)
+    last.set_parameter_optimization_bounds("partial_volume_1", (0.01, 0.1))
+    fit = last.fit(SCHEME, data)
+    assert fit.fitted_parameters["partial_volume_1"].max() <= 0.1 + 1e-6
     scalar = fresh()
     scalar.set_fixed_parameter("partial_volume_0", 0.5)
     fod_model = scalar.fit(SCHEME, data).return_parametric_fod_model()

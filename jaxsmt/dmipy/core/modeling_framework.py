@@ -69,7 +69,6 @@ class MultiCompartmentSphericalMeanModel(Parameters):
             self.partial_volume_names = [f"partial_volume_{i}" for i in range(len(self.models))]
             for name in self.partial_volume_names:
                 self._add(name, (0.01, 0.99), 1.0, "normal")
-        self._order = self.parameter_names  # of every parameter, before links
         self.scheme: DmipyAcquisitionScheme | None = None
 
     @property
@@ -182,11 +181,11 @@ class MultiCompartmentSphericalMeanModel(Parameters):
                     if name in self.bounded or name in self.x0_parameters:
                         raise
                     continue
-            if native not in model.parameter_names:
+            if native in dict(model.held):
                 continue
             low, high = self.bounds_si(name)
             model = model.bound(**{native: (low / self._unit(name), high / self._unit(name))})
-            if name in self.x0_parameters:
+            if name in self.x0_parameters and native != model.space.rest:
                 model = model.start(**{native: self.x0_parameters[name] / self._unit(name)})
         return model
 
