@@ -15,6 +15,15 @@ def read(path):
     return nifti.read_array(nifti.open_image(path))
 
 
+def in_vivo(reference):
+    """Acquisition with the plain means of the authors' program, data, mask, and the folder of its maps."""
+    folder = reference / "data" / "invivo_b1k_b2k"
+    acquisition = js.Acquisition.from_fsl(folder / "b1k_b2k.bval", folder / "b1k_b2k.bvec", spherical_mean="arithmetic")
+    data = read(folder / "b1k_b2k_example_slices_24_38.nii.gz")
+    mask = read(folder / "b1k_b2k_example_slices_24_38_mask.nii.gz") != 0
+    return acquisition, data, mask, folder / "ekaden_smt_reference"
+
+
 @pytest.fixture(scope="module")
 def phantom(reference):
     folder = reference / "data" / "phantom_hcp"
@@ -37,11 +46,8 @@ def test_noise_free_phantom(phantom, dtype, median, p95):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_in_vivo_against_the_authors_program(reference, dtype):
-    folder = reference / "data" / "invivo_b1k_b2k"
-    acquisition = js.Acquisition.from_fsl(folder / "b1k_b2k.bval", folder / "b1k_b2k.bvec", spherical_mean="arithmetic")
-    data = read(folder / "b1k_b2k_example_slices_24_38.nii.gz")
-    mask = read(folder / "b1k_b2k_example_slices_24_38_mask.nii.gz") != 0
-    theirs = [read(folder / "ekaden_smt_reference" / f"dt_{n}.nii.gz")[mask] * 1e3 for n in ("long", "trans")]
+    acquisition, data, mask, folder = in_vivo(reference)
+    theirs = [read(folder / f"dt_{n}.nii.gz")[mask] * 1e3 for n in ("long", "trans")]
     fit = js.fit(js.smt(), acquisition, data, mask, s0="mean", dtype=dtype)
     ours = [fit.parameters[name][mask] for name in ("lambda_par", "lambda_perp")]
     assert np.median(np.abs(ours[0] - theirs[0])) <= 1e-3

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from test_reference import read
+from test_reference import in_vivo, read
 
 import jaxsmt as js
 from jaxsmt.dmipy.core import modeling_framework
@@ -29,13 +29,10 @@ def test_intra_neurite_fraction_of_random_walks(reference, packing, dtype):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_in_vivo_against_the_authors_program(reference, dtype):
     """In its settings: plain means, S0 the b = 0 mean."""
-    folder = reference / "data" / "invivo_b1k_b2k"
-    acquisition = js.Acquisition.from_fsl(folder / "b1k_b2k.bval", folder / "b1k_b2k.bvec", spherical_mean="arithmetic")
-    data = read(folder / "b1k_b2k_example_slices_24_38.nii.gz")
-    mask = read(folder / "b1k_b2k_example_slices_24_38_mask.nii.gz") != 0
+    acquisition, data, mask, folder = in_vivo(reference)
     fit = js.fit(js.mcsmt(), acquisition, data, mask, s0="mean", dtype=dtype)
     for name, scale in (("intra", 1), ("diff", 1e3), ("extratrans", 1e3), ("extramd", 1e3)):
-        theirs = read(folder / "ekaden_smt_reference" / f"mc_{name}.nii.gz") * scale
+        theirs = read(folder / f"mc_{name}.nii.gz") * scale
         difference = np.abs(fit.maps()[name] - theirs)[mask]
         assert np.median(difference) <= 1e-5
         assert np.percentile(difference, 99) <= 1e-3
