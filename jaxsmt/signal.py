@@ -175,7 +175,7 @@ def sphere_mean(b: ArrayLike, delta: ArrayLike, Delta: ArrayLike, radius: ArrayL
     """Signal of water restricted in an impermeable sphere, Gaussian phase approximation.
 
     ln E = -2 γ²G² Σ_m R²/(μ_m² (μ_m² - 2)) [2(u + e^-u - 1) - e^{-A(Δ-δ)} (1 - e^-u)²]/A², with A = μ_m² D/R²,
-    u = Aδ, γ²G² = b/(δ²(Δ - δ/3)) and μ_m the zeros of j₁'. Terms beyond 40 are left out: below 1e-5 of
+    u = Aδ, γ²G² = b/(δ²(Δ - δ/3)) and μ_m the zeros of j₁'. Terms beyond 40 are left out: below 1e-4 of
     ln E where R ≤ 15 µm, D ≥ 0.1 µm²/ms and δ ≥ 1 ms.
 
     Args:

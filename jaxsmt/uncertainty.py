@@ -125,7 +125,7 @@ def _ranges(model: SphericalMeanModel) -> np.ndarray:
 def _information(model: SphericalMeanModel, acquisition: Acquisition, s0: str) -> np.ndarray:
     """Information of the parameters, each in units of its range, at a noise of 1, at each of a few points."""
     started = {p.name: replace(p, start=_typical(p)) for p in model.free}
-    # By quadrature: closed forms take the compiler ten times as long.
+    # By quadrature: closed forms take the compiler longer.
     plain = tuple((name, replace(c, mean=None, legendre=None)) for name, c in model.compartments)
     changed = tuple({**dict(model.changed), **started}.items())
     static, numbers, maps = replace(model, compartments=plain, changed=changed).without_values()

@@ -31,7 +31,42 @@ __getattr__ = refuse("modeling_framework", __all__)
 _SOLVERS = ("brute2fine", "mix")
 
 
-class MultiCompartmentSphericalMeanModel(Parameters):
+class FittedByVoxel(Parameters):
+    """A model with dmipy's `fit`; `_fit` has what differs between models."""
+
+    def fit(
+        self,
+        acquisition_scheme: DmipyAcquisitionScheme,
+        data,
+        mask=None,
+        solver: str = "brute2fine",
+        Ns: int = 5,
+        maxiter: int = 300,
+        N_sphere_samples: int = 30,
+        use_parallel_processing: bool = True,
+        number_of_processors: int | None = None,
+    ) -> Any:
+        """Fit in every voxel of the mask whose first volume is positive, and that has a kernel if FODs are fitted.
+
+        data: (..., measurements).
+        """
+        data, mask, s0 = prepare(acquisition_scheme, data, mask, solver)
+        for name, free in self.parameter_optimization_flags.items():
+            if not free and self.x0_parameters[name].shape != mask.shape:
+                raise InputError(
+                    "data and x0 both N-dimensional but have different shapes. "
+                    f"Current shapes are {mask.shape} and {self.x0_parameters[name].shape}."
+                )
+        start = time.perf_counter()
+        fitted = self._fit(acquisition_scheme, data, mask, s0)
+        tell(fitted.mask, start)
+        return fitted
+
+    def _fit(self, scheme: DmipyAcquisitionScheme, data: np.ndarray, mask: np.ndarray, s0: np.ndarray) -> Any:
+        raise NotImplementedError
+
+
+class MultiCompartmentSphericalMeanModel(FittedByVoxel):
     """A sum of compartments, fitted to the spherical means of the shells.
 
     Parameters are `<Class>_<n>_<parameter>`, without orientations; several models also have
@@ -235,33 +270,10 @@ class MultiCompartmentSphericalMeanModel(Parameters):
             raise not_covered(f"quantity {quantity!r}", "quantity='signal'")
         return self.simulate_signal(acquisition_scheme, parameters)
 
-    def fit(
-        self,
-        acquisition_scheme: DmipyAcquisitionScheme,
-        data,
-        mask=None,
-        solver: str = "brute2fine",
-        Ns: int = 5,
-        maxiter: int = 300,
-        N_sphere_samples: int = 30,
-        use_parallel_processing: bool = True,
-        number_of_processors: int | None = None,
-    ) -> FittedMultiCompartmentSphericalMeanModel:
-        """Fit in every voxel of the mask whose first volume is positive; data (..., measurements)."""
-        data, mask, s0 = prepare(acquisition_scheme, data, mask, solver)
-        for name, flag in self.parameter_optimization_flags.items():
-            if not flag and self.x0_parameters[name].shape != mask.shape:
-                raise InputError(
-                    "data and x0 both N-dimensional but have different shapes. "
-                    f"Current shapes are {mask.shape} and {self.x0_parameters[name].shape}."
-                )
-        self.scheme = acquisition_scheme
-        start = time.perf_counter()
-        weights = np.ones(acquisition_scheme.N_shells)
-        native = fitting.fit(
-            self.native_model(), acquisition_scheme.acquisition, data, some(mask), s0="mean", weights=weights
-        )
-        tell(mask, start)
+    def _fit(self, scheme, data, mask, s0) -> FittedMultiCompartmentSphericalMeanModel:
+        self.scheme = scheme
+        weights = np.ones(scheme.N_shells)
+        native = fitting.fit(self.native_model(), scheme.acquisition, data, some(mask), s0="mean", weights=weights)
         return FittedMultiCompartmentSphericalMeanModel(copy.deepcopy(self), s0, mask, native)
 
     def visualize_model_setup(self, view=True, cleanup=True, with_parameters=False, im_format="png"):
@@ -279,7 +291,7 @@ class MultiCompartmentModel:
         )
 
 
-class ParametricFodModel(MultiCompartmentModel, Parameters):
+class ParametricFodModel(MultiCompartmentModel, FittedByVoxel):
     """N Watson or Bingham distributions of the kernel that a spherical mean fit found in each voxel."""
 
     def __init__(self, kernel: FittedMultiCompartmentSphericalMeanModel, distribution: str, Ncompartments: int):
@@ -343,35 +355,13 @@ class ParametricFodModel(MultiCompartmentModel, Parameters):
     set_fixed_parameter = set_equal_parameter = set_initial_guess_parameter = _refuse
     set_parameter_optimization_bounds = set_fractional_parameter = set_tortuous_parameter = _refuse
 
-    def fit(
-        self,
-        acquisition_scheme: DmipyAcquisitionScheme,
-        data,
-        mask=None,
-        solver: str = "brute2fine",
-        Ns: int = 5,
-        maxiter: int = 300,
-        N_sphere_samples: int = 30,
-        use_parallel_processing: bool = True,
-        number_of_processors: int | None = None,
-    ) -> FittedMultiCompartmentModel:
-        """Fit the distributions in every voxel of the mask that has a kernel; data (..., measurements)."""
-        data, mask, s0 = prepare(acquisition_scheme, data, mask, solver)
-        if mask.shape != self.kernel.mask.shape:
-            raise InputError(
-                "data and x0 both N-dimensional but have different shapes. "
-                f"Current shapes are {mask.shape} and {self.kernel.mask.shape}."
-            )
+    def _fit(self, scheme, data, mask, s0) -> FittedMultiCompartmentModel:
         mask = mask & self.kernel.mask
-        start = time.perf_counter()
         model = self.kernel.native_with(s0).fod_model(self.family, self.count)
-        native = fitting.fit(model, acquisition_scheme.acquisition, data, some(mask))
-        tell(mask, start)
-        parameters = {**self.x0_parameters, **parameters_from_fods(self, native)}
-        parameters = {
-            name: np.where(_like(mask, parameters[name]), parameters[name], 0) for name in self.parameter_names
-        }
-        return FittedMultiCompartmentModel(copy.copy(self), s0, mask, native, parameters, acquisition_scheme)
+        native = fitting.fit(model, scheme.acquisition, data, some(mask))
+        every = {**self.x0_parameters, **parameters_from_fods(self, native)}
+        parameters = {name: np.where(_like(mask, every[name]), every[name], 0) for name in self.parameter_names}
+        return FittedMultiCompartmentModel(copy.copy(self), s0, mask, native, parameters, scheme)
 
     def simulate_signal(self, acquisition_scheme: DmipyAcquisitionScheme, parameters_array_or_dict) -> np.ndarray:
         """Signal over S0 of every measurement, (..., measurements); b = 0 counts as exactly 0."""
