@@ -8,7 +8,7 @@ __version__ = "0.1.0"
 # Where each public name lives. They are loaded on first use, so that `import jaxsmt`, the command
 # line's --help and its input checks do not wait for JAX.
 _PUBLIC = {
-    "Acquisition": "acquisition",
+    "Acquisition": "schemes",  # which knows JAX
     "Compartment": "compartments",
     "Fit": "fitting",
     "FodFit": "fods",
@@ -26,6 +26,7 @@ _PUBLIC = {
     "bingham": "orientation",
     "check_compartment": "contracts",
     "dot": "compartments",
+    "estimate": "estimation",
     "equal": "links",
     "fisher_information": "uncertainty",
     "fit": "fitting",
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
     from .compartments import Compartment, Parameter, ball, dot, sphere, stick, zeppelin
     from .contracts import check_compartment
     from .errors import InputError, JaxsmtError, JaxsmtWarning
+    from .estimation import estimate
     from .fitting import Fit, fit
     from .fods import FodFit, FodModel
     from .links import Link, equal, fixed, fraction, ordering, tortuosity

@@ -6,6 +6,7 @@ import math
 import os
 import warnings
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from .errors import InputError, JaxsmtWarning
 from .harmonics import even_harmonics, n_coefficients
 from .io import gradients
+from .quadrature import fibonacci_sphere
 from .units import B_TO_MS_PER_UM2
 
 #: b-values (s/mm²) further apart than this belong to different shells: ±50 about each is one.
@@ -44,23 +46,24 @@ class Shell:
         b: ms/µm², the mean b-value under the same weights (so b-value jitter cancels to first
             order). volumes: (n,) volume numbers. weights: (n,), sum 1. order: of the harmonic
             fit behind the weights; 0 is the plain mean. delta, Delta: ms, or None.
+    Numbers are NumPy's, or JAX's where the acquisition's are.
     """
 
-    b: float
+    b: Any
     volumes: np.ndarray
-    weights: np.ndarray
+    weights: Any
     order: int
-    delta: float | None = None
-    Delta: float | None = None
+    delta: Any = None
+    Delta: Any = None
 
     @property
     def pulse(self) -> Pulse:
         return Pulse(self.b, self.delta, self.Delta)
 
     @property
-    def variance(self) -> float:
+    def variance(self) -> Any:
         """Variance of the mean over that of one volume: Σ a²."""
-        return float(np.sum(self.weights**2))
+        return (self.weights**2).sum()
 
     @property
     def amplification(self) -> float:
@@ -74,9 +77,23 @@ class Shell:
         return f"{what}, harmonic order {self.order}" if self.order else what
 
 
+_VALUES = ("bvals", "bvecs", "delta", "Delta")
+
+
+class Group(NamedTuple):
+    """Volumes that are one shell, the order of the harmonic fit of their mean, and whether they count as b = 0."""
+
+    volumes: tuple[int, ...]
+    order: int
+    zero: bool = False
+
+
 @dataclass(frozen=True)
 class Acquisition:
     """A multi-shell scheme: b = 0 volumes and shells of directions.
+
+    A JAX pytree of its b-values, directions and timings: `jax.grad` by an acquisition is an acquisition, and
+    `with_values` puts others in, traced ones too. Which volumes form a shell never changes with them.
 
     Args:
         bvals: (n,) s/mm² (or `b_unit`). bvecs: (n, 3) unit vectors; rows at b = 0 are ignored.
@@ -101,10 +118,11 @@ class Acquisition:
     shell_gap: float = SHELL_GAP
     delta: float | np.ndarray | None = None
     Delta: float | np.ndarray | None = None
-    shells: tuple[Shell, ...] = field(init=False, repr=False)
+    groups: tuple[Group, ...] = field(init=False, repr=False)
 
     def __post_init__(self):
-        bvals, bvecs = np.asarray(self.bvals, float), np.asarray(self.bvecs, float)
+        given = self.bvals, self.bvecs, self.delta, self.Delta
+        bvals, bvecs, delta, Delta = (None if v is None else np.asarray(_known(v), float) for v in given)
         if self.b_unit not in B_TO_MS_PER_UM2:
             raise InputError(f"unknown b unit {self.b_unit!r}", fix=f"one of {', '.join(B_TO_MS_PER_UM2)}")
         if self.axes not in ("scanner", "fsl"):
@@ -119,11 +137,17 @@ class Acquisition:
         bvals = bvals * (B_TO_MS_PER_UM2[self.b_unit] / B_TO_MS_PER_UM2["s/mm2"])
         _check_bvals(bvals, self.b_unit)
         bvecs = _unit_directions(bvals, bvecs, self.b0_threshold)
-        delta, Delta = _timing(self.delta, self.Delta, bvals > self.b0_threshold)
+        delta, Delta = _timing(delta, Delta, bvals > self.b0_threshold)
         known = ("bvals", bvals), ("bvecs", bvecs), ("b_unit", "s/mm2"), ("delta", delta), ("Delta", Delta)
+        scale = B_TO_MS_PER_UM2[self.b_unit] / B_TO_MS_PER_UM2["s/mm2"]
         for name, value in known:
             object.__setattr__(self, name, value)
-        object.__setattr__(self, "shells", tuple(self._find_shells()))
+        object.__setattr__(self, "groups", tuple(self._find_groups()))
+        if any(_is_jax(v) for v in given):  # shells by what is known, numbers as they were given
+            traced = {n: v for n, v in zip(_VALUES, given, strict=True) if _is_jax(v) and np.ndim(v)}
+            if "bvals" in traced:
+                traced["bvals"] = traced["bvals"] * scale
+            self.__dict__.update(self.with_values(**traced).__dict__)
 
     @classmethod
     def from_fsl(cls, bval, bvec, affine: np.ndarray | None = None, **options) -> Acquisition:
@@ -144,13 +168,60 @@ class Acquisition:
         """Read an MRtrix `.b` table: rows `x y z b`, scanner axes, b in s/mm²."""
         return cls(*gradients.read_mrtrix(grad), **options)
 
-    def _find_shells(self):
+    def with_values(self, bvals=None, bvecs=None, delta=None, Delta=None) -> Acquisition:
+        """The same shells of the same volumes with other values, NumPy's or JAX's; traced ones may be.
+
+        Args:
+            bvals: (n,) s/mm². bvecs: (n, 3) of any length but 0. delta, Delta: (n,) ms. None: as they are.
+        """
+        old = {name: getattr(self, name) for name in _VALUES}
+        new = {"bvals": bvals, "bvecs": bvecs, "delta": delta, "Delta": Delta}
+        values = {name: new[name] if new[name] is not None else old[name] for name in _VALUES}
+        wrong = [n for n, v in values.items() if v is not None and old[n] is not None and np.shape(v) != old[n].shape]
+        if wrong:
+            raise InputError(f"{wrong[0]} of shape {np.shape(values[wrong[0]])}", fix="one for each volume, as before")
+        # All of one kind and precision.
+        like = next((v for v in values.values() if _is_jax(v)), old["bvals"])
+        xp = like.__array_namespace__()
+        values = {name: None if v is None else xp.asarray(v, dtype=like.dtype) for name, v in values.items()}
+        if bvecs is not None:
+            square = (values["bvecs"] ** 2).sum(axis=1)
+            length = xp.sqrt(xp.where(square > 0, square, xp.ones_like(square)))
+            values["bvecs"] = values["bvecs"] / length[:, None]
+        return self.bare(tuple(values.values()))
+
+    def bare(self, values: tuple) -> Acquisition:
+        """The same with these b-values, directions, δ and Δ, whatever they are: JAX hands all sorts of things in."""
+        out = object.__new__(Acquisition)
+        kept = {name: value for name, value in self.__dict__.items() if name != "shells"}
+        out.__dict__.update(kept | dict(zip(_VALUES, values, strict=True)))
+        return out
+
+    @property
+    def traceable(self) -> bool:
+        """Whether its numbers are JAX's, and might be traced."""
+        return _is_jax(self.bvals)
+
+    @cached_property
+    def shells(self) -> tuple[Shell, ...]:
+        """b = 0, if there is any, then the others by rising b."""
+        return tuple(self._shell(group) for group in self.groups)
+
+    def _shell(self, group: Group) -> Shell:
+        volumes = np.array(group.volumes)
+        b = self.bvals[volumes] * 1e-3
+        number = (lambda v: v) if self.traceable else float  # which JAX takes in any precision
+        if group.order:
+            weights = harmonic_weights(self.bvecs[volumes], group.order)
+        else:
+            weights = b.__array_namespace__().full_like(b, 1 / len(volumes))
+        timing = (number(t[volumes].mean()) for t in (self.delta, self.Delta) if t is not None)
+        return Shell(number((weights * b).sum()), volumes, weights, group.order, *timing)
+
+    def _find_groups(self):
         b0 = np.flatnonzero(self.bvals <= self.b0_threshold)
         if b0.size:
-            b_mean = float(self.bvals[b0].mean()) * 1e-3
-            known = [t for t in (self.delta, self.Delta) if t is not None]
-            timing = (float(np.mean(np.asarray(t)[b0])) for t in known)
-            yield Shell(b_mean, b0, np.full(b0.size, 1 / b0.size), 0, *timing)
+            yield Group(tuple(b0.tolist()), 0, zero=True)
         rest = np.flatnonzero(self.bvals > self.b0_threshold)
         rest = rest[np.argsort(self.bvals[rest], kind="stable")]
         breaks = np.flatnonzero(np.diff(self.bvals[rest]) > self.shell_gap) + 1
@@ -162,21 +233,19 @@ class Acquisition:
                     "these are not shells",
                     fix="the spherical mean needs volumes grouped at a few b-values",
                 )
-            for part, timing in self._by_timing(np.sort(volumes)):
-                order, weights = 0, np.full(part.size, 1 / part.size)
-                if self.spherical_mean == "sh":
-                    order, weights = mean_weights(self.bvecs[part])
+            for part in self._by_timing(np.sort(volumes)):
+                order = mean_weights(self.bvecs[part])[0] if self.spherical_mean == "sh" else 0
                 self._warn_of_poor_cover(part, order)
-                yield Shell(float(weights @ self.bvals[part]) * 1e-3, part, weights, order, *timing)
+                yield Group(tuple(part.tolist()), order)
 
     def _by_timing(self, volumes: np.ndarray):
         """Volumes of one b-value by δ and Δ: those of different timing are different shells."""
         if self.delta is None or self.Delta is None:
-            yield volumes, ()
+            yield volumes
             return
         timings = np.stack([self.delta, self.Delta], axis=1)[volumes]  # type: ignore[list-item]
         for timing in np.unique(timings, axis=0):
-            yield volumes[np.all(timings == timing, axis=1)], timing.tolist()
+            yield volumes[np.all(timings == timing, axis=1)]
 
     def _warn_of_poor_cover(self, volumes: np.ndarray, order: int) -> None:
         n, low = volumes.size, 2 if volumes.size < 15 else 4
@@ -192,13 +261,12 @@ class Acquisition:
     @property
     def b0(self) -> Shell | None:
         """The b = 0 volumes, or None."""
-        first = self.shells[0] if self.shells else None
-        return first if first is not None and first.b * 1000 <= self.b0_threshold else None
+        return self.shells[0] if self.groups and self.groups[0].zero else None
 
     @property
     def b(self) -> np.ndarray:
         """(shells,) b-values in ms/µm², rising, b = 0 among them."""
-        return np.array([shell.b for shell in self.shells])
+        return self._stack([shell.b for shell in self.shells])
 
     @property
     def pulses(self) -> tuple[Pulse, ...]:
@@ -208,15 +276,17 @@ class Acquisition:
     @property
     def variances(self) -> np.ndarray:
         """(shells,) variance of each shell's mean over that of one volume."""
-        return np.array([shell.variance for shell in self.shells])
+        return self._stack([shell.variance for shell in self.shells])
+
+    def _stack(self, numbers: list) -> Any:
+        return self.bvals.__array_namespace__().asarray(numbers, dtype=self.bvals.dtype)
 
     @property
     def weights(self) -> np.ndarray:
         """(shells, volumes): spherical means = weights @ signal."""
-        matrix = np.zeros((len(self.shells), self.bvals.size))
-        for row, shell in zip(matrix, self.shells, strict=True):
-            row[shell.volumes] = shell.weights
-        return matrix
+        xp, n = self.bvals.__array_namespace__(), self.bvals.size
+        rows = (shell.weights @ xp.eye(n, dtype=self.bvals.dtype)[shell.volumes] for shell in self.shells)
+        return xp.stack(list(rows))
 
     def require_volumes(self, volumes: int) -> None:
         """Raise InputError unless data with this many volumes belong to the scheme."""
@@ -228,25 +298,26 @@ class Acquisition:
 
     def require(self, shells: int, model: str) -> None:
         """Raise InputError unless there are b = 0 volumes and `shells` shells above them."""
-        found = "; ".join(map(str, self.shells)) or "no volumes"
-        if self.b0 is None:
+        zero = bool(self.groups) and self.groups[0].zero
+        if zero and len(self.groups) > shells:
+            return
+        found = "other shells" if self.traceable else "; ".join(map(str, self.shells)) or "no volumes"
+        if not zero:
             raise InputError(
                 f"no b = 0 volume (b ≤ {self.b0_threshold:.0f} s/mm²); found {found}",
                 fix="add a b = 0 volume, or raise --b0-threshold if the lowest b-values are meant as b = 0",
             )
-        if len(self.shells) - 1 < shells:
-            raise InputError(
-                f"the {model} model needs at least {shells} shells with b > 0; found {found}",
-                fix="use a multi-shell acquisition",
-            )
+        raise InputError(
+            f"the {model} model needs at least {shells} shells with b > 0; found {found}",
+            fix="use a multi-shell acquisition",
+        )
 
 
 def mean_weights(directions: np.ndarray) -> tuple[int, np.ndarray]:
     """Weights a with Σ a_i S(g_i) = spherical mean of S, from harmonic least squares.
 
-    The l = 0 row of the pseudo-inverse of the even harmonics at the directions. The order is the
-    highest with no more coefficients than directions, full rank, and noise √(n Σa²) at most
-    `MAX_AMPLIFICATION` times that of the plain mean.
+    The order of the harmonics is the highest with no more coefficients than directions, full rank, and
+    noise √(n Σa²) at most `MAX_AMPLIFICATION` times that of the plain mean.
 
     Args:
         directions: (n, 3) unit vectors.
@@ -257,13 +328,46 @@ def mean_weights(directions: np.ndarray) -> tuple[int, np.ndarray]:
     for order in range(MAX_ORDER, 0, -2):
         if n_coefficients(order) > n:
             continue
-        basis = even_harmonics(directions, order)
-        inverse, singular = np.linalg.pinv(basis), np.linalg.svd(basis, compute_uv=False)
-        weights = inverse[0] / math.sqrt(4 * math.pi)
-        well_posed = singular[-1] > 1e-6 * singular[0]
-        if well_posed and math.sqrt(n * np.sum(weights**2)) <= MAX_AMPLIFICATION:
-            return order, weights
+        singular = np.linalg.svd(even_harmonics(directions, order), compute_uv=False)
+        if singular[-1] > 1e-6 * singular[0]:
+            weights = harmonic_weights(directions, order)
+            if math.sqrt(n * np.sum(weights**2)) <= MAX_AMPLIFICATION:
+                return order, weights
     return 0, np.full(n, 1 / n)
+
+
+def harmonic_weights(directions: Any, order: int) -> Any:
+    """The l = 0 row of the pseudo-inverse of the even harmonics up to an order, at (n, 3) directions: (n,).
+
+    Any basis of their space gives it. This one, Σ_l (2l + 1) P_l(g·p_j) for as many axes p_j as there are
+    harmonics, is smooth everywhere, and each member's spherical mean is 1. NumPy or JAX, as the directions are.
+    """
+    xp, n = directions.__array_namespace__(), n_coefficients(order)
+    axes = xp.asarray(fibonacci_sphere(2 * n)[:n], dtype=directions.dtype)
+    cosine = (directions[:, None, :] * axes[None]).sum(axis=-1)
+    before, legendre, basis = xp.ones_like(cosine), cosine, xp.ones_like(cosine)
+    for l in range(2, order + 1):
+        before, legendre = legendre, ((2 * l - 1) * cosine * legendre - (l - 1) * before) / l
+        if l % 2 == 0:
+            basis = basis + (2 * l + 1) * legendre
+    q, r = xp.linalg.qr(basis)
+    return (q * xp.linalg.solve(r.T, xp.ones(n, dtype=q.dtype))[None, :]).sum(axis=1)
+
+
+def _is_jax(values: Any) -> bool:
+    return hasattr(values, "aval")
+
+
+def _known(values: Any) -> Any:
+    """The numbers behind JAX's arrays, which tell what volumes form shells."""
+    if hasattr(values, "to_concrete_value"):
+        values = values.to_concrete_value()
+        if values is None:
+            raise InputError(
+                "b-values or directions are traced by jit or vmap, so that shells cannot be found",
+                fix="make an Acquisition outside, and put traced values into it by with_values(bvals=, bvecs=)",
+            )
+    return values
 
 
 def _timing(delta, Delta, weighted: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:

@@ -20,6 +20,7 @@ from .errors import InputError, ResourceError
 from .lobes import Lobes
 from .models import SphericalMeanModel
 from .orientation import frame_harmonics
+from .shell_means import ShellMeans
 from .solvers import Solver, levenberg_marquardt
 from .uncertainty import require_determined
 from .voxelwise import LobeFits, VoxelFits, fit_lobes, fit_means, fod_signals, kernel_means
@@ -135,13 +136,13 @@ class MeansFitter(_Runner):
         weights = 1 / acquisition.variances if weights is None else np.asarray(weights, float)
         if weights.shape != (self.shells,) or not (weights >= 0).all() or not 0 < weights.max() < np.inf:
             raise InputError(f"weights {weights} for {self.shells} shells", fix="one each, 0 or more, b = 0 first")
+        first, *others = acquisition.pulses
+        pulses = (first if fit_s0 else first._replace(b=0.0), *others)  # the b = 0 mean is S0 itself
+        roots = np.sqrt(weights / weights.max()).tolist()
         self._program = partial(
             fit_means,
-            pulses=acquisition.pulses,
-            weights=tuple(weights.tolist()),
-            model=static,
+            problem=ShellMeans(static, pulses, tuple(roots), fit_s0),
             solver=solver if solver is not None else levenberg_marquardt(),
-            fit_s0=fit_s0,
             lanes=self.shape.lanes,
         )
 

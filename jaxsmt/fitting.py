@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, overload
 
@@ -136,7 +136,8 @@ def fit(
     """Fit a model in every voxel: of the spherical means, or FODs with the kernels of such a fit.
 
     Args:
-        model: `smt()`, or what `Fit.fod_model` returns; FODs are fitted where their kernel was.
+        model: `smt()`, or what `Fit.fod_model` returns; FODs are fitted where their kernel was. The kernel of
+            `FodModel(smt(), ...)` is fitted first, with all these options.
         data: (..., volumes), NumPy or JAX array or memory map, any real type.
         mask: (...), voxels to fit: integers above 0, floats above 0.5; None: all.
         s0: "fit" estimates S0 with the model, "mean" fixes it to the mean of the b = 0 volumes. FODs
@@ -157,6 +158,11 @@ def fit(
     if inside.shape != space:
         raise InputError(f"mask of shape {inside.shape} for data of shape {data.shape}", fix="shapes must agree")
     inside = masks.inside(inside)
+    if isinstance(model, FodModel) and isinstance(model.kernels, SphericalMeanModel):
+        kernels = fit(
+            model.kernels, acquisition, data, mask, s0=s0, weights=weights, solver=solver, dtype=dtype, device=device
+        )
+        model, s0, weights = replace(model, kernels=kernels), "fit", None
     if isinstance(model, FodModel):
         if s0 != "fit" or weights is not None:
             raise InputError(
@@ -175,12 +181,12 @@ def fit(
 
 
 def _fit_fods(model: FodModel, acquisition: Acquisition, data: np.ndarray, inside: np.ndarray, **options) -> FodFit:
-    if model.kernels.status.shape != inside.shape:
+    if model.fitted.status.shape != inside.shape:
         raise InputError(
-            f"kernels of shape {model.kernels.status.shape} for data of shape {data.shape}", fix="shapes must agree"
+            f"kernels of shape {model.fitted.status.shape} for data of shape {data.shape}", fix="shapes must agree"
         )
     acquisition.require_volumes(data.shape[-1])
-    fitter = FodFitter(model.kernels.model, acquisition, model.family, lobe_counts(model.n_fibres), **options)
+    fitter = FodFitter(model.spherical, acquisition, model.family, lobe_counts(model.n_fibres), **options)
     if inside.ndim == 0:
         raise InputError(f"data of shape {data.shape} for a FOD fit", fix="give (voxels, volumes), of one voxel too")
     # In the order in which voxels lie in memory, so that a memory map is read in long pieces.

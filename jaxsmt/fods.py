@@ -37,22 +37,22 @@ _FLOATS = 1 << 24  # numbers in work when harmonics or densities of many lobes a
 
 @dataclass(frozen=True)
 class FodModel:
-    """Lobes convolved with the kernels of a fit; made by `Fit.fod_model`.
+    """Lobes convolved with the kernels of a fit (made by `Fit.fod_model`), or of a model that is fitted first.
 
     E(g, b) = Σ_j w_j ∫ψ_j(n) k(g·n; b) dn, Σ w = 1, with the kernel k of each voxel held.
     family: "watson" or "bingham". n_fibres: lobes, 1 to 3, or "auto": 0 to 3 by BIC in each voxel.
     """
 
-    kernels: Fit
+    kernels: Fit | SphericalMeanModel
     family: str
-    n_fibres: int | str
+    n_fibres: int | str = 1
 
     def __post_init__(self):
         if self.family not in ("watson", "bingham"):
             raise InputError(f"unknown FOD {self.family!r}", fix="'watson' or 'bingham'")
-        if self.kernels.model.kernel.isotropic:
+        if self.spherical.kernel.isotropic:
             raise InputError(
-                f"the {self.kernels.model.name} model is isotropic",
+                f"the {self.spherical.name} model is isotropic",
                 fix="a kernel needs a stick, a zeppelin or the like",
             )
         if self.n_fibres not in (1, 2, MOST, "auto"):
@@ -60,7 +60,18 @@ class FodModel:
 
     @property
     def name(self) -> str:
-        return self.kernels.model.name + self.family
+        return self.spherical.name + self.family
+
+    @property
+    def spherical(self) -> SphericalMeanModel:
+        """The model of the kernels."""
+        return self.kernels if isinstance(self.kernels, SphericalMeanModel) else self.kernels.model
+
+    @property
+    def fitted(self) -> Fit:
+        """The fit of the kernels."""
+        assert not isinstance(self.kernels, SphericalMeanModel)
+        return self.kernels
 
     @property
     def axial(self) -> bool:
@@ -195,7 +206,7 @@ class FodFit:
             raise InputError("no acquisition to predict", fix="fods.predict(acquisition)")
         if acquisition.axes != self.axes:
             raise InputError(f"directions in {acquisition.axes} axes for FODs in {self.axes} axes", fix="use the same")
-        kernels, model = self.model.kernels, self.model.kernels.model
+        kernels, model = self.model.fitted, self.model.spherical
         model.kernel.require(acquisition.pulses)
         shells = [shell for shell in acquisition.shells if shell is not acquisition.b0]
         values = {name: kernels.parameters[name].ravel() for name in model.kernel.names}
@@ -291,7 +302,7 @@ class FodFitter:
                 voxels with these numbers among those inside the mask. order: how they are numbered.
             progress: told how many voxels are done, and of how many so far.
         """
-        kernels = model.kernels
+        kernels = model.fitted
 
         def within(values: np.ndarray) -> np.ndarray:
             return values.ravel(order=order)[inside.ravel(order=order)]

@@ -1,8 +1,9 @@
-"""Real, even, orthonormal spherical harmonics in NumPy."""
+"""Real, even, orthonormal spherical harmonics, of NumPy's arrays or JAX's."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,7 @@ def n_coefficients(lmax: int) -> int:
     return (lmax + 1) * (lmax + 2) // 2
 
 
-def even_harmonics(directions: np.ndarray, lmax: int) -> np.ndarray:
+def even_harmonics(directions: Any, lmax: int) -> Any:
     """Real even spherical harmonics, orthonormal on the sphere.
 
     Y_l0 = P̄_l^0, Y_lm = √2 P̄_l^m cos(mφ) and Y_l,-m = √2 P̄_l^m sin(mφ) for m > 0, with P̄ the
@@ -26,15 +27,16 @@ def even_harmonics(directions: np.ndarray, lmax: int) -> np.ndarray:
     Returns:
         (n, (lmax+1)(lmax+2)/2).
     """
-    x, y, z = np.asarray(directions, dtype=np.float64).T
-    sine, phi = np.hypot(x, y), np.arctan2(y, x)
+    xp = directions.__array_namespace__()
+    x, y, z = directions.T
+    sine, phi = xp.hypot(x, y), xp.atan2(y, x)
     legendre = _normalised_legendre(z, sine, lmax)
     columns = []
     for l in range(0, lmax + 1, 2):
         for m in range(-l, l + 1):
-            angular = np.cos(m * phi) if m >= 0 else np.sin(-m * phi)
+            angular = xp.cos(m * phi) if m >= 0 else xp.sin(-m * phi)
             columns.append((math.sqrt(2) if m else 1.0) * legendre[l, abs(m)] * angular)
-    return np.stack(columns, axis=1)
+    return xp.stack(columns, axis=1)
 
 
 #: Bases in which FODs can be given.
@@ -62,9 +64,9 @@ def to_basis(coefficients: np.ndarray, basis: str) -> np.ndarray:
     return out
 
 
-def _normalised_legendre(z: np.ndarray, sine: np.ndarray, lmax: int) -> dict:
+def _normalised_legendre(z: Any, sine: Any, lmax: int) -> dict:
     """P̄_l^m for 0 ≤ m ≤ l ≤ lmax by the stable recurrence in l at fixed m."""
-    p = {(0, 0): np.full_like(z, math.sqrt(0.25 / math.pi))}
+    p = {(0, 0): z.__array_namespace__().full_like(z, math.sqrt(0.25 / math.pi))}
     for m in range(lmax + 1):
         if m:
             p[m, m] = -math.sqrt((2 * m + 1) / (2 * m)) * sine * p[m - 1, m - 1]

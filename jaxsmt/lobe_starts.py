@@ -49,19 +49,26 @@ class Table(NamedTuple):
 
 
 def table(directions: Sequence[np.ndarray]) -> Table:
-    """Prepare the harmonic fits for shells of (n, 3) directions."""
+    """Prepare the harmonic fits for shells of (n, 3) directions, NumPy's or JAX's.
+
+    Of JAX's directions, which may be traced, it is taken for granted that they are spread evenly.
+    """
     fits, counts = [], []
     for g in directions:
-        order = _LMAX
-        while order and (n_coefficients(order) > len(g) or np.linalg.cond(even_harmonics(g, order)) > 3):
+        n, order = len(g), _LMAX
+        while order and (n_coefficients(order) > n or (isinstance(g, np.ndarray) and _poor(g, order))):
             order -= 2
-        fit, count = np.zeros((n_coefficients(_LMAX) - 1, len(g))), np.zeros(len(_L))
-        if order:
-            fit[: n_coefficients(order) - 1] = len(g) * np.linalg.pinv(even_harmonics(g, order))[1:]
-            count[: order // 2] = len(g) * (2 * _L + 1)[: order // 2]
-        fits.append(fit)
+        count = np.zeros(len(_L))
+        count[: order // 2] = n * (2 * _L + 1)[: order // 2]
+        xp = g.__array_namespace__()
+        fit = n * xp.linalg.pinv(even_harmonics(g, order))[1:]
+        fits.append(xp.concat([fit, xp.zeros((len(_INDEX) - len(fit), n), dtype=fit.dtype)]))
         counts.append(count)
     return Table(tuple(fits), tuple(counts))
+
+
+def _poor(directions: np.ndarray, order: int) -> bool:
+    return np.linalg.cond(even_harmonics(directions, order)) > 3
 
 
 def starts(lobes: Lobes, fits: Table, kernel: tuple[Array, ...], y: tuple[Array, ...]) -> list[Point]:

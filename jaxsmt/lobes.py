@@ -255,8 +255,10 @@ def _half_turn(step: Array) -> Array:
 def _move_watson(x: Point, step: Point) -> Point:
     *axis, odi = x
     e1, e2 = frames.across(tuple(axis))
-    length = jnp.sqrt(step[0] ** 2 + step[1] ** 2)
-    scale = jnp.where(length > 0, _half_turn(length) / jnp.where(length > 0, length, 1), 0)
+    square = step[0] ** 2 + step[1] ** 2
+    some = square > 0
+    length = jnp.sqrt(jnp.where(some, square, 1))
+    scale = jnp.where(some, _half_turn(length) / length, 1)  # at rest the derivative counts
     turn = frames.combine(scale * step[0], e1, scale * step[1], e2)
     return (*frames.unit(frames.combine(1, tuple(axis), 1, turn)), jnp.clip(odi + step[2], _ODI_MIN, 1))
 

@@ -393,8 +393,8 @@ def _thinned(values: np.ndarray, n: int) -> np.ndarray:
 
 
 def _number(value: Any) -> Any:
-    """A Python float, a NumPy array of a map, or a number of JAX's as it is: it may be traced."""
-    if isinstance(value, Given) or value is None or (isinstance(value, jax.Array) and value.ndim == 0):
+    """A Python float, a NumPy array of a map, or a traced number as it is."""
+    if isinstance(value, Given) or value is None or (isinstance(value, jax.core.Tracer) and value.ndim == 0):
         return value
     array = np.asarray(value)
     return float(array) if array.ndim == 0 else array

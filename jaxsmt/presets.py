@@ -98,8 +98,8 @@ def _md(lambda_par, lambda_perp):
 
 
 def _fa(lambda_par, lambda_perp):
-    norm = jnp.sqrt(lambda_par**2 + 2 * lambda_perp**2)
-    return (lambda_par - lambda_perp) / jnp.where(norm > 0, norm, 1)
+    square = lambda_par**2 + 2 * lambda_perp**2
+    return (lambda_par - lambda_perp) / jnp.sqrt(jnp.where(square > 0, square, 1))
 
 
 def _fapow3(lambda_par, lambda_perp):

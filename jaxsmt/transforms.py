@@ -72,7 +72,7 @@ class Space:
             own = coordinates[p.name]
             return (low + own * (high - low) if part else own), own
 
-        return self._walk(pick, given, jnp.zeros_like(x[0]))[0]
+        return self._walk(pick, given, jnp.zeros_like(x[0]) if x else jnp.zeros(()))[0]
 
     def begin(self, parts: Sequence[Array], given: Sequence[Any] = ()) -> tuple[Array, ...]:
         """Coordinates of a point: each parameter's `start`, or this part of its interval."""

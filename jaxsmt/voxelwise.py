@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import math
-from functools import partial, reduce
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -17,20 +17,20 @@ from . import lobe_starts
 from .acquisition import Pulse
 from .compartments import Kernel
 from .lobe_starts import Table
-from .lobes import Data, Lobes
-from .models import SphericalMeanModel
+from .lobes import Data as LobesData
+from .lobes import Lobes
 from .orientation import Lobe, watson
+from .shell_means import Data as MeansData
+from .shell_means import ShellMeans, scaled
 from .signal import convolved
-from .solvers import Solver, Status, in_box
+from .solvers import Minimum, Point, Solver, Status, implicit, unrolled
 
+# Voxels side by side when estimates of spherical means, and of lobes, are batched; see `engine`.
+_LANES = {"cpu": (4_096, 64), "gpu": (131_072, 16_384)}
 # Steps between two exchanges of finished voxels for fresh ones; most voxels are done by then.
 _STEPS, _LOBE_STEPS = 5, 2
 # Steps from each of several starts before only the best goes on.
 _FEW = 16
-# Least b = 0 mean, as a part of the largest mean, that can serve as S0.
-_LEAST_S0 = 1e-6
-# A parameter closer to its bound than this part of its range is at the bound.
-_AT_BOUND = 1e-4
 
 
 class VoxelFits(NamedTuple):
@@ -115,143 +115,139 @@ def _solve(
     return jax.lax.while_loop(lambda c: (c.next < count) | jnp.any(c.item < items), exchange, carry).end
 
 
-@partial(jax.jit, static_argnames=("pulses", "weights", "model", "solver", "fit_s0", "lanes"))
+def outcome(usable: ArrayLike, finite: ArrayLike, converged: Array, at_bound: Array) -> Array:
+    """The status code."""
+    fitted = jnp.where(converged, jnp.where(at_bound, Status.AT_BOUND, Status.CONVERGED), Status.NOT_CONVERGED)
+    status = jnp.where(usable, fitted, jnp.where(finite, Status.NO_SIGNAL, Status.NON_FINITE))
+    return status.astype(jnp.uint8)
+
+
+def _best(cost: Array, tries: int) -> Array:
+    """Which of each voxel's searches ended lowest."""
+    voxels = len(cost) // tries
+    return jnp.argmin(cost.reshape(voxels, tries), axis=1) + tries * jnp.arange(voxels)
+
+
+def _search_means(
+    problem: ShellMeans,
+    solver: Solver,
+    own: Any,
+    data: Callable[[Any], MeansData],
+    count: ArrayLike,
+    lanes: int,
+) -> _End:
+    """Fit the first `count` of n voxels. own: leaves (n, …). data: `(own of one voxel) -> MeansData`."""
+    n, tries = len(jax.tree.leaves(own)[0]), problem.tries
+
+    def start(item):
+        voxel, nth = item // tries, item % tries
+        fresh = _taken(own, voxel)
+        return fresh, jax.vmap(lambda own, nth: problem.start(data(own), nth))(fresh, nth)
+
+    def one(own):
+        return problem.problem(data(own))
+
+    end = _solve(solver, one, start, problem.size, n * tries, count * tries, lanes, _STEPS)
+    return end if tries == 1 else jax.tree.map(lambda leaf: leaf[_best(end.cost, tries)], end)
+
+
+def minimum(
+    problem: ShellMeans | Lobes, solver: Solver, adjoint: str, data: MeansData | tuple[LobesData, Table]
+) -> Minimum:
+    """Fit one voxel, in a form that can be differentiated by its data.
+
+    Under vmap many voxels are fitted as `fit_means` and `fit_lobes` do, side by side.
+    """
+    if adjoint == "unrolled":
+        return _unrolled(problem, solver, data)
+
+    def search(own: Any, merge: Callable[[Any], Any]) -> Minimum:
+        n, lanes = len(jax.tree.leaves(own)[0]), _LANES[_platform()]
+        if isinstance(problem, Lobes):
+            end = _search_lobes(problem, solver, own, lambda own: own, merge, n, min(lanes[1], n))
+        else:
+            end = _search_means(problem, solver, own, merge, n, min(lanes[0], n * problem.tries))
+        return Minimum(end.x, end.converged.astype(end.cost.dtype))
+
+    @jax.custom_batching.custom_vmap
+    def find(data):
+        one = search(jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], data), lambda own: own)
+        return jax.tree.map(lambda leaf: leaf[0], one)
+
+    @find.def_vmap
+    def _(size, batched, data):
+        leaves, tree = jax.tree.flatten(data)
+        where = [i for i, own in enumerate(jax.tree.leaves(batched[0])) if own]
+
+        def merge(own: list) -> Any:
+            new = dict(zip(where, own, strict=True))
+            return jax.tree.unflatten(tree, [new.get(i, leaf) for i, leaf in enumerate(leaves)])
+
+        end = search([leaves[i] for i in where], merge)
+        return end, jax.tree.map(lambda _: True, end)
+
+    def posed(data):
+        return problem.problem(data[0] if isinstance(problem, Lobes) else data)
+
+    return implicit(find, posed)(data)
+
+
+def _platform() -> str:
+    return "cpu" if jax.default_backend() == "cpu" else "gpu"
+
+
+def _unrolled(problem: ShellMeans | Lobes, solver: Solver, data: Any) -> Minimum:
+    """The best of the searches from each start, differentiated through its steps."""
+    fixed = jax.lax.stop_gradient(data)
+    if isinstance(problem, Lobes):
+        own = data[0]
+        points = _lobe_starts(problem, *fixed)
+    else:
+        own = data
+        points = [problem.start(fixed, jnp.int32(i)) for i in range(problem.tries)]
+    starts = tuple(jnp.stack(values) for values in zip(*points, strict=True))
+    ends, costs = jax.lax.map(lambda x0: unrolled(solver, problem.problem(own), x0, problem.size), starts)
+    best = jnp.argmin(costs)
+    return jax.tree.map(lambda leaf: leaf[best], ends)
+
+
+@partial(jax.jit, static_argnames=("problem", "solver", "lanes"))
 def fit_means(
     means: tuple[Array, ...],
     numbers: tuple[Array, ...],
     maps: tuple[Array, ...],
     count: ArrayLike,
     *,
-    pulses: tuple[Pulse, ...],
-    weights: tuple[float, ...],
-    model: SphericalMeanModel,
+    problem: ShellMeans,
     solver: Solver,
-    fit_s0: bool,
     lanes: int,
 ) -> VoxelFits:
-    """Fit `model` to the spherical means of a chunk of voxels.
-
-    Minimises Σ_k w_k (y_k - S0 ε(b_k; x))² over x and, if `fit_s0`, over S0 (by projection);
-    else S0 is the b = 0 mean and the b = 0 volumes count as b = 0.
+    """Fit a model to the spherical means of a chunk of voxels.
 
     Args:
         means: b = 0 first, then shells; each (voxels,). numbers, maps: the model's, scalars and (voxels,) each.
-        count: only the first `count` are fitted. pulses: one each.
-        weights: inverse variances, one each; their scale is free. model: without values.
+        count: only the first `count` are fitted. problem: without `fit_s0`, S0 is the b = 0 mean.
         lanes: a number whose state fits the cache of one core, or fills a GPU.
     """
-    n = means[0].shape[0]
-    dtype = means[0].dtype
-    pulses = pulses if fit_s0 else (pulses[0]._replace(b=0.0), *pulses[1:])
-    roots = tuple(math.sqrt(w / max(weights)) for w in weights)
-    finite = jnp.isfinite(sum((*means, *maps), start=jnp.zeros_like(means[0])))
-    largest = reduce(jnp.maximum, (jnp.abs(m) for m in means))
-    # With S0 fixed to next to nothing the signal over it has no meaning.
-    usable = finite & (means[0] > (0 if fit_s0 else _LEAST_S0 * largest))
-    scale = jnp.where(usable, largest if fit_s0 else means[0], 1)
-    y = tuple(jnp.where(usable, m, 0) / scale for m in means)
+    y, scale, finite, usable = jax.vmap(partial(scaled, fit_s0=problem.fit_s0))(means, maps)
 
-    def values_of(x, own):
-        return model.values(x, (*numbers, *own))
+    def data(own) -> MeansData:
+        y, maps = own
+        return MeansData(y, (*numbers, *maps))
 
-    def predict(x, own):
-        values = values_of(x, own)
-        return tuple(model.mean(pulse, values) if pulse.b else jnp.ones_like(x[0]) for pulse in pulses)
-
-    def bounds(own) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-        lower, upper = (tuple(jnp.asarray(v, dtype) for v in ends) for ends in model.space.box((*numbers, *own)))
-        return lower, upper
-
-    def amplitude(y, e):
-        if not fit_s0:
-            return jnp.ones_like(y[0])
-        return _dot(roots, y, roots, e) / _dot(roots, e, roots, e)
-
-    def residual(data, x):
-        y, own = data
-        e = predict(x, own)
-        s0 = amplitude(y, e)
-        return tuple(root * (yk - s0 * ek) for root, yk, ek in zip(roots, y, e, strict=True))
-
-    grid = jnp.asarray(model.grid(), dtype)
-    tries = len(grid)
-
-    def best_of_grid(data, nth):
-        """The point with the least cost in a voxel, of the nth part of the grid."""
-        y, own = data
-        x = model.space.begin(tuple(grid.reshape(-1, grid.shape[2]).T), (*numbers, *own))
-        e = jnp.stack(predict(x, own)) * jnp.array(roots, dtype)[:, None]
-        data = jnp.stack([root * yk for root, yk in zip(roots, y, strict=True)])
-        squares = jnp.sum(e * e, axis=0)
-        # All parts in one product: without maps the signals of the grid are the same for all voxels.
-        if fit_s0:  # least after projection: largest cosine
-            score = jnp.matmul(data, e / jnp.sqrt(squares)[None], precision="highest")
-        else:
-            score = jnp.matmul(data, 2 * e, precision="highest") - squares
-        if tries > 1:
-            elsewhere = jnp.arange(len(score), dtype=nth.dtype) // grid.shape[1] != nth
-            score = jnp.where(elsewhere, -jnp.inf, score)
-        best = jnp.argmax(score)
-        return tuple(xi[best] for xi in x)
-
-    def start(item):
-        voxel, nth = item // tries, item % tries
-        fresh = jax.tree.map(lambda leaf: jnp.take(leaf, voxel, mode="clip"), (y, maps))
-        return fresh, jax.vmap(best_of_grid)(fresh, nth)
-
-    def problem(data):
-        lower, upper = bounds(data[1])
-        return in_box(partial(residual, data), lower, upper, model.step)
-
-    end = _solve(solver, problem, start, len(model.free), n * tries, count * tries, lanes, _STEPS)
-    if tries > 1:
-        best = jnp.argmin(end.cost.reshape(n, tries), axis=1) + tries * jnp.arange(n)
-        end = jax.tree.map(lambda leaf: leaf[best], end)
-
-    def finish(y, own, x):
-        e = predict(x, own)
-        s0 = amplitude(y, e)
-        errors = [yk / s0 - ek for yk, ek in zip(y, e, strict=True)]
-        mean = sum(y) / len(y) / s0
-        total = sum((yk / s0 - mean) ** 2 for yk in y)
-        squared = sum(error**2 for error in errors)
-        box = zip(x, *bounds(own), strict=True)
-        room = [jnp.minimum(xi - lo, hi - xi) - _AT_BOUND * (hi - lo) for xi, lo, hi in box]
-        at_bound = reduce(jnp.minimum, room) <= 0
-        values = values_of(x, own)
-        return (
-            values,
-            model.derive(values),
-            s0,
-            squared / len(y),
-            1 - squared / jnp.where(total > 0, total, 1),
-            at_bound,
-        )
-
-    values, derived, s0, mse, r2, at_bound = jax.vmap(finish)(y, maps, end.x)
-    status = jnp.where(end.converged, jnp.where(at_bound, Status.AT_BOUND, Status.CONVERGED), Status.NOT_CONVERGED)
-    usable = usable & (s0 > 0)
-    status = jnp.where(usable, status, jnp.where(finite, Status.NO_SIGNAL, Status.NON_FINITE))
+    end = _search_means(problem, solver, (y, maps), data, count, lanes)
+    found = jax.vmap(lambda own, x: problem.results(data(own), x))((y, maps), end.x)
+    usable = usable & (found.s0 > 0)
     clear = partial(jax.tree.map, lambda a: jnp.where(usable, a, 0))
     return VoxelFits(
-        parameters=clear(values),
-        derived=clear(derived),
-        s0=clear(s0 * scale),
-        mse=clear(mse),
-        r2=clear(r2),
-        status=status.astype(jnp.uint8),
+        parameters=clear(found.values),
+        derived=clear(found.derived),
+        s0=clear(found.s0 * scale),
+        mse=clear(found.mse),
+        r2=clear(found.r2),
+        status=outcome(usable, finite, end.converged, found.at_bound),
         steps=clear(end.steps),
     )
-
-
-def _dot(*factors):
-    total = 0
-    for terms in zip(*factors, strict=True):
-        product = terms[0]
-        for term in terms[1:]:
-            product = product * term
-        total = total + product
-    return total
 
 
 @partial(jax.jit, static_argnames=("pulses", "kernel"))
@@ -272,6 +268,67 @@ class LobeFits(NamedTuple):
     cost: Array  # Σ r² over the volumes, of the signal over S0
     isotropic: Array  # the same of a uniform FOD
     status: Array
+
+
+def _lobe_starts(lobes: Lobes, data: LobesData, table: Table) -> list[Point]:
+    bounds = np.cumsum([0, *(len(g) for g in data.directions)])
+    shells = tuple(data.y[i:j] for i, j in itertools.pairwise(bounds))
+    return lobe_starts.starts(lobes, table, data.kernel, shells)
+
+
+def _search_lobes(
+    lobes: Lobes,
+    solver: Solver,
+    own: Any,
+    fetch: Callable[[Any], Any],
+    data: Callable[[Any], tuple[LobesData, Table]],
+    count: ArrayLike,
+    lanes: int,
+) -> _End:
+    """Fit the first `count` of n voxels.
+
+    Args:
+        own: leaves (n, …). fetch: `(own of one voxel) -> fresh`, done once for a search. data: of a fresh one.
+    """
+    n = len(jax.tree.leaves(own)[0])
+
+    def begin(own):
+        return _lobe_starts(lobes, *data(fetch(own)))
+
+    def problem(fresh):
+        return lobes.problem(data(fresh)[0])
+
+    x0 = jax.lax.map(begin, own, batch_size=lanes)
+    tries = len(x0)
+    x0 = tuple(jnp.stack(values, axis=1).reshape(-1) for values in zip(*x0, strict=True))  # (voxels · tries,)
+
+    def solve(x0, each: ArrayLike, limit: ArrayLike | None) -> _End:
+        """From `each` points per voxel, those of a voxel side by side."""
+
+        def start(item):
+            return jax.vmap(fetch)(_taken(own, item // each)), tuple(jnp.take(v, item, mode="clip") for v in x0)
+
+        return _solve(solver, problem, start, lobes.size, n * tries, count * each, lanes, _LOBE_STEPS, limit)
+
+    def round(i, carry):
+        """First a few steps from each start; then to the end from the best point of each voxel."""
+        x0, _ = carry
+        end = solve(x0, jnp.where(i == 0, tries, 1), jnp.where(i == 0, _FEW, jnp.iinfo(jnp.int32).max))
+        best = _best(end.cost, tries)
+        return tuple(jnp.zeros_like(v).at[:n].set(v[best]) for v in end.x), end
+
+    if tries == 1:
+        return solve(x0, 1, None)
+    nothing = jax.tree.map(
+        lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(lambda: solve(x0, jnp.int32(1), jnp.int32(1)))
+    )
+    _, end = jax.lax.fori_loop(0, 2, round, (x0, nothing))
+    return jax.tree.map(lambda leaf: leaf[:n], end)
+
+
+def _taken(own: Any, voxel: Array) -> Any:
+    """The leaves of these voxels."""
+    return jax.tree.map(lambda leaf: jnp.take(leaf, voxel, axis=0, mode="clip"), own)
 
 
 @partial(jax.jit, static_argnames=("lobes", "kernel", "pulses", "solver", "lanes"))
@@ -296,55 +353,18 @@ def fit_lobes(
         y: (voxels, volumes) signal over S0, shell by shell. values: of the kernels, by name, each (voxels,).
         count: only the first `count` voxels are fitted. directions: each shell's (n, 3). pulses: each shell's.
     """
-    n = y.shape[0]
-    bounds = np.cumsum([0, *(len(g) for g in directions)])
-
     def moments(values):
         return tuple(kernel.legendre(pulse, order, values) for pulse, order in zip(pulses, lobes.orders, strict=True))
 
-    def begin(args):
-        y, values = args
-        shells = tuple(y[i:j] for i, j in itertools.pairwise(bounds))
-        return lobe_starts.starts(lobes, table, moments(values), shells)
+    def fetch(own):
+        y, values = own
+        return y, moments(values)
 
-    x0 = jax.lax.map(begin, (y, values), batch_size=lanes)
-    tries = len(x0)
-    x0 = tuple(jnp.stack(values, axis=1).reshape(-1) for values in zip(*x0, strict=True))  # (voxels · tries,)
+    def data(fresh):
+        y, moments = fresh
+        return LobesData(directions, moments, y), table
 
-    def solve(x0, each: ArrayLike, limit: ArrayLike | None) -> _End:
-        """From `each` points per voxel, those of a voxel side by side."""
-
-        def start(item):
-            voxel = item // each
-            own = jax.tree.map(lambda leaf: jnp.take(leaf, voxel, axis=0, mode="clip"), (y, values))
-            data = (own[0], jax.vmap(moments)(own[1]))
-            return data, tuple(jnp.take(v, item, mode="clip") for v in x0)
-
-        return _solve(solver, problem, start, lobes.size, n * tries, count * each, lanes, _LOBE_STEPS, limit)
-
-    def problem(data):
-        return lobes.problem(Data(directions, data[1], data[0]))
-
-    def round(i, carry):
-        """First a few steps from each start; then to the end from the best point of each voxel."""
-        x0, _ = carry
-        end = solve(x0, jnp.where(i == 0, tries, 1), jnp.where(i == 0, _FEW, jnp.iinfo(jnp.int32).max))
-        best = jnp.argmin(end.cost.reshape(n, tries), axis=1) + tries * jnp.arange(n)
-        return tuple(jnp.zeros_like(v).at[:n].set(v[best]) for v in end.x), end
-
-    if tries == 1:
-        end = solve(x0, 1, None)
-    else:
-        nothing = jax.tree.map(
-            lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(lambda: solve(x0, jnp.int32(1), jnp.int32(1)))
-        )
-        _, end = jax.lax.fori_loop(0, 2, round, (x0, nothing))
-        end = jax.tree.map(lambda leaf: leaf[:n], end)
-    status = jnp.where(
-        end.converged,
-        jnp.where(jax.vmap(lobes.at_bound)(end.x), Status.AT_BOUND, Status.CONVERGED),
-        Status.NOT_CONVERGED,
-    )
+    end = _search_lobes(lobes, solver, (y, values), fetch, data, count, lanes)
 
     def uniform(y, values):
         e = [jnp.full(len(g), 1, y.dtype) * m[0] for g, m in zip(directions, moments(values), strict=True)]
@@ -354,7 +374,7 @@ def fit_lobes(
         **jax.vmap(lobes.named)(end.x),
         cost=2 * end.cost,
         isotropic=jax.vmap(uniform)(y, values),
-        status=status.astype(jnp.uint8),
+        status=outcome(True, True, end.converged, jax.vmap(lobes.at_bound)(end.x)),
     )
 
 

@@ -54,9 +54,11 @@ class Solver(NamedTuple):
     init: `(x0, size) -> state` for steps of `size` coordinates, evaluates nothing.
     step: `(problem, state) -> state`, evaluates the normal equations once. Never leaves the
         bounds; a state that is done stays done, and further steps do it no harm.
-    A state is a pytree of scalars with at least the fields `x` (Point, the best so far), `cost`,
-    `done` and `converged` (bool); every state must be done after finitely many steps.
+    most: steps after which every state is done.
+    A state is a NamedTuple of scalars, or pytrees of them, with at least the fields `x` (Point, the best so far),
+    `cost`, `steps` (int32), `done` and `converged` (bool).
     """
 
     init: Callable[[Point, int], Any]
     step: Callable[[Problem, Any], Any]
+    most: int

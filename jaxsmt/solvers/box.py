@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,13 +16,14 @@ def _straight(x: Point, step: Point) -> Point:
 
 
 def in_box(
-    residual: Callable[[Point], Point],
+    residual: Callable[[Point], Any],
     lower: Point,
     upper: Point,
     move: Callable[[Point, Point], Point] = _straight,
 ) -> Problem:
     """Minimise ½ Σ residual(x)² over lower ≤ x ≤ upper, a tuple of scalars each.
 
+    The residual is a tuple of scalars, for a handful, or an array.
     `move(x, step)` goes from x by a step, to first order x + step; it need not heed the bounds.
     """
 
@@ -48,7 +50,9 @@ def in_box(
 
 
 def dot(a, b):
-    """Σ a_i b_i of two tuples of scalars."""
+    """Σ a_i b_i of two tuples of scalars, or arrays."""
+    if not isinstance(a, tuple | list):
+        return jnp.sum(a * b)
     total = a[0] * b[0]
     for p, q in zip(a[1:], b[1:], strict=True):
         total = total + p * q

@@ -11,6 +11,7 @@ from jax import Array
 
 from .base import Normal, Point, Problem, Solver
 from .box import dot
+from .linear import solve
 
 _START_DAMPING = 1e-3
 _GROWTH = 10.0
@@ -20,8 +21,6 @@ _MAX_DAMPING = 1e3
 _GAUSS_NEWTON = 1e-2
 # Steps after which only a lower cost counts as better, however little it can differ.
 _PATIENCE = 30
-# Unknowns up to which linear systems are solved by straight-line code.
-_WRITTEN_OUT = 5
 
 
 class State(NamedTuple):
@@ -86,7 +85,8 @@ def levenberg_marquardt(max_steps: int = 100, rtol: float | None = None) -> Solv
         shrink = jnp.clip(1 - (2 * gain - 1) ** 3, 1 / 9, 2)
         raised = jnp.maximum(_GROWTH * state.damping, _START_DAMPING)
         lowered = jnp.maximum(shrink * state.damping, eps)  # less is lost in rounding
-        damping = jnp.where(first, state.damping, jnp.where(better, lowered, raised))
+        # How the search is steered has no derivative of its own.
+        damping = jax.lax.stop_gradient(jnp.where(first, state.damping, jnp.where(better, lowered, raised)))
 
         def keep(new, old):
             return jax.tree.map(lambda a, b: jnp.where(better, a, b), new, old)
@@ -115,7 +115,7 @@ def levenberg_marquardt(max_steps: int = 100, rtol: float | None = None) -> Solv
             done=state.done | converged | (steps >= max_steps),
         )
 
-    return Solver(init, step)
+    return Solver(init, step, max_steps)
 
 
 def _square(lower_rows) -> list[Point]:
@@ -149,50 +149,8 @@ def _step_in_box(gradient: Point, hessian, damping: Array, room_down: Point, roo
             jnp.where(held[i], move[i], -gradient[i] - sum(hessian[i][j] * fixed[j] for j in range(n) if j != i))
             for i in range(n)
         ]
-        free = _solve(matrix, right)
+        free, _ = solve(matrix, right)
         over = [(d < down) | (d > up) for d, down, up in zip(free, room_down, room_up, strict=True)]
         move = [jnp.clip(d, down, up) for d, down, up in zip(free, room_down, room_up, strict=True)]
         held = [h | o for h, o in zip(held, over, strict=True)]
     return move
-
-
-def _solve(matrix: list[list[Array]], right: list[Array]) -> list[Array]:
-    """Solve a small symmetric positive (semi)definite system by LDLᵀ, written out.
-
-    Larger ones go through a loop: written out they take the compiler too long.
-    """
-    n = len(right)
-    if n > _WRITTEN_OUT:
-        return _eliminate(matrix, right)
-    low: list[list[Array]] = [[] for _ in range(n)]  # rows of L below its unit diagonal
-    pivots: list[Array] = []
-    for i in range(n):
-        scaled: list[Array] = []  # row i of L·D
-        for j in range(i):
-            scaled.append(matrix[i][j] - sum(scaled[k] * low[j][k] for k in range(j)))
-        low[i] = [s / p for s, p in zip(scaled, pivots, strict=True)]
-        pivot = matrix[i][i] - sum(s * l for s, l in zip(scaled, low[i], strict=True))
-        # Rounding can leave a pivot at or below zero where parameters cannot be told apart.
-        floor = float(jnp.finfo(right[0].dtype).eps) * matrix[i][i]
-        pivots.append(jnp.maximum(pivot, floor))
-    y: list[Array] = []
-    for i in range(n):
-        y.append(right[i] - sum(low[i][k] * y[k] for k in range(i)))
-    x = [v / p for v, p in zip(y, pivots, strict=True)]
-    for i in reversed(range(n)):
-        x[i] = x[i] - sum(low[k][i] * x[k] for k in range(i + 1, n))
-    return x
-
-
-def _eliminate(matrix: list[list[Array]], right: list[Array]) -> list[Array]:
-    """Gauss-Jordan elimination without pivoting, which a positive definite matrix does not need."""
-    n = len(right)
-    rows = jnp.stack([jnp.stack([*row, r]) for row, r in zip(matrix, right, strict=True)])
-    floor = float(jnp.finfo(rows.dtype).eps) * jnp.diagonal(rows)
-
-    def clear_column(k: int, rows: Array) -> Array:
-        row = rows[k] / jnp.maximum(rows[k, k], floor[k])
-        return (rows - rows[:, k][:, None] * row[None]).at[k].set(row)
-
-    solution = jax.lax.fori_loop(0, n, clear_column, rows)[:, n]
-    return [solution[i] for i in range(n)]
