@@ -25,15 +25,20 @@ _PUBLIC = {
     "ball_stick": "presets",
     "bingham": "orientation",
     "check_compartment": "contracts",
+    "check_solver": "contracts",
+    "crlb": "uncertainty",
     "dot": "compartments",
     "estimate": "estimation",
     "equal": "links",
     "fisher_information": "uncertainty",
+    "first_order": "solvers",
     "fit": "fitting",
     "fixed": "links",
     "fraction": "links",
+    "lbfgs": "solvers",
     "levenberg_marquardt": "solvers",
     "mcsmt": "presets",
+    "optimistix_minimiser": "solvers",
     "ordering": "links",
     "sandi": "presets",
     "smt": "presets",
@@ -43,6 +48,7 @@ _PUBLIC = {
     "tortuosity": "links",
     "watson": "orientation",
     "zeppelin": "compartments",
+    "Solver": "solvers",
     "signal": None,
     "simulate": None,
 }
@@ -66,7 +72,7 @@ if TYPE_CHECKING:
     from . import signal, simulate
     from .acquisition import Acquisition, Pulse
     from .compartments import Compartment, Parameter, ball, dot, sphere, stick, zeppelin
-    from .contracts import check_compartment
+    from .contracts import check_compartment, check_solver
     from .errors import InputError, JaxsmtError, JaxsmtWarning
     from .estimation import estimate
     from .fitting import Fit, fit
@@ -75,5 +81,5 @@ if TYPE_CHECKING:
     from .models import SphericalMeanModel
     from .orientation import bingham, watson
     from .presets import ball_stick, mcsmt, sandi, smt, smt_noddi
-    from .solvers import Status, levenberg_marquardt
-    from .uncertainty import fisher_information
+    from .solvers import Solver, Status, first_order, lbfgs, levenberg_marquardt, optimistix_minimiser
+    from .uncertainty import crlb, fisher_information

@@ -64,13 +64,38 @@ def fisher_information(
         columns.append(jax.jvp(signal, (here,), (tangent,))[1])
     columns.append(signal(here))  # by S0
     dtype, shape = columns[-1].dtype, columns[-1].shape
-    sd = jnp.broadcast_to(
-        jnp.asarray(sigma, dtype)[..., None] * jnp.sqrt(jnp.asarray(acquisition.variances, dtype)), shape
-    )
+    variances = jnp.stack([jnp.asarray(v, dtype) for v in acquisition.variances])
+    sd = jnp.broadcast_to(jnp.asarray(sigma, dtype)[..., None], shape) * _spread(jnp.sqrt(variances), shape)
     j = jnp.stack([column / sd for column in columns], axis=-1)
     full = jnp.einsum("...ki,...kj->...ij", j, j, precision="highest")
     known, cross = full[..., :-1, :-1], full[..., :-1, -1:]
     return known - cross * jnp.swapaxes(cross, -1, -2) / full[..., -1:, -1:] if s0 == "fit" else known
+
+
+def _spread(values: Array, shape: tuple[int, ...]) -> Array:
+    return jnp.broadcast_to(values.reshape((1,) * (len(shape) - 1) + values.shape), shape)
+
+
+def crlb(
+    model: SphericalMeanModel,
+    acquisition: Acquisition,
+    parameters: Mapping[str, Any],
+    sigma: Any,
+    s0: str = "fit",
+) -> Array:
+    """Cramér-Rao lower bound: the least covariance that unbiased estimates of the free parameters can have.
+
+    The inverse of `fisher_information`, whose arguments these are; differentiable by all of them, the
+    acquisition's b-values and directions too. Where parameters are not determined it is inf or not finite.
+
+    Returns:
+        (..., n, n) in the order of `model.parameter_names`; its diagonal are variances.
+    """
+    information = fisher_information(model, acquisition, parameters, sigma, s0)
+    # Scaled to a unit diagonal, so that units do not cost digits.
+    scale = jnp.sqrt(jnp.diagonal(information, axis1=-2, axis2=-1))
+    scale = scale[..., :, None] * scale[..., None, :]
+    return jnp.linalg.inv(information / scale) / scale
 
 
 def expected_sd(

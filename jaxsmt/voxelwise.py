@@ -101,7 +101,7 @@ def _solve(
         item = jnp.where(state.done, carry.next + nth - 1, carry.item)
         item = jnp.where(item < count, item, items)
         data, x0 = start(item)
-        state = jax.tree.map(partial(jnp.where, state.done), enter(x0), state)
+        state = jax.tree.map(partial(_where, state.done), enter(x0), state)
         return _Carry(jnp.minimum(carry.next + nth[-1], items), item, data, state, end)
 
     # At first every lane is done with no item, so the first exchange fills them all.
@@ -209,6 +209,11 @@ def _unrolled(problem: ShellMeans | Lobes, solver: Solver, data: Any) -> Minimum
     ends, costs = jax.lax.map(lambda x0: unrolled(solver, problem.problem(own), x0, problem.size), starts)
     best = jnp.argmin(costs)
     return jax.tree.map(lambda leaf: leaf[best], ends)
+
+
+def _where(chosen: Array, new: Array, old: Array) -> Array:
+    """By lane, whatever else the leaves' axes are."""
+    return jnp.where(chosen.reshape(chosen.shape + (1,) * (old.ndim - 1)), new, old)
 
 
 @partial(jax.jit, static_argnames=("problem", "solver", "lanes"))
@@ -353,6 +358,7 @@ def fit_lobes(
         y: (voxels, volumes) signal over S0, shell by shell. values: of the kernels, by name, each (voxels,).
         count: only the first `count` voxels are fitted. directions: each shell's (n, 3). pulses: each shell's.
     """
+
     def moments(values):
         return tuple(kernel.legendre(pulse, order, values) for pulse, order in zip(pulses, lobes.orders, strict=True))
 

@@ -3,7 +3,9 @@
 from .adjoint import Minimum, implicit, unrolled
 from .base import Normal, Point, Problem, Solver, Status
 from .box import in_box
+from .first_order import first_order
 from .lm import levenberg_marquardt
+from .unbounded import lbfgs, optimistix_minimiser
 
 __all__ = [
     "Minimum",
@@ -12,8 +14,11 @@ __all__ = [
     "Problem",
     "Solver",
     "Status",
+    "first_order",
     "implicit",
     "in_box",
+    "lbfgs",
     "levenberg_marquardt",
+    "optimistix_minimiser",
     "unrolled",
 ]

@@ -118,6 +118,12 @@ def levenberg_marquardt(max_steps: int = 100, rtol: float | None = None) -> Solv
     return Solver(init, step, max_steps)
 
 
+def promise(normal: Normal, room: tuple[Point, Point]) -> Array:
+    """How much a Gauss-Newton step within the bounds promises to lower the cost."""
+    step = _step_in_box(normal.gradient, _square(normal.hessian), jnp.zeros_like(normal.cost), *room)
+    return -0.5 * dot(normal.gradient, step)
+
+
 def _square(lower_rows) -> list[Point]:
     """The full rows of a symmetric matrix from those of its lower triangle."""
     n = len(lower_rows)

@@ -1,0 +1,107 @@
+"""Minimisers that know no bounds, of optax and optimistix, on coordinates without any."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from .base import Point, Problem, Solver
+from .first_order import updated
+from .lm import promise
+
+
+class State(NamedTuple):
+    x: Point
+    cost: Array
+    free: Point  # coordinates without bounds, about the start
+    start: Point
+    memory: Any
+    steps: Array
+    converged: Array
+    done: Array
+
+
+@cache
+def lbfgs(steps: int = 100, rtol: float = 1e-6, **options: Any) -> Solver:
+    """L-BFGS of optax, `optax.lbfgs(**options)`, with sigmoids for the bounds.
+
+    Converged: a Gauss-Newton step promises less than `rtol` of the cost.
+    """
+    import optax
+
+    optimiser = optax.lbfgs(**options)
+
+    def step(problem: Problem, state: State) -> State:
+        cost, point = _free(problem, state.start)
+        value, gradient = jax.value_and_grad(cost)(state.free)
+        lines = {"value": value, "grad": gradient, "value_fn": cost}
+        updates, memory = updated(optimiser, gradient, state.memory, state.free, **lines)
+        free = tuple(p + u for p, u in zip(state.free, updates, strict=True))
+        return _after(problem, state, free, point(free), memory, rtol, steps)
+
+    return Solver(_init(optimiser.init), step, steps)
+
+
+@cache
+def optimistix_minimiser(minimiser: Any, steps: int = 256, rtol: float = 1e-6) -> Solver:
+    """A minimiser of optimistix, `optimistix_minimiser(optimistix.BFGS(1e-8, 1e-8))`, with sigmoids for the bounds.
+
+    It runs to its own end in one step of this solver. Converged as for `lbfgs`.
+    """
+    import optimistix
+
+    def step(problem: Problem, state: State) -> State:
+        cost, point = _free(problem, state.start)
+        found = optimistix.minimise(lambda u, _: cost(u), minimiser, state.free, max_steps=steps, throw=False)
+        return _after(problem, state, found.value, point(found.value), (), rtol, 1)
+
+    return Solver(_init(lambda free: ()), step, 1)
+
+
+def _init(memory: Callable[[Point], Any]) -> Callable[[Point, int], State]:
+    def init(x0: Point, size: int) -> State:
+        zero = jnp.zeros_like(x0[0])
+        no = jnp.zeros(jnp.shape(zero), bool)
+        free = (zero,) * size
+        return State(x0, zero + jnp.inf, free, x0, memory(free), jnp.zeros(no.shape, jnp.int32), no, no)
+
+    return init
+
+
+def _after(problem: Problem, state: State, free: Point, x: Point, memory: Any, rtol: float, most: int) -> State:
+    """The state at a new point, of which it keeps what is better."""
+    normal = problem.normal(x)
+    better = normal.cost < state.cost
+
+    def keep(new, old):
+        return jax.tree.map(lambda a, b: jnp.where(better, a, b), new, old)
+
+    settled = promise(normal, problem.room(x)) <= rtol * normal.cost + float(jnp.finfo(normal.cost.dtype).eps) ** 2
+    steps = state.steps + 1
+    converged = state.converged | (settled & ~state.done)
+    done = state.done | converged | (steps >= most)
+    return State(keep(x, state.x), keep(normal.cost, state.cost), free, state.start, memory, steps, converged, done)
+
+
+def _free(problem: Problem, start: Point) -> tuple[Callable[[Point], Array], Callable[[Point], Point]]:
+    """The cost as a function of coordinates without bounds, 0 at the start, and the point there.
+
+    A step within finite limits is their sigmoid range.
+    """
+    down, up = problem.room(start)
+
+    def within(u: Array, low: Array, high: Array) -> Array:
+        bounded = jnp.isfinite(high - low) & (high > low)
+        low, width = jnp.where(bounded, low, -1), jnp.where(bounded, high - low, 2)
+        part = jnp.clip(-low / width, 1e-3, 1 - 1e-3)  # from a bound the sigmoid has no slope
+        return jnp.where(bounded, low + width * jax.nn.sigmoid(u + jnp.log(part / (1 - part))), u)
+
+    def point(u: Point) -> Point:
+        return problem.move(start, tuple(map(within, u, down, up)))
+
+    return lambda u: problem.normal(point(u)).cost, point
