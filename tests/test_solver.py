@@ -105,12 +105,12 @@ def test_steps_of_small_and_large_systems(n):
     with jax.enable_x64(True):
         rows = [[jnp.float64(v) for v in row] for row in hessian]
         g, far = [jnp.float64(v) for v in gradient], [jnp.float64(np.inf)] * n
-        free = _step_in_box(g, rows, jnp.float64(0), [-f for f in far], far)
+        free = _step_in_box(g, rows, [jnp.float64(0)] * n, [-f for f in far], far)
         np.testing.assert_allclose(free, -np.linalg.solve(hessian, gradient), rtol=1e-8)
         # The first coordinate is at its bound with the gradient pointing outwards.
         up = [jnp.float64(0 if gradient[0] < 0 else np.inf), *far[1:]]
         down = [jnp.float64(0 if gradient[0] >= 0 else -np.inf), *(-f for f in far[1:])]
-        held = _step_in_box(g, rows, jnp.float64(0), down, up)
+        held = _step_in_box(g, rows, [jnp.float64(0)] * n, down, up)
         assert held[0] == 0
         np.testing.assert_allclose(held[1:], -np.linalg.solve(hessian[1:, 1:], gradient[1:]), rtol=1e-8)
         # A coordinate without influence stays, and does not disturb the others.
@@ -118,7 +118,7 @@ def test_steps_of_small_and_large_systems(n):
         for row in rows:
             row[1] = jnp.float64(0)
         g[1] = jnp.float64(0)
-        idle = _step_in_box(g, rows, jnp.float64(0), [-f for f in far], far)
+        idle = _step_in_box(g, rows, [jnp.float64(0)] * n, [-f for f in far], far)
         others = np.delete(np.arange(n), 1)
         expected = -np.linalg.solve(hessian[np.ix_(others, others)], gradient[others])
         assert idle[1] == 0

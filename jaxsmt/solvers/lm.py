@@ -15,7 +15,6 @@ from .linear import solve
 
 _START_DAMPING = 1e-3
 _GROWTH = 10.0
-# A step rejected at this damping moves by less than rounding: nothing is left to gain.
 _MAX_DAMPING = 1e3
 # Below it a step counts as a Gauss-Newton step, whose promised gain tells the distance to go.
 _GAUSS_NEWTON = 1e-2
@@ -31,13 +30,14 @@ class State(NamedTuple):
     hessian: tuple[Point, ...]  # JᵀJ at x, rows of its lower triangle
     promise: Array  # decrease of the cost that the model expects of the trial
     damping: Array
+    scale: Point  # what damping is in units of
     steps: Array
     converged: Array
     done: Array
 
 
 @cache  # equal solvers are one object, so that they share compiled programs
-def levenberg_marquardt(max_steps: int = 100, rtol: float | None = None) -> Solver:
+def levenberg_marquardt(max_steps: int = 100, rtol: float | None = None, cautious: bool = False) -> Solver:
     """Levenberg-Marquardt with exact bounds.
 
     A step minimises the damped quadratic model over the free parameters: those at a bound with the
@@ -52,6 +52,8 @@ def levenberg_marquardt(max_steps: int = 100, rtol: float | None = None) -> Solv
     Args:
         max_steps: evaluations of the residual and its Jacobian before giving up.
         rtol: relative; None is 1e-6 in single and 1e-10 in double precision.
+        cautious: for searches that start far off. Damping scales with the largest diagonal so far (Moré 1978,
+            doi:10.1007/BFb0067700) and shrinks slowly; takes many more steps.
     """
 
     def init(x0: Point, size: int) -> State:
@@ -65,6 +67,7 @@ def levenberg_marquardt(max_steps: int = 100, rtol: float | None = None) -> Solv
             hessian=tuple(zeros[: i + 1] for i in range(size)),
             promise=zero,
             damping=zero + _START_DAMPING,
+            scale=zeros,
             steps=jnp.zeros(jnp.shape(zero), jnp.int32),
             converged=jnp.zeros(jnp.shape(zero), bool),
             done=jnp.zeros(jnp.shape(zero), bool),
@@ -82,7 +85,7 @@ def levenberg_marquardt(max_steps: int = 100, rtol: float | None = None) -> Solv
         unseen = eps * jnp.sqrt(2 * jnp.where(first, 0, state.cost))
         better = cost < state.cost + jnp.where((state.damping <= _GAUSS_NEWTON) & (state.steps < _PATIENCE), unseen, 0)
         gain = jnp.where(first, 0.5, (state.cost - cost) / jnp.where(state.promise > 0, state.promise, 1))
-        shrink = jnp.clip(1 - (2 * gain - 1) ** 3, 1 / 9, 2)
+        shrink = jnp.clip(1 - (2 * gain - 1) ** 3, 1 / 3 if cautious else 1 / 9, 2)
         raised = jnp.maximum(_GROWTH * state.damping, _START_DAMPING)
         lowered = jnp.maximum(shrink * state.damping, eps)  # less is lost in rounding
         # How the search is steered has no derivative of its own.
@@ -95,11 +98,16 @@ def levenberg_marquardt(max_steps: int = 100, rtol: float | None = None) -> Solv
         cost, gradient, hessian = keep(at_trial, Normal(state.cost, state.gradient, state.hessian))
 
         square = _square(hessian)
-        move = _step_in_box(gradient, square, damping, *problem.room(x))
+        scale = tuple(row[-1] for row in hessian)
+        if cautious:
+            scale = tuple(jnp.maximum(new, old) for new, old in zip(scale, state.scale, strict=True))
+        move = _step_in_box(gradient, square, [damping * s for s in scale], *problem.room(x))
         slope = [g * d for g, d in zip(gradient, move, strict=True)]
         curvature = dot(move, [dot(row, move) for row in square])
-        settled = (damping <= _GAUSS_NEWTON) & (sum(jnp.abs(s) for s in slope) <= 2 * relative * cost + (5 * eps) ** 2)
-        ended = settled | (~better & (damping > _MAX_DAMPING))
+        gain = sum(jnp.abs(s) for s in slope)
+        settled = (damping <= _GAUSS_NEWTON) & (gain <= 2 * relative * cost + (5 * eps) ** 2)
+        # A step rejected although it is this short: nothing is left to gain.
+        ended = settled | (~better & (damping > _MAX_DAMPING) & (gain <= 2 * eps * cost + (5 * eps) ** 2))
         converged = state.converged | (ended & ~state.done)
         steps = state.steps + 1
         return State(
@@ -110,6 +118,7 @@ def levenberg_marquardt(max_steps: int = 100, rtol: float | None = None) -> Solv
             hessian=hessian,
             promise=-sum(slope) - 0.5 * curvature,
             damping=damping,
+            scale=scale,
             steps=steps,
             converged=converged,
             done=state.done | converged | (steps >= max_steps),
@@ -120,7 +129,7 @@ def levenberg_marquardt(max_steps: int = 100, rtol: float | None = None) -> Solv
 
 def promise(normal: Normal, room: tuple[Point, Point]) -> Array:
     """How much a Gauss-Newton step within the bounds promises to lower the cost."""
-    step = _step_in_box(normal.gradient, _square(normal.hessian), jnp.zeros_like(normal.cost), *room)
+    step = _step_in_box(normal.gradient, _square(normal.hessian), [0 * normal.cost] * len(normal.gradient), *room)
     return -0.5 * dot(normal.gradient, step)
 
 
@@ -130,18 +139,19 @@ def _square(lower_rows) -> list[Point]:
     return [tuple(lower_rows[max(i, j)][min(i, j)] for j in range(n)) for i in range(n)]
 
 
-def _step_in_box(gradient: Point, hessian, damping: Array, room_down: Point, room_up: Point) -> list[Array]:
-    """Minimise gᵀd + ½dᵀ(H + damping·diag H)d over the free parameters; others on their bounds."""
+def _step_in_box(gradient: Point, hessian, damping: list[Array], room_down: Point, room_up: Point) -> list[Array]:
+    """Minimise gᵀd + ½dᵀ(H + diag(damping))d over the free parameters; others on their bounds."""
     n = len(gradient)
     held = [
         ((up <= 0) & (g < 0)) | ((down >= 0) & (g > 0))
         for up, down, g in zip(room_up, room_down, gradient, strict=True)
     ]
     # A coordinate without influence, all rounding, must not run away.
-    limits = jnp.finfo(damping.dtype)
-    floor = float(limits.eps) * reduce(jnp.maximum, [hessian[i][i] for i in range(n)]) + float(limits.tiny)
-    diagonal = [hessian[i][i] * (1 + damping) + floor for i in range(n)]
-    move = [jnp.zeros_like(damping)] * n
+    limits = jnp.finfo(gradient[0].dtype)
+    largest = reduce(jnp.maximum, [hessian[i][i] for i in range(n)])
+    floor = (4 * float(limits.eps)) ** 2 * largest + float(limits.tiny)
+    diagonal = [hessian[i][i] + damping[i] + floor for i in range(n)]
+    move = [jnp.zeros_like(gradient[0])] * n
     for _ in range(2):
         matrix = [
             [
