@@ -109,20 +109,20 @@ class Acquisition:
         InputError: values that cannot be a multi-shell scheme; says which and what to do.
     """
 
-    bvals: np.ndarray
-    bvecs: np.ndarray
+    bvals: Any
+    bvecs: Any
     b0_threshold: float = 50.0
     spherical_mean: str = "sh"
     b_unit: str = "s/mm2"
     axes: str = "scanner"
     shell_gap: float = SHELL_GAP
-    delta: float | np.ndarray | None = None
-    Delta: float | np.ndarray | None = None
+    delta: Any = None
+    Delta: Any = None
     groups: tuple[Group, ...] = field(init=False, repr=False)
 
     def __post_init__(self):
-        given = self.bvals, self.bvecs, self.delta, self.Delta
-        bvals, bvecs, delta, Delta = (None if v is None else np.asarray(_known(v), float) for v in given)
+        given: tuple[Any, ...] = (self.bvals, self.bvecs, self.delta, self.Delta)
+        bvals, bvecs = (np.asarray(_known(v), float) for v in given[:2])
         if self.b_unit not in B_TO_MS_PER_UM2:
             raise InputError(f"unknown b unit {self.b_unit!r}", fix=f"one of {', '.join(B_TO_MS_PER_UM2)}")
         if self.axes not in ("scanner", "fsl"):
@@ -137,14 +137,14 @@ class Acquisition:
         bvals = bvals * (B_TO_MS_PER_UM2[self.b_unit] / B_TO_MS_PER_UM2["s/mm2"])
         _check_bvals(bvals, self.b_unit)
         bvecs = _unit_directions(bvals, bvecs, self.b0_threshold)
-        delta, Delta = _timing(delta, Delta, bvals > self.b0_threshold)
+        delta, Delta = _timing(_known(self.delta), _known(self.Delta), bvals > self.b0_threshold)
         known = ("bvals", bvals), ("bvecs", bvecs), ("b_unit", "s/mm2"), ("delta", delta), ("Delta", Delta)
         scale = B_TO_MS_PER_UM2[self.b_unit] / B_TO_MS_PER_UM2["s/mm2"]
         for name, value in known:
             object.__setattr__(self, name, value)
         object.__setattr__(self, "groups", tuple(self._find_groups()))
-        if any(_is_jax(v) for v in given):  # shells by what is known, numbers as they were given
-            traced = {n: v for n, v in zip(_VALUES, given, strict=True) if _is_jax(v) and np.ndim(v)}
+        traced = {n: v for n, v in zip(_VALUES, given, strict=True) if _is_traced(v) and np.ndim(v)}
+        if traced:  # shells by what is known, numbers as they were given
             if "bvals" in traced:
                 traced["bvals"] = traced["bvals"] * scale
             self.__dict__.update(self.with_values(**traced).__dict__)
@@ -196,6 +196,13 @@ class Acquisition:
         kept = {name: value for name, value in self.__dict__.items() if name != "shells"}
         out.__dict__.update(kept | dict(zip(_VALUES, values, strict=True)))
         return out
+
+    def concrete(self) -> Acquisition:
+        """The same with NumPy's numbers, as files and whole fits need them."""
+        if not self.traceable:
+            return self
+        values = (None if v is None else np.asarray(v, float) for v in (getattr(self, n) for n in _VALUES))
+        return self.bare(tuple(values))
 
     @property
     def traceable(self) -> bool:
@@ -358,9 +365,13 @@ def _is_jax(values: Any) -> bool:
     return hasattr(values, "aval")
 
 
+def _is_traced(values: Any) -> bool:
+    return hasattr(values, "to_concrete_value")
+
+
 def _known(values: Any) -> Any:
     """The numbers behind JAX's arrays, which tell what volumes form shells."""
-    if hasattr(values, "to_concrete_value"):
+    if _is_traced(values):
         values = values.to_concrete_value()
         if values is None:
             raise InputError(

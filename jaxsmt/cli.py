@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import __version__, outputs, workflow
+from . import __version__, catalogue, outputs, workflow
 from .errors import InputError, JaxsmtError, JaxsmtWarning
 from .units import B_TO_MS_PER_UM2
 
@@ -47,7 +47,13 @@ def _parser() -> argparse.ArgumentParser:
     inputs.add_argument("--bvec", type=Path, help="FSL directions (default: beside DWI, same stem)")
     inputs.add_argument("--grad", type=Path, metavar="F.b", help="MRtrix gradient table instead of bval and bvec")
     inputs.add_argument("--mask", type=Path, help="voxels to fit: integers above 0, or floats above 0.5")
-    inputs.add_argument("--model", choices=list(outputs.MODEL_MAPS), default="smt", help="default: %(default)s")
+    inputs.add_argument(
+        "--model",
+        default="smt",
+        metavar="MODEL",
+        help=f"{', '.join(catalogue.PRESETS)}, or FILE.py:FUNCTION, a function of yours that returns a "
+        "SphericalMeanModel (default: %(default)s)",
+    )
     inputs.add_argument(
         "--fod",
         choices=["none", "watson", "bingham"],

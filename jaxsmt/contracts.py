@@ -68,8 +68,8 @@ def _check_search(solver: Solver, name: str, residual, lower, upper, start, *, e
     def refuse(fact: str, fix: str) -> None:
         raise InputError(f"solver on {name}, {jnp.result_type(float).name}: {fact}", fix=fix)
 
-    scalars = [tuple(jnp.asarray(v, jnp.result_type(float)) for v in values) for values in (start, lower, upper)]
-    problem = in_box(residual, *scalars[1:])
+    x0, low, high = (tuple(jnp.asarray(v, jnp.result_type(float)) for v in own) for own in (start, lower, upper))
+    problem = in_box(residual, low, high)
 
     def path(solver: Solver, more: int):
         def step(state, _):
@@ -77,7 +77,7 @@ def _check_search(solver: Solver, name: str, residual, lower, upper, start, *, e
             return state, (state.x, state.cost, state.done, state.converged)
 
         try:
-            return jax.jit(lambda x0: jax.lax.scan(step, solver.init(x0, 2), length=solver.most + more)[1])(scalars[0])
+            return jax.jit(lambda x0: jax.lax.scan(step, solver.init(x0, 2), length=solver.most + more)[1])(x0)
         except Exception as error:  # whatever the user's functions may raise
             fix = "init(x0, size) and step(problem, state) are pure JAX, and a step keeps shapes and types of the state"
             refuse(f"cannot run: {str(error).splitlines()[0]}", fix)

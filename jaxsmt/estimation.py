@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache, partial
-from typing import Any, Literal, overload
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -28,27 +28,10 @@ from .voxelwise import minimum, outcome
 _ORDER = 28
 
 
-@overload
-def estimate(
-    model: SphericalMeanModel | FodModel, acquisition: Acquisition, signal: ArrayLike, **options: Any
-) -> dict[str, Array]: ...
-
-
-@overload
 def estimate(
     model: SphericalMeanModel | FodModel,
     acquisition: Acquisition,
     signal: ArrayLike,
-    *,
-    with_status: Literal[True],
-    **options: Any,
-) -> tuple[dict[str, Array], Array]: ...
-
-
-def estimate(
-    model,
-    acquisition,
-    signal,
     *,
     sigma: ArrayLike | None = None,
     prior: Mapping[str, tuple[ArrayLike, ArrayLike]] | None = None,
@@ -57,7 +40,7 @@ def estimate(
     solver: Solver | None = None,
     adjoint: str = "implicit",
     with_status: bool = False,
-):
+) -> Any:
     """Fit one voxel; `jax.vmap` for many, which are then fitted side by side as in `fit`.
 
     The minimum of Σ_k (y_k - S0 ε(b_k; θ))²/(σ² Σa²_k) + Σ_j (θ_j - m_j)²/s_j² of the shells' means y, and for FODs

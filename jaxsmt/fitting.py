@@ -56,6 +56,7 @@ class Fit:
         acquisition = acquisition or self.acquisition
         if acquisition is None:
             raise InputError("no acquisition to predict", fix="fit.predict(acquisition)")
+        acquisition = acquisition.concrete()
         self.model.kernel.require(acquisition.pulses)
         exact = acquisition.b0 if self.exact_b0 else None  # as in the fit
         pulses = [s.pulse._replace(b=0.0) if s is exact else s.pulse for s in acquisition.shells]
@@ -150,6 +151,7 @@ def fit(
     """
     if s0 not in ("fit", "mean"):
         raise InputError(f"unknown s0 {s0!r}", fix="'fit' or 'mean'")
+    acquisition = acquisition.concrete()
     data = data if isinstance(data, np.ndarray) else np.asarray(data)
     if data.ndim == 0 or not (np.issubdtype(data.dtype, np.integer) or np.issubdtype(data.dtype, np.floating)):
         raise InputError(f"data of shape {data.shape} and type {data.dtype}", fix="give a real array (..., volumes)")

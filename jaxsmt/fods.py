@@ -204,6 +204,7 @@ class FodFit:
         acquisition = acquisition or self.acquisition
         if acquisition is None:
             raise InputError("no acquisition to predict", fix="fods.predict(acquisition)")
+        acquisition = acquisition.concrete()
         if acquisition.axes != self.axes:
             raise InputError(f"directions in {acquisition.axes} axes for FODs in {self.axes} axes", fix="use the same")
         kernels, model = self.model.fitted, self.model.spherical

@@ -31,13 +31,6 @@ KERNEL_DESCRIPTIONS = {
     "r2": "Coefficient of determination over b = 0 and the spherical means",
     "status": _STATUS,
 }
-_COMMON = ("s0", "mse", "r2", "status")
-#: Maps that the command line's models write, and shells above b = 0 that they need; known without loading JAX.
-MODEL_MAPS = {
-    "smt": ("lambda_par", "lambda_perp", "fraction", "md", "fa", "fapow3", *_COMMON),
-    "mcsmt": ("intra", "diff", "extratrans", "extramd", *_COMMON),
-}
-MODEL_SHELLS = {"smt": 2, "mcsmt": 2}
 #: Maps of a FOD fit.
 FOD_DESCRIPTIONS = {
     "direction": "Axes of the lobes, x y z of each in turn, unit vectors in scanner axes; 0 for absent lobes",

@@ -113,8 +113,8 @@ class ShellMeans:
         y, roots = data.y, self._roots(data)
         grid = jnp.asarray(self.model.grid(), y[0].dtype)
         x = self.model.space.begin(tuple(grid.reshape(-1, grid.shape[2]).T), data.given)
-        e = self._means(data, self._values(data, x), x[0])
-        e = jnp.stack([root * ek for root, ek in zip(roots, e, strict=True)])
+        means = self._means(data, self._values(data, x), x[0])
+        e = jnp.stack([root * ek for root, ek in zip(roots, means, strict=True)])
         weighted = jnp.stack([root * yk for root, yk in zip(roots, y, strict=True)])
         squares = jnp.sum(e * e, axis=0)
         # All parts in one product: without maps the signals of the grid are the same for all voxels.
@@ -132,10 +132,10 @@ class ShellMeans:
         y, values = data.y, self._values(data, x)
         e = self._means(data, values, y[0])
         s0 = self._amplitude(data, e)
-        errors = [yk / s0 - ek for yk, ek in zip(y, e, strict=True)]
+        errors: list[Array] = [yk / s0 - ek for yk, ek in zip(y, e, strict=True)]
         mean = sum(y) / len(y) / s0
         total = sum((yk / s0 - mean) ** 2 for yk in y)
-        squared = sum(error**2 for error in errors)
+        squared = reduce(jnp.add, [error**2 for error in errors])
         box = zip(x, *self.bounds(data), strict=True)
         room = [jnp.minimum(xi - lo, hi - xi) - AT_BOUND * (hi - lo) for xi, lo, hi in box]
         return Results(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import __version__, masks, outputs
+from . import __version__, catalogue, masks, outputs
 from .acquisition import Acquisition
 from .errors import InputError, JaxsmtError, JaxsmtWarning, ResourceError
 from .io import gradients, nifti, sidecar
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 FOD_MAPS = tuple(outputs.FOD_DESCRIPTIONS)
 
-# Map on which glyphs are drawn.
-_BACKGROUNDS = {"smt": "lambda_perp", "mcsmt": "extratrans"}
 # Results of a kernel fit, of whichever model, that are in memory.
 _MAPS_IN_MEMORY = 12
 #: `progress(stage, done, total)`: told how far a stage is, in its own units.
@@ -57,6 +55,11 @@ class Request:
     b0_threshold: float = 50.0
     overwrite: bool = False
     report: bool = True
+
+    @property
+    def entry(self) -> catalogue.Entry:
+        """The model."""
+        return catalogue.find(self.model)
 
     @property
     def n_fibres(self) -> int | str:
@@ -127,7 +130,10 @@ def open_inputs(request: Request) -> Inputs:
             spherical_mean=request.spherical_mean,
             b_unit=request.b_unit,
         )
-        acquisition.require(outputs.MODEL_SHELLS[request.model], request.model)
+        entry = request.entry
+        acquisition.require(entry.shells, entry.name)
+        if entry.file is not None:
+            files["model"] = entry.file
         mask = _read_mask(request.mask, image)
         if request.mask is not None:
             files["mask"] = request.mask
@@ -177,9 +183,10 @@ def check_outputs(request: Request) -> list[Path]:
     prefix = _prefix(request)
     if Path(prefix + "x").name != prefix + "x":
         raise InputError(f"the prefix {prefix!r} is not a plain name", fix="leave out folders; they belong in -o")
-    names = outputs.names(prefix, request.model, outputs.MODEL_MAPS[request.model])
+    model = request.entry
+    names = outputs.names(prefix, model.name, model.maps)
     if request.fod != "none":
-        names += outputs.names(prefix, request.model + request.fod, FOD_MAPS)
+        names += outputs.names(prefix, model.name + request.fod, FOD_MAPS)
     names = [*names, f"{prefix}run.json", *(["report.html"] if request.report else [])]
     taken = [n for n in names if (request.out / n).exists()]
     if taken and not request.overwrite:
@@ -211,7 +218,7 @@ def expected_errors(request: Request, inputs: Inputs) -> list[tuple[str, float, 
     """Name, expected standard deviation and unit of each parameter of the model; warns of those hardly determined."""
     from . import uncertainty
 
-    model = _model(request)
+    model = request.entry.build()
     with collected_warnings() as texts:
         uncertainty.require_determined(model, inputs.acquisition)
     found = uncertainty.expected_sd(model, inputs.acquisition, s0=request.s0)
@@ -279,17 +286,11 @@ def _run_fit(request, inputs: Inputs, paths: list[Path], clock: _Clock, progress
     return Outcome(fit, fods, paths, run)
 
 
-def _model(request: Request):
-    from . import presets
-
-    return {"smt": presets.smt, "mcsmt": presets.mcsmt}[request.model]()
-
-
 def _load_and_compile(request: Request, acquisition: Acquisition):
     from . import engine
 
     fitter = engine.MeansFitter(
-        _model(request),
+        request.entry.build(),
         acquisition,
         fit_s0=request.s0 == "fit",
         dtype=request.dtype,
@@ -305,7 +306,7 @@ def _load_and_compile_fods(request: Request, acquisition: Acquisition):
     from . import engine, fods
 
     device, counts = engine.find_device(request.device), fods.lobe_counts(request.n_fibres)
-    fitter = fods.FodFitter(_model(request), acquisition, request.fod, counts, dtype=request.dtype, device=device)
+    fitter = fods.FodFitter(request.entry.build(), acquisition, request.fod, counts, dtype=request.dtype, device=device)
     fitter.compile()
     return fitter
 
@@ -387,7 +388,7 @@ def _describe(request, inputs: Inputs, fit: Fit, fods: FodFit | None, device, ha
         "versions": {**versions, "python": platform.python_version()},
         "device": f"{device.platform}: {device.device_kind}",
         "inputs": {key: {"path": str(path), "sha256": hashes[key]} for key, path in inputs.files.items()},
-        "model": request.model,
+        "model": request.entry.name,
         "options": {"spherical_mean": request.spherical_mean, "s0": request.s0, "dtype": request.dtype},
         "shells": [
             {
@@ -413,16 +414,17 @@ def _describe(request, inputs: Inputs, fit: Fit, fods: FodFit | None, device, ha
 def _remove_other_fods(request: Request, paths: list[Path]) -> None:
     """Maps of an earlier fit's FODs under the same prefix would seem to belong to the new kernels."""
     for family in ("watson", "bingham"):
-        for name in outputs.names(_prefix(request), request.model + family, FOD_MAPS):
+        for name in outputs.names(_prefix(request), request.entry.name + family, FOD_MAPS):
             if request.out / name not in paths:
                 for path in (request.out / name, outputs.sidecar_path(request.out / name)):
                     path.unlink(missing_ok=True)
 
 
 def _write_maps(request, image: nifti.Image, fit: Fit, fods: FodFit | None, run: dict, progress: Progress) -> None:
-    sets: list = [(request.model, fit.maps(), outputs.KERNEL_DESCRIPTIONS, fit.units)]
+    name = request.entry.name
+    sets: list = [(name, fit.maps(), outputs.KERNEL_DESCRIPTIONS, fit.units)]
     if fods is not None:
-        sets.append((request.model + request.fod, fods.maps(), outputs.FOD_DESCRIPTIONS, {}))
+        sets.append((name + request.fod, fods.maps(), outputs.FOD_DESCRIPTIONS, {}))
     total, done = sum(len(maps) for _, maps, _, _ in sets), 0
 
     def tell() -> None:
@@ -438,8 +440,8 @@ def _write_maps(request, image: nifti.Image, fit: Fit, fods: FodFit | None, run:
 def _write_report(request, inputs: Inputs, fit: Fit, fods: FodFit | None, run: dict, seconds: dict) -> None:
     from .report import glyphs, html, maps
 
-    every = fit.maps()
-    shown = [name for name in outputs.MODEL_MAPS[request.model] if name not in ("fapow3", "mse")]
+    every, model = fit.maps(), request.entry
+    shown = [name for name in model.maps if name not in ("fapow3", "mse")]
     panels = shown[:4], shown[4:]
     tables = [
         ("Acquisition", [(f"shell {i}", str(shell)) for i, shell in enumerate(inputs.acquisition.shells)]),
@@ -461,10 +463,8 @@ def _write_report(request, inputs: Inputs, fit: Fit, fods: FodFit | None, run: d
         tables.insert(2, ("FODs", [(k.replace("_", " "), v) for k, v in run["fod_voxels"].items()] + count))
         affine = inputs.image.affine
         figures.append(("fibre orientations", glyphs.draw_directions(fods, inputs.mask, affine)))
-        figures.append(
-            ("FOD glyphs", glyphs.draw_glyphs(fods, every[_BACKGROUNDS[request.model]], inputs.mask, affine))
-        )
-    page = html.render(f"{request.dwi.name}: {request.model} maps", figures, tables, run["warnings"])
+        figures.append(("FOD glyphs", glyphs.draw_glyphs(fods, every[model.background], inputs.mask, affine)))
+    page = html.render(f"{request.dwi.name}: {model.name} maps", figures, tables, run["warnings"])
     nifti.write_bytes(request.out / "report.html", page.encode("utf-8", "backslashreplace"))
 
 

@@ -104,10 +104,10 @@ def levenberg_marquardt(max_steps: int = 100, rtol: float | None = None, cautiou
         move = _step_in_box(gradient, square, [damping * s for s in scale], *problem.room(x))
         slope = [g * d for g, d in zip(gradient, move, strict=True)]
         curvature = dot(move, [dot(row, move) for row in square])
-        gain = sum(jnp.abs(s) for s in slope)
-        settled = (damping <= _GAUSS_NEWTON) & (gain <= 2 * relative * cost + (5 * eps) ** 2)
+        promised = jnp.asarray(sum(jnp.abs(s) for s in slope))
+        settled = (damping <= _GAUSS_NEWTON) & (promised <= 2 * relative * cost + (5 * eps) ** 2)
         # A step rejected although it is this short: nothing is left to gain.
-        ended = settled | (~better & (damping > _MAX_DAMPING) & (gain <= 2 * eps * cost + (5 * eps) ** 2))
+        ended = settled | (~better & (damping > _MAX_DAMPING) & (promised <= 2 * eps * cost + (5 * eps) ** 2))
         converged = state.converged | (ended & ~state.done)
         steps = state.steps + 1
         return State(

@@ -57,7 +57,7 @@ def optimistix_minimiser(minimiser: Any, steps: int = 256, rtol: float = 1e-6) -
 
     def step(problem: Problem, state: State) -> State:
         cost, point = _free(problem, state.start)
-        found = optimistix.minimise(lambda u, _: cost(u), minimiser, state.free, max_steps=steps, throw=False)
+        found: Any = optimistix.minimise(lambda u, _: cost(u), minimiser, state.free, max_steps=steps, throw=False)
         return _after(problem, state, found.value, point(found.value), (), rtol, 1)
 
     return Solver(_init(lambda free: ()), step, 1)
