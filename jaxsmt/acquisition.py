@@ -215,7 +215,7 @@ class Acquisition:
         return tuple(self._shell(group) for group in self.groups)
 
     def _shell(self, group: Group) -> Shell:
-        volumes = np.array(group.volumes)
+        volumes = np.array(group.volumes, np.int32)  # an index in either of JAX's precisions
         b = self.bvals[volumes] * 1e-3
         number = (lambda v: v) if self.traceable else float  # which JAX takes in any precision
         if group.order:

@@ -181,4 +181,5 @@ def _estimate_lobes(data: LobesData, table, *, lobes: Lobes, solver: Solver, adj
 @cache
 def _orders(model: SphericalMeanModel, pulses: tuple[Pulse, ...]) -> tuple[int, ...]:
     """Orders at which signals may be cut, as in a fit."""
-    return tuple(order_needed(model.extreme_moments(pulse), kappa=KAPPA_MAX) for pulse in pulses)
+    with jax.ensure_compile_time_eval():
+        return tuple(order_needed(model.extreme_moments(pulse), kappa=KAPPA_MAX) for pulse in pulses)

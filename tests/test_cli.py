@@ -14,7 +14,7 @@ import pytest
 from test_acquisition import scheme
 
 import jaxsmt as js
-from jaxsmt import __version__, cli, outputs, workflow
+from jaxsmt import __version__, catalogue, cli, workflow
 from jaxsmt.io import nifti
 from jaxsmt.simulate import rician, zeppelin_signal
 
@@ -113,11 +113,40 @@ def test_mcsmt_writes_exactly_what_it_promises(folder, series):
     for name in ("intra", "diff", "extratrans"):
         stored = nib.load(folder / "out" / f"sub-01_model-mcsmt_param-{name}_dwimap.nii.gz").get_fdata()
         np.testing.assert_allclose(stored, fit.parameters[name], atol=2e-3)
-    assert set(outputs.MODEL_MAPS) == {"smt", "mcsmt"}
     for name, model in (("smt", js.smt()), ("mcsmt", js.mcsmt())):
+        entry = catalogue.find(name)
         shown = js.fit(model, ACQUISITION, data, mask_of(SHAPE)).maps()
-        assert list(shown) == list(outputs.MODEL_MAPS[name])
-        assert outputs.MODEL_SHELLS[name] == len(model.free)
+        assert list(shown) == list(entry.maps)
+        assert (entry.name, entry.shells) == (name, len(model.free))
+        assert entry.build() == model
+
+
+def test_a_model_of_a_users_file(folder, series, capsys):
+    """Another SMT, written by hand: same estimates, files under its own name, its file among the inputs."""
+    path = folder / "my_model.py"
+    path.write_text(
+        "import jaxsmt as js\n"
+        "def build():\n"
+        "    links = [js.fraction('lambda_perp', of='lambda_par', name='fraction')]\n"
+        "    return js.SphericalMeanModel(js.zeppelin(), links=links, name='mine')\n"
+        "def number():\n    return 3\n"
+        "def broken():\n    raise KeyError('no such thing')\n"
+    )
+    assert run(folder, "--model", f"{path}:build", "--no-report") == 0
+    fit = js.fit(js.smt(), ACQUISITION, series[0], mask_of(SHAPE))
+    stored = nib.load(folder / "out" / "sub-01_model-mine_param-lambdapar_dwimap.nii.gz").get_fdata()
+    np.testing.assert_allclose(stored, fit.parameters["lambda_par"], atol=2e-3)
+    assert json.loads((folder / "out" / "sub-01_run.json").read_text())["inputs"]["model"]["path"] == str(path)
+    for model, message in (
+        (f"{path}:number", "returned int"),
+        (f"{path}:broken", "no such thing"),
+        (f"{path}:absent", "has no function absent"),
+        (f"{folder / 'other.py'}:build", "no such file"),
+        ("noddi", "unknown model 'noddi'"),
+    ):
+        capsys.readouterr()
+        assert run(folder, "--model", model, "--overwrite") == 2
+        assert message in capsys.readouterr().err
 
 
 def test_maps_are_the_same_bytes_every_time(folder):

@@ -1,11 +1,17 @@
 """Levenberg-Marquardt in a box, against SciPy and known minima."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
+import optimistix
 import pytest
 import scipy.optimize
 
+import jaxsmt as js
+from jaxsmt.quadrature import gradient_directions
 from jaxsmt.solvers import in_box, levenberg_marquardt
 from jaxsmt.solvers.lm import _step_in_box
 
@@ -123,3 +129,111 @@ def test_steps_of_small_and_large_systems(n):
         expected = -np.linalg.solve(hessian[np.ix_(others, others)], gradient[others])
         assert idle[1] == 0
         np.testing.assert_allclose(np.array(idle)[others], expected, rtol=1e-8)
+
+
+class Descent(NamedTuple):
+    """State of a solver in a few lines, as a user writes one."""
+
+    x: tuple
+    cost: jax.Array
+    trial: tuple
+    damping: jax.Array
+    steps: jax.Array
+    converged: jax.Array
+    done: jax.Array
+
+
+def damped_newton(most=80, strict=True, inside=True, forgets=False, restless=False):
+    """Levenberg's method without any refinement; its flaws are the arguments."""
+
+    def init(x0, size):
+        zero = jnp.zeros_like(x0[0])
+        return Descent(x0, zero + jnp.inf, x0, zero + 1e-2, jnp.int32(0), jnp.bool_(False), jnp.bool_(False))
+
+    def step(problem, s):
+        at = problem.normal(s.trial)
+        better = (at.cost < s.cost) | forgets
+        x = tuple(jnp.where(better, new, old) for new, old in zip(s.trial, s.x, strict=True))
+        cost, damping = jnp.where(better, at.cost, s.cost), jnp.where(better, s.damping / 3, s.damping * 5)
+        here = problem.normal(x)
+        (a,), (b, c) = here.hessian
+        g, h = here.gradient
+        low, high = problem.room(x)
+        a = jnp.where((low[0] >= 0) & (g > 0) | (high[0] <= 0) & (g < 0), 1e30, a)
+        c = jnp.where((low[1] >= 0) & (h > 0) | (high[1] <= 0) & (h < 0), 1e30, c)
+        a, c = a + damping * (1 + a), c + damping * (1 + c)
+        move = ((b * h - c * g) / (a * c - b * b), (b * g - a * h) / (a * c - b * b))
+        if inside:
+            move = tuple(jnp.clip(m, lo, hi) for m, lo, hi in zip(move, low, high, strict=True))
+            trial = problem.move(x, move)
+        else:
+            trial = x = tuple(p + 3 * m for p, m in zip(x, move, strict=True))
+        gain = jnp.abs(g * move[0] + h * move[1])
+        converged = s.converged | ((gain < 1e-6 * cost + 1e-12) if strict else s.steps > 1)
+        done = (converged | (s.steps + 1 >= most)) & (not restless)
+        return Descent(x, cost, trial, damping, s.steps + 1, converged, done | s.done)
+
+    return js.Solver(init, step, most)
+
+
+def branches(problem, state):
+    return state if state.cost > 1 else state._replace(steps=state.steps + 1)
+
+
+@pytest.mark.parametrize(
+    "solver",
+    [
+        levenberg_marquardt(),
+        levenberg_marquardt(max_steps=300, cautious=True),
+        js.first_order(optax.adam(3e-2), steps=2000),
+        js.first_order(optax.sgd(0.3, momentum=0.9), steps=1000, schedule=lambda i: 1 / (1 + i / 500)),
+        js.lbfgs(),
+        js.optimistix_minimiser(optimistix.BFGS(1e-10, 1e-10)),
+        damped_newton(),
+    ],
+    ids=["lm", "cautious", "adam", "momentum", "lbfgs", "optimistix", "a user's"],
+)
+def test_solvers_keep_the_contract(solver):
+    js.check_solver(solver)
+
+
+@pytest.mark.parametrize(
+    ("solver", "message"),
+    [
+        (damped_newton(inside=False), "leaves the bounds"),
+        (damped_newton(strict=False), "converged"),
+        (damped_newton(most=3), "more steps"),
+        (damped_newton(restless=True), "is not done"),
+        (js.first_order(optax.adam(3e-2), steps=20), "more steps"),
+        (damped_newton()._replace(step=branches), "cannot run"),
+    ],
+)
+def test_solvers_that_do_not_keep_it_are_refused(solver, message):
+    with pytest.raises(js.InputError, match=message):
+        js.check_solver(solver)
+
+
+def test_every_solver_fits():
+    """The whole engine with each of them: at the default solver's optimum, or the status says that it is not."""
+    b = np.r_[0, 0, np.repeat([1000.0, 2000.0, 3000.0], 30)]
+    acquisition = js.Acquisition(b, np.r_[np.zeros((2, 3)), np.tile(gradient_directions(30), (3, 1))])
+    rng = np.random.default_rng(0)
+    par, perp = rng.uniform(1.2, 2.2, 50), rng.uniform(0.2, 0.7, 50)
+    means = np.asarray(js.signal.zeppelin_mean(acquisition.b[:, None], par[None], perp[None]))
+    data = means[np.searchsorted(acquisition.b, b / 1000 - 0.5)].T + 0.01 * rng.standard_normal((50, len(b)))
+    best = js.fit(js.smt(), acquisition, data, dtype="float64")
+    for solver in (js.first_order(optax.adam(3e-2), steps=600), damped_newton()):
+        found = js.fit(js.smt(), acquisition, data, solver=solver, dtype="float64")
+        good = (found.status != js.Status.NOT_CONVERGED) & (best.status == js.Status.CONVERGED)
+        assert good.mean() > 0.8
+        np.testing.assert_allclose(found.mse[good], best.mse[good], rtol=0.05)
+
+
+def test_a_far_start_is_no_minimum():
+    """Where only very short steps lower the cost the search goes on; it used to end there as converged."""
+    t = np.arange(0, 330.0, 10)
+    y = 0.4 + 1.9 * np.exp(-t * 0.013) - 1.5 * np.exp(-t * 0.022)
+    residual = lambda b: b[0] + b[1] * jnp.exp(-t * b[3]) + b[2] * jnp.exp(-t * b[4]) - y  # noqa: E731
+    far = [np.inf] * 5
+    x, _, _ = minimise(residual, [-f for f in far], far, [50, 150, -100, 1, 2])
+    assert not np.allclose(x, [50, 150, -100, 1, 2])
