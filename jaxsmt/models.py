@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from . import schemes  # noqa: F401  acquisitions are pytrees wherever there are models
 from .acquisition import Pulse
 from .compartments import Compartment, Kernel, Parameter
 from .diagram import Box, Line, draw

@@ -27,7 +27,7 @@ _VAGUE = 0.5
 
 
 class _Scheme(NamedTuple):
-    """What `fisher_information` asks of an acquisition."""
+    """What `fisher_information` asks of an acquisition; anything that has these will do."""
 
     pulses: tuple[Pulse, ...]
     variances: tuple[float, ...]

@@ -1,0 +1,81 @@
+"""What derivatives cost: estimates alone, and with the gradient by the whole signal, side by side.
+
+    python benchmarks/gradients.py [--voxels 20000] [--repeats 5] [--json FILE]
+
+Noisy signals of dispersed zeppelins (2 volumes at b = 0, 30 at each of b = 1000, 2000, 3000 s/mm²) are estimated in one
+compiled program, then in another that also returns d/d(signal) of a weighted sum of the parameters in each voxel. The
+two take turns; medians, and the ratio of each pair.
+"""
+
+from __future__ import annotations
+
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import jaxsmt as js
+from jaxsmt.quadrature import gradient_directions
+from record import options as shared_options
+from record import publish
+
+MODELS = {
+    "smt": (js.smt(), ("lambda_par", "lambda_perp")),
+    "mcsmt": (js.mcsmt(), ("diff", "intra")),
+    "watson": (js.FodModel(js.smt(), "watson"), ("lambda_par", "odi")),
+}
+
+
+def scheme() -> js.Acquisition:
+    bvals = np.r_[0, 0, np.repeat([1000.0, 2000.0, 3000.0], 30)]
+    return js.Acquisition(bvals, np.r_[np.zeros((2, 3)), np.tile(gradient_directions(30), (3, 1))])
+
+
+def signals(acquisition: js.Acquisition, voxels: int, dtype: str) -> np.ndarray:
+    """(voxels, volumes): zeppelins about 20 axes near a common one, noise of 1/50 of S0."""
+    rng = np.random.default_rng(0)
+    out = np.empty((voxels, acquisition.bvals.size), dtype)
+    for i in range(0, voxels, 1000):
+        n = min(1000, voxels - i)
+        par, fraction = rng.uniform(1.2, 2.2, (n, 1, 1)), rng.uniform(0.1, 0.5, (n, 1, 1))
+        axes = rng.standard_normal((n, 1, 3))
+        axes = axes / np.linalg.norm(axes, axis=2, keepdims=True) + 0.35 * rng.standard_normal((n, 20, 3))
+        cosine = axes / np.linalg.norm(axes, axis=2, keepdims=True) @ acquisition.bvecs.T
+        clean = np.exp(-acquisition.bvals / 1000 * par * (fraction + (1 - fraction) * cosine**2)).mean(axis=1)
+        out[i : i + n] = clean + rng.standard_normal(clean.shape) / 50
+    return out
+
+
+def main() -> None:
+    options = shared_options(__doc__ or "", voxels=20_000, repeats=5).parse_args()
+    acquisition = scheme()
+    figures: dict = {"device": str(jax.devices()[0].device_kind), "dtype": options.dtype, "voxels": options.voxels}
+    with jax.enable_x64(options.dtype == "float64"):
+        data = jnp.asarray(signals(acquisition, options.voxels, options.dtype))
+        for name, (model, outputs) in MODELS.items():
+
+            def total(signal, model=model, outputs=outputs):
+                found = js.estimate(model, acquisition, signal)
+                return sum(jnp.sum(found[o]) for o in outputs)
+
+            programs = jax.jit(jax.vmap(total)), jax.jit(jax.vmap(jax.value_and_grad(total)))
+            for program in programs:
+                jax.block_until_ready(program(data))
+            seconds: list[list[float]] = [[], []]
+            for _ in range(options.repeats):
+                for program, spent in zip(programs, seconds, strict=True):
+                    start = time.perf_counter()
+                    jax.block_until_ready(program(data))
+                    spent.append(time.perf_counter() - start)
+            alone, both = map(np.array, seconds)
+            figures[name] = {
+                "estimate_s": round(float(np.median(alone)), 4),
+                "with_gradient_s": round(float(np.median(both)), 4),
+                "ratio": [round(float(r), 3) for r in np.quantile(both / alone, [0, 0.5, 1])],
+            }
+    publish("gradients", figures, options.json)
+
+
+if __name__ == "__main__":
+    main()
