@@ -14,7 +14,7 @@ from .box import dot
 from .linear import inverse
 
 # Unknowns up to which derivatives are written out, one after the other.
-_WRITTEN_OUT = 2
+_WRITTEN_OUT = 3
 
 
 class Minimum(NamedTuple):
@@ -50,7 +50,10 @@ def implicit(find: Callable[[Any], Minimum], problem: Callable[[Any], Problem]) 
             own = problem(data)
             return own.normal(own.move(x, step)).gradient
 
-        g, by_step = jax.linearize(lambda step: gradient(data, step), still)
+        def by_step(change: Point) -> Point:
+            return jax.jvp(lambda step: gradient(data, step), (still,), (change,))[1]
+
+        g = gradient(data, still)
         rows = _jacobian(by_step, len(g), zero)
         by_data = jax.jvp(lambda data: gradient(data, still), (data,), (change,))[1]
 
