@@ -23,7 +23,7 @@ from .orientation import frame_harmonics
 from .shell_means import ShellMeans
 from .solvers import Solver, levenberg_marquardt
 from .uncertainty import require_determined
-from .voxelwise import LobeFits, VoxelFits, fit_lobes, fit_means, fod_signals, kernel_means
+from .voxelwise import LANES, LobeFits, VoxelFits, fit_lobes, fit_means, fod_signals, kernel_means
 
 
 class Shape(NamedTuple):
@@ -33,9 +33,8 @@ class Shape(NamedTuple):
     lanes: int
 
 
-# On a CPU the lanes' state fits one core's cache; a GPU is filled.
-_MEANS = {"cpu": Shape(131_072, 4_096), "gpu": Shape(1_048_576, 131_072)}
-_LOBES = {"cpu": Shape(4_096, 64), "gpu": Shape(65_536, 16_384)}
+_MEANS = {"cpu": Shape(131_072, LANES["cpu"][0]), "gpu": Shape(1_048_576, LANES["gpu"][0])}
+_LOBES = {"cpu": Shape(4_096, LANES["cpu"][1]), "gpu": Shape(65_536, LANES["gpu"][1])}
 
 
 def _cores() -> int:

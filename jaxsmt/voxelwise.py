@@ -25,8 +25,9 @@ from .shell_means import ShellMeans, scaled
 from .signal import convolved
 from .solvers import Minimum, Point, Solver, Status, implicit, unrolled
 
-# Voxels side by side when estimates of spherical means, and of lobes, are batched; see `engine`.
-_LANES = {"cpu": (4_096, 64), "gpu": (131_072, 16_384)}
+#: Voxels side by side in fits of spherical means, and of lobes: on a CPU their state fits one core's cache; a GPU is
+#: filled.
+LANES = {"cpu": (4_096, 64), "gpu": (131_072, 16_384)}
 # Steps between two exchanges of finished voxels for fresh ones; most voxels are done by then.
 _STEPS, _LOBE_STEPS = 5, 2
 # Steps from each of several starts before only the best goes on.
@@ -162,7 +163,7 @@ def minimum(
         return _unrolled(problem, solver, data)
 
     def search(own: Any, merge: Callable[[Any], Any]) -> Minimum:
-        n, lanes = len(jax.tree.leaves(own)[0]), _LANES[_platform()]
+        n, lanes = len(jax.tree.leaves(own)[0]), LANES[_platform()]
         if isinstance(problem, Lobes):
             end = _search_lobes(problem, solver, own, lambda own: own, merge, n, min(lanes[1], n))
         else:

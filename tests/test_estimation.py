@@ -1,6 +1,9 @@
 """Gradients through estimates: against differences of the fit, between both adjoints, and at the awkward points."""
 
+import subprocess
+import sys
 from functools import cache, partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -201,3 +204,35 @@ def test_crlb_is_the_inverse_of_the_information_and_has_derivatives():
         h[40] = 1.0
         difference = (variance(jnp.asarray(B + h)) - variance(jnp.asarray(B - h))) / 2
         assert float(slope[40]) == pytest.approx(float(difference), rel=1e-4)
+
+
+SHARDED = """
+import os
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
+import jax, numpy as np
+from functools import partial
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+import jaxsmt as js
+import test_estimation as t
+data = t.signals(64, seed=6).astype(np.float32)
+voxels = PartitionSpec("voxels")
+mesh = Mesh(np.array(jax.devices()), ("voxels",))
+spread = jax.device_put(data, NamedSharding(mesh, voxels))
+one = jax.value_and_grad(lambda s: js.estimate(js.smt(), t.ACQUISITION, s)["lambda_par"])
+many = jax.vmap(one)
+expected = jax.jit(many)(data)
+local = jax.shard_map(many, mesh=mesh, in_specs=voxels, out_specs=voxels, check_vma=False)
+for program in (many, local):
+    found = jax.jit(program)(spread)
+    assert len(found[0].sharding.device_set) == 2
+    np.testing.assert_allclose(found[0], expected[0], atol=1e-4)
+    np.testing.assert_allclose(found[1], expected[1], atol=2e-3)
+"""
+
+
+def test_sharded_signals():
+    """Voxels spread over two devices, by jit and by shard_map; in a process of its own, which has two."""
+    folder = Path(__file__).parent
+    done = subprocess.run([sys.executable, "-c", SHARDED], cwd=folder, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
