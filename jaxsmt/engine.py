@@ -17,13 +17,28 @@ from . import lobe_starts
 from .acquisition import Acquisition, Pulse
 from .compartments import Kernel
 from .errors import InputError, ResourceError
+from .expectation import LMAX
+from .harmonics import even_harmonics, n_coefficients
 from .lobes import Lobes
 from .models import SphericalMeanModel
+from .noise import signal_of_mean
 from .orientation import frame_harmonics
-from .shell_means import ShellMeans
+from .shell_means import Prior, ShellMeans
 from .solvers import Solver, levenberg_marquardt
+from .priors import NormalPrior
 from .uncertainty import require_determined
-from .voxelwise import LANES, LobeFits, VoxelFits, fit_lobes, fit_means, fod_signals, kernel_means
+from .voxelwise import (
+    LANES,
+    IdealVolumes,
+    LobeFits,
+    VoxelFits,
+    fit_lobes,
+    fit_means,
+    fod_signals,
+    ideal_volumes,
+    kernel_means,
+    sigmas,
+)
 
 
 class Shape(NamedTuple):
@@ -34,6 +49,7 @@ class Shape(NamedTuple):
 
 
 _MEANS = {"cpu": Shape(131_072, LANES["cpu"][0]), "gpu": Shape(1_048_576, LANES["gpu"][0])}
+_IDEAL = {"cpu": Shape(4_096, 256), "gpu": Shape(65_536, 65_536)}
 _LOBES = {"cpu": Shape(4_096, LANES["cpu"][1]), "gpu": Shape(65_536, LANES["gpu"][1])}
 
 
@@ -113,6 +129,7 @@ class MeansFitter(_Runner):
     Args:
         fit_s0: fit S0 with the model, else fix it to the mean of the b = 0 volumes.
         weights: (shells,) weights of the squared residuals; None: inverse variances of the means.
+        prior: of some of the model's parameters.
         dtype: float32 or float64. device: as `find_device` returns.
     """
 
@@ -123,12 +140,15 @@ class MeansFitter(_Runner):
         *,
         fit_s0: bool = True,
         weights: np.ndarray | None = None,
+        prior: NormalPrior | None = None,
         solver: Solver | None = None,
         dtype: str = "float32",
         device: jax.Device | None = None,
     ):
         super().__init__(_MEANS, dtype, device)
         require_determined(model, acquisition, "fit" if fit_s0 else "mean")
+        if prior is not None:
+            prior.require(model.names)
         self.model, self.acquisition, self.fit_s0 = model, acquisition, fit_s0
         self.shells = len(acquisition.shells)
         static, self._numbers, self.maps = model.without_values()
@@ -138,35 +158,139 @@ class MeansFitter(_Runner):
         first, *others = acquisition.pulses
         pulses = (first if fit_s0 else first._replace(b=0.0), *others)  # the b = 0 mean is S0 itself
         roots = np.sqrt(weights / weights.max()).tolist()
+        self.prior = prior
+        self._prior = None if prior is None else Prior(*prior.rooted(self.dtype))
+        names, unit = () if prior is None else prior.names, float(weights.max() ** -0.5)
         self._program = partial(
             fit_means,
-            problem=ShellMeans(static, pulses, tuple(roots), fit_s0),
+            problem=ShellMeans(static, pulses, tuple(roots), fit_s0, names, unit),
             solver=solver if solver is not None else levenberg_marquardt(),
             lanes=self.shape.lanes,
         )
 
-    def compile(self) -> None:
+    def compile(self, uncertainty: bool = False) -> None:
         """Compile now, so that the first call does not wait for it."""
-        self(np.ones((self.shells, 1)), given=[np.ones(1)] * len(self.maps))
+        one = np.ones((self.shells, 1))
+        sigma = one[0] if uncertainty or self.prior is not None else None
+        self(one, given=[one[0]] * len(self.maps), sigma=sigma, factors=one if uncertainty else None)
 
     def __call__(
         self,
         means: np.ndarray,
         progress: Callable[[int], None] = lambda voxels: None,
         given: Sequence[np.ndarray] = (),
+        sigma: np.ndarray | None = None,
+        factors: np.ndarray | None = None,
     ) -> VoxelFits:
         """Fit (shells, voxels) spherical means; leaves of the result are NumPy arrays (voxels,).
 
-        `progress` is told the number of voxels done, chunk by chunk. given: the model's `maps` there.
+        `progress` is told the number of voxels done, chunk by chunk. given: the model's `maps` there. sigma: (voxels,)
+        of one volume's noise, which a prior needs. factors: (shells, voxels), variances of the means over σ²; with
+        them the fits have uncertainties.
         """
 
         def run(part: slice) -> VoxelFits:
             rows = tuple(self._padded(row) for row in means[:, part])
             maps = tuple(self._padded(values[part]) for values in given)
             numbers = tuple(np.asarray(value, self.dtype) for value in self._numbers)
-            return self._call(self._program, rows, numbers, maps, count=part.stop - part.start)
+            noise = None if sigma is None else self._padded(sigma[part])
+            spread = None if factors is None else tuple(self._padded(row) for row in factors[:, part])
+            return self._call(
+                self._program, rows, numbers, maps, noise, spread, self._prior, count=part.stop - part.start
+            )
 
         return self._map(run, means.shape[1], progress)
+
+
+def magnitude_means(means: np.ndarray, sigma: np.ndarray) -> np.ndarray:
+    """(shells, voxels) signals whose expected magnitudes are these means, where all of a shell's were the same."""
+    return np.asarray(sigma * signal_of_mean(jnp.asarray(means / np.where(sigma > 0, sigma, 1), jnp.float32)))
+
+
+class IdealMeans(_Runner):
+    """Volumes without noise floor and gradient deviation, as a kernel fit and free harmonics expect them.
+
+    Args:
+        kernel: of the model. rician: whether the noise is; else Gaussian. dtype, device: as for `MeansFitter`.
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        acquisition: Acquisition,
+        *,
+        rician: bool,
+        dtype: str = "float32",
+        device: jax.Device | None = None,
+    ):
+        super().__init__(_IDEAL, dtype, device)
+        zero, *shells = acquisition.shells
+        self.rician, self._names = rician, kernel.names
+        self._volumes = np.concatenate([shell.volumes for shell in acquisition.shells])
+        self._bases = tuple(b.astype(self.dtype) for b in _residual_bases(acquisition))
+        self._weights = acquisition.weights[:, self._volumes].astype(self.dtype)
+        self._directions = tuple(acquisition.bvecs[shell.volumes].astype(self.dtype) for shell in shells)
+        pulses = tuple(shell.pulse for shell in shells)
+        self._program = partial(ideal_volumes, kernel=kernel, pulses=pulses, rician=rician)
+
+    @property
+    def freedom(self) -> int:
+        """Degrees of freedom of `sigma`."""
+        return sum(n - k for n, k in (basis.shape for basis in self._bases))
+
+    def sigma(self, signal: Callable[[slice], np.ndarray], voxels: int) -> np.ndarray:
+        """(voxels,) σ, from what smooth functions of the direction leave of each shell."""
+
+        def run(part: slice) -> np.ndarray:
+            data = self._padded(signal(part)[:, self._volumes])
+            program = partial(sigmas, rician=self.rician)
+            return self._call(
+                lambda data, bases, _: program(data, bases), data, self._bases, count=part.stop - part.start
+            )
+
+        return self._map(run, voxels, lambda voxels: None)
+
+    def __call__(
+        self,
+        signal: Callable[[slice], np.ndarray],
+        fits: VoxelFits,
+        sigma: np.ndarray,
+        deviation: np.ndarray | None,
+        voxels: int,
+        magnitudes: bool = False,
+    ) -> IdealVolumes:
+        """What `ideal_volumes` gives, for voxels whose data are `signal(slice) -> (voxels, volumes)`.
+
+        Args:
+            fits: of the kernels there. sigma: (voxels,). deviation: (voxels, 3, 3) or None. magnitudes: return those.
+        """
+
+        def run(part: slice) -> IdealVolumes:
+            count = part.stop - part.start
+            values = {name: self._padded(fits.parameters[name][part]) for name in self._names}
+            own = None if deviation is None else self._padded(deviation[part])
+            scale = [self._padded(v[part]) for v in (sigma, fits.s0)]
+            data = self._padded(signal(part)[:, self._volumes])
+            found = self._call(self._program, data, *scale, values, own, self._directions, self._weights, count=count)
+            if not magnitudes:
+                return found._replace(magnitude=np.zeros(count, self.dtype))
+            magnitude = np.empty_like(found.magnitude)
+            magnitude[:, self._volumes] = found.magnitude
+            return found._replace(magnitude=magnitude)
+
+        return self._map(run, voxels, lambda voxels: None)
+
+
+def _residual_bases(acquisition: Acquisition) -> list[np.ndarray]:
+    """Orthonormal bases (n, coefficients) of each shell's harmonics, at most half as many as it has volumes."""
+    bases = []
+    for shell in acquisition.shells:
+        n, order = len(shell.volumes), 0
+        while shell is not acquisition.b0 and order < LMAX and 2 * n_coefficients(order + 2) <= n:
+            order += 2
+        g = acquisition.bvecs[shell.volumes] if order else np.tile([0.0, 0.0, 1.0], (n, 1))
+        bases.append(np.linalg.qr(even_harmonics(g, order))[0])
+    return bases
 
 
 _BLOCK = 32_768  # voxels whose signals are predicted at once

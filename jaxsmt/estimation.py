@@ -120,14 +120,17 @@ def _kernel(model, acquisition, signal, sigma, prior, fit_s0: bool, weights, how
     if acquisition.traceable:
         traced["pulses"], pulses = jax.tree.map(number, pulses), ()
     problem = ShellMeans(static, pulses, fit_s0=fit_s0, prior=tuple(prior))
-    tightness = tuple((number(m), number(sigma) / (number(sd) * jnp.sqrt(scale))) for m, sd in prior.values())
-    return _estimate_means(means, tuple(map(number, numbers)), tightness, traced, problem=problem, **how)
+    mean = tuple(number(m) for m, _ in prior.values())
+    tight = tuple(number(sigma) / (number(sd) * jnp.sqrt(scale)) for _, sd in prior.values())
+    return _estimate_means(means, tuple(map(number, numbers)), (mean, tight), traced, problem=problem, **how)
 
 
 @partial(jax.jit, static_argnames=("problem", "solver", "adjoint"))
 def _estimate_means(means, numbers, prior, traced, *, problem: ShellMeans, solver: Solver, adjoint: str):
     y, scale, finite, usable = scaled(means, numbers, problem.fit_s0)
-    data = Data(y, numbers, tuple((m, t / scale) for m, t in prior), **traced)
+    mean, tight = prior
+    rows = tuple(tuple(t / scale if i == j else 0 * t for j in range(len(tight))) for i, t in enumerate(tight))
+    data = Data(y, numbers, mean, rows, **traced)
     end = minimum(problem, solver, adjoint, data) if problem.size else Minimum((), jnp.ones_like(scale))
     found = problem.results(data, end.x)
     usable = usable & (found.s0 > 0)

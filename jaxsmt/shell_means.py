@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from functools import partial, reduce
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
 from .acquisition import Pulse
 from .models import SphericalMeanModel
 from .solvers import Point, Problem, in_box
+from .solvers.linear import inverse
 
 #: A parameter closer to its bound than this part of its range is at the bound.
 AT_BOUND = 1e-4
@@ -24,13 +26,14 @@ class Data(NamedTuple):
     """What a fit sees of a voxel.
 
     y: spherical means of b = 0 and each shell, of a magnitude near 1. given: the model's numbers and its maps' values
-    here. prior: mean and tightness of each parameter that has one. pulses, roots: where those of `ShellMeans` are
-    not known beforehand.
+    here. mean: of each parameter that has a prior; tightness: T, a row for each of them. pulses, roots: where those of
+    `ShellMeans` are not known beforehand.
     """
 
     y: Point
     given: tuple[Any, ...] = ()
-    prior: tuple[tuple[Any, Any], ...] = ()
+    mean: Point = ()
+    tightness: tuple[Point, ...] = ()
     pulses: tuple[Pulse, ...] | None = None
     roots: tuple[Any, ...] | None = None
 
@@ -54,6 +57,23 @@ def scaled(means: Point, maps: Sequence[Array], fit_s0: bool) -> Scaled:
     return Scaled(tuple(jnp.where(usable, m, 0) / scale for m in means), scale, finite, usable)
 
 
+class Prior(NamedTuple):
+    """Normal density of some parameters: mean (p,), and R (p, p) with RᵀR the inverse of the covariance."""
+
+    mean: Array
+    root: Array
+
+
+class Uncertainty(NamedTuple):
+    """Standard deviations by name, inf where something is not determined; and how far each parameter with a prior
+
+    is drawn towards its mean, the derivative of the estimate by it: 0 without the prior, 1 without data.
+    """
+
+    sd: dict[str, Array]
+    shrinkage: dict[str, Array]
+
+
 class Results(NamedTuple):
     """Everything that is told of a voxel, scalars; s0 and mse in units of y and of y over S0."""
 
@@ -67,11 +87,12 @@ class Results(NamedTuple):
 
 @dataclass(frozen=True)
 class ShellMeans:
-    """Minimise Σ_k w_k (y_k - S0 ε(b_k; x))² + Σ_j t_j² (p_j - m_j)² over x and, by projection, S0.
+    """Minimise Σ_k w_k (y_k - S0 ε(b_k; x))² + |T (p - m)|² over x and, by projection, S0.
 
     Attributes:
         model: without values. pulses, roots: of b = 0 and each shell, weighting and √w. fit_s0: else S0 is 1.
-        prior: names of the parameters p_j that have one.
+        prior: names of the parameters p that have one. unit: standard deviation of a weighted mean's noise over that of
+            one volume, which is the same for all of them if w are inverse variances.
     """
 
     model: SphericalMeanModel
@@ -79,6 +100,7 @@ class ShellMeans:
     roots: tuple[float, ...] = ()
     fit_s0: bool = True
     prior: tuple[str, ...] = ()
+    unit: float = 1.0
 
     @property
     def size(self) -> int:
@@ -103,10 +125,8 @@ class ShellMeans:
         e = self._means(data, values, data.y[0])
         s0 = self._amplitude(data, e)
         misfit = (root * (yk - s0 * ek) for root, yk, ek in zip(self._roots(data), data.y, e, strict=True))
-        penalty = (
-            tightness * (values[name] - mean) for name, (mean, tightness) in zip(self.prior, data.prior, strict=True)
-        )
-        return (*misfit, *penalty)
+        off = [values[name] - mean for name, mean in zip(self.prior, data.mean, strict=True)]
+        return (*misfit, *(_dot(row, off) for row in data.tightness))
 
     def start(self, data: Data, nth: Array) -> Point:
         """The point with the least cost of the nth part of the model's grid."""
@@ -146,6 +166,60 @@ class ShellMeans:
             1 - squared / jnp.where(total > 0, total, 1),
             reduce(jnp.minimum, room, jnp.ones_like(s0)) <= 0,
         )
+
+    def pose(self, means: Point, given: Sequence[Any], maps: Sequence[Array], sigma=None, prior: Prior | None = None):
+        """One voxel's means as (`Data`, `Scaled`). given: numbers. sigma: of one volume, in units of the data."""
+        own = scaled(means, maps, self.fit_s0)
+        data = Data(own.y, (*given, *maps))
+        if prior is not None:
+            rows = prior.root * (sigma * self.unit / own.scale)
+            data = data._replace(mean=tuple(prior.mean), tightness=tuple(map(tuple, rows)))
+        return data, own
+
+    def uncertainty(self, means, given, maps, x: Point, sigma, factors, prior: Prior | None = None) -> Uncertainty:
+        """Standard deviations of the estimate x and all that follows from it.
+
+        Means have the variances σ² f_k; the mean of a prior counts as one more measurement, with its covariance.
+        The estimate's derivatives by all of them, from the normal equations, carry them over: for inverse variances as
+        weights that is the Cramér-Rao bound, and with a prior the posterior.
+
+        Args:
+            factors: f of each mean, Σ a² for Gaussian noise. The others as of `pose`.
+        """
+
+        def pose(means: Array, mean: Array):
+            moved = None if prior is None else prior._replace(mean=mean)
+            return self.pose(tuple(means), given, maps, sigma, moved)
+
+        def residual(x: Array, means: Array, mean: Array) -> Array:
+            data, own = pose(means, mean)
+            return jnp.stack(self.residual(data, tuple(x))) * (own.scale if self.fit_s0 else 1)
+
+        def outcome(x: Array, means: Array, mean: Array) -> dict[str, Array]:
+            data, own = pose(means, mean)
+            found = self.results(data, tuple(x))
+            return {**found.values, **found.derived, "s0": found.s0 * own.scale}
+
+        here = jnp.stack(x), jnp.stack(means), jnp.zeros(0, x[0].dtype) if prior is None else prior.mean
+        product = partial(jnp.matmul, precision="highest")
+        by_x, *by_data = jax.jacfwd(residual, (0, 1, 2))(*here)
+        n = range(len(x))
+        hessian = product(by_x.T, by_x)
+        inverted, part = inverse([[hessian[i, j] for j in n] for i in n])
+        known = part > 4 * float(jnp.finfo(part.dtype).eps)
+        moves = [-product(product(jnp.stack([jnp.stack(row) for row in inverted]), by_x.T), d) for d in by_data]
+        slopes = jax.jacfwd(outcome, (0, 1, 2))(*here)
+        variances = jnp.stack(factors) * sigma**2
+        sd, shrinkage = {}, {}
+        for name, (along, *direct) in slopes.items():
+            by_means, by_prior = (product(along, move) + d for move, d in zip(moves, direct, strict=True))
+            variance = jnp.sum(by_means**2 * variances)
+            if prior is not None:
+                variance = variance + jnp.sum(jnp.linalg.solve(prior.root.T, by_prior) ** 2)
+            sd[name] = jnp.where(known, jnp.sqrt(variance), jnp.inf)
+            if name in self.prior:
+                shrinkage[name] = by_prior[self.prior.index(name)]
+        return Uncertainty(sd, shrinkage)
 
     def _values(self, data: Data, x: Point) -> dict[str, Array]:
         return self.model.values(x, data.given)

@@ -13,15 +13,17 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from . import lobe_starts
+from . import lobe_starts, noise
 from .acquisition import Pulse
 from .compartments import Kernel
+from .expectation import LMAX, Design, Ideal, ideal
+from .harmonics import even_harmonics
 from .lobe_starts import Table
 from .lobes import Data as LobesData
 from .lobes import Lobes
 from .orientation import Lobe, watson
 from .shell_means import Data as MeansData
-from .shell_means import ShellMeans, scaled
+from .shell_means import Prior, ShellMeans, Uncertainty
 from .signal import convolved
 from .solvers import Minimum, Point, Solver, Status, implicit, unrolled
 
@@ -44,6 +46,7 @@ class VoxelFits(NamedTuple):
     r2: Array
     status: Array
     steps: Array
+    uncertainty: Uncertainty | None = None
 
 
 class _End(NamedTuple):
@@ -222,6 +225,9 @@ def fit_means(
     means: tuple[Array, ...],
     numbers: tuple[Array, ...],
     maps: tuple[Array, ...],
+    sigma: Array | None,
+    factors: tuple[Array, ...] | None,
+    prior: Prior | None,
     count: ArrayLike,
     *,
     problem: ShellMeans,
@@ -232,28 +238,130 @@ def fit_means(
 
     Args:
         means: b = 0 first, then shells; each (voxels,). numbers, maps: the model's, scalars and (voxels,) each.
+        sigma: (voxels,) of one volume's noise, for a prior and uncertainties. factors: variances of the means over σ²,
+            (voxels,) each, for uncertainties.
         count: only the first `count` are fitted. problem: without `fit_s0`, S0 is the b = 0 mean.
         lanes: a number whose state fits the cache of one core, or fills a GPU.
     """
-    y, scale, finite, usable = jax.vmap(partial(scaled, fit_s0=problem.fit_s0))(means, maps)
+
+    def pose(means, maps, sigma):
+        return problem.pose(means, numbers, maps, sigma, prior)
+
+    scaled, own = jax.vmap(pose)(means, maps, sigma)
+    varying = (scaled.y, maps, scaled.tightness)
 
     def data(own) -> MeansData:
-        y, maps = own
-        return MeansData(y, (*numbers, *maps))
+        y, maps, tightness = own
+        return MeansData(y, (*numbers, *maps), () if prior is None else tuple(prior.mean), tightness)
 
-    end = _search_means(problem, solver, (y, maps), data, count, lanes)
-    found = jax.vmap(lambda own, x: problem.results(data(own), x))((y, maps), end.x)
-    usable = usable & (found.s0 > 0)
+    end = _search_means(problem, solver, varying, data, count, lanes)
+    found = jax.vmap(lambda own, x: problem.results(data(own), x))(varying, end.x)
+    usable = own.usable & (found.s0 > 0)
+    status = outcome(usable, own.finite, end.converged, found.at_bound)
     clear = partial(jax.tree.map, lambda a: jnp.where(usable, a, 0))
+    spread = None
+    if factors is not None:
+
+        def uncertain(means, maps, x, sigma, factors):
+            return problem.uncertainty(means, numbers, maps, x, sigma, factors, prior)
+
+        spread = jax.vmap(uncertain)(means, maps, end.x, sigma, factors)
+        spread = jax.tree.map(lambda a: jnp.where(status == Status.CONVERGED, a, jnp.nan), spread)
+        spread = clear(spread)
     return VoxelFits(
         parameters=clear(found.values),
         derived=clear(found.derived),
-        s0=clear(found.s0 * scale),
+        s0=clear(found.s0 * own.scale),
         mse=clear(found.mse),
         r2=clear(found.r2),
-        status=outcome(usable, finite, end.converged, found.at_bound),
+        status=status,
         steps=clear(end.steps),
+        uncertainty=spread,
     )
+
+
+# Voxels at once where each has matrices of its own.
+_BLOCK = 256
+
+
+class IdealVolumes(NamedTuple):
+    """What `ideal_volumes` finds: leaves (voxels, …).
+
+    means: (shells,) of expected real parts. factors: (shells,) variances of the means over σ². sigma: from the misfit.
+    magnitude: (volumes,) b = 0 first, then shell by shell.
+    """
+
+    means: Array
+    factors: Array
+    sigma: Array
+    magnitude: Array
+
+
+@partial(jax.jit, static_argnames=("rician",))
+def sigmas(data: Array, bases: tuple[Array, ...], *, rician: bool) -> Array:
+    """`noise.sigma_from_residuals` of (voxels, volumes) data: (voxels,)."""
+    one = partial(noise.sigma_from_residuals, bases=bases, rician=rician)
+    return jax.lax.map(one, data, batch_size=_BLOCK)
+
+
+@partial(jax.jit, static_argnames=("kernel", "pulses", "rician"))
+def ideal_volumes(
+    data: Array,
+    sigma: Array,
+    s0: Array,
+    values: dict[str, Array],
+    deviation: Array | None,
+    directions: tuple[Array, ...],
+    weights: Array,
+    count: ArrayLike,
+    *,
+    kernel: Kernel,
+    pulses: tuple[Pulse, ...],
+    rician: bool,
+) -> IdealVolumes:
+    """`expectation.ideal` of a chunk of voxels.
+
+    Args:
+        data: (voxels, volumes) b = 0 first, then shell by shell. sigma, s0: (voxels,), above 0. values: of the kernels,
+            by name. deviation: (voxels, 3, 3) L of the gradients (I + L)g, or None. directions, pulses: each shell's.
+        weights: (shells, volumes) of their means. count: voxels that matter; the others are computed too.
+    """
+    nominal = tuple(even_harmonics(g, LMAX)[:, 1:] for g in directions)
+
+    def one(own) -> IdealVolumes:
+        data, sigma, s0, values, deviation = own
+        usable = (sigma > 0) & (s0 > 0)
+        sigma, s0 = jnp.where(usable, sigma, 1), jnp.where(usable, s0, 1)
+        found = expect(data, sigma, s0, values, deviation)
+        means = jnp.matmul(weights, found.real, precision="highest")
+        squares = weights**2
+        # Of one σ for all volumes of a shell; the more so, the less they tell of their signals.
+        factors = jnp.sum(squares, axis=1) ** 2 / jnp.matmul(squares, found.information, precision="highest")
+        zero = jnp.zeros_like(sigma)
+        return IdealVolumes(
+            jnp.where(usable, means, 0),
+            factors,
+            jnp.where(usable, found.sigma, zero),
+            jnp.where(usable, found.magnitude, 0),
+        )
+
+    def expect(data, sigma, s0, values, deviation) -> Ideal:
+
+        def moments(pulse: Pulse) -> Array:
+            return kernel.legendre(pulse, LMAX, values)
+
+        meant = Design(nominal, tuple(map(moments, pulses)))
+        if deviation is None:
+            return ideal(data, sigma, s0, meant, None, rician)
+        harmonics, each = [], []
+        for pulse, g in zip(pulses, directions, strict=True):
+            turned = g + jnp.matmul(g, deviation.T, precision="highest")
+            square = jnp.sum(turned**2, axis=1)
+            harmonics.append(even_harmonics(turned / jnp.sqrt(square)[:, None], LMAX)[:, 1:])
+            each.append(jax.vmap(lambda b, pulse=pulse: moments(pulse._replace(b=b)))(pulse.b * square))
+        return ideal(data, sigma, s0, Design(tuple(harmonics), tuple(each)), meant, rician)
+
+    return jax.lax.map(one, (data, sigma, s0, values, deviation), batch_size=_BLOCK)
 
 
 @partial(jax.jit, static_argnames=("pulses", "kernel"))

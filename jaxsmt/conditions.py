@@ -1,0 +1,182 @@
+"""Kernel fits of data as they are measured: with a noise floor, at gradients that deviate from the scheme."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .engine import IdealMeans, MeansFitter, magnitude_means
+from .errors import InputError, JaxsmtWarning
+from .uncertainty import TYPICAL_SIGMA
+from .voxelwise import VoxelFits
+
+# Times that means are expected from a fit, and fitted again.
+_PASSES = 3
+# Least degrees of freedom with which σ is estimated in every voxel.
+_FREEDOM = 10
+
+Signal = Callable[[slice], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """How data were measured, and what shall be known of it.
+
+    Attributes:
+        rician: magnitudes with Rician noise; else the noise is Gaussian. sigma: of one volume, in units of the data: a
+            number, a map (...), or "auto": estimated where it is needed. grad_dev: (..., 3, 3) L of gradients (I + L)g, in
+            the axes of the directions, or None. uncertainty: whether standard deviations are wanted.
+    """
+
+    rician: bool = False
+    sigma: Any = "auto"
+    grad_dev: np.ndarray | None = None
+    uncertainty: bool = False
+
+    @property
+    def ideal(self) -> bool:
+        """Whether plain spherical means are what is fitted."""
+        return not self.rician and self.grad_dev is None
+
+    def needs_volumes(self, prior: bool) -> bool:
+        """Whether spherical means alone are not enough."""
+        return not self.ideal or (isinstance(self.sigma, str) and (self.uncertainty or prior))
+
+    def sigmas(self, inside: np.ndarray, order: str = "C") -> np.ndarray | None:
+        """(voxels,) σ inside a mask, None if it has to be estimated.
+
+        Raises:
+            InputError: it is not finite and positive, or has another shape.
+        """
+        if isinstance(self.sigma, str):
+            return None
+        sigma = np.asarray(self.sigma, float)
+        if sigma.ndim and sigma.shape != inside.shape:
+            raise InputError(f"sigma of shape {sigma.shape} for data of {inside.shape}", fix="shapes must agree")
+        sigma = np.broadcast_to(sigma, inside.shape).ravel(order=order)[inside.ravel(order=order)]  # type: ignore[call-overload]
+        bad = np.count_nonzero(~(np.isfinite(sigma) & (sigma > 0)))
+        if bad:
+            raise InputError(f"sigma is not positive and finite in {bad} voxels", fix="give the noise of one volume")
+        return sigma
+
+    def deviations(self, inside: np.ndarray, order: str = "C") -> np.ndarray | None:
+        """(voxels, 3, 3) L inside a mask.
+
+        Raises:
+            InputError: wrong shape, values that are not finite or too large to be a gradient deviation.
+        """
+        if self.grad_dev is None:
+            return None
+        shape = (*inside.shape, 3, 3)
+        if self.grad_dev.shape != shape:
+            raise InputError(f"grad_dev of shape {self.grad_dev.shape}", fix=f"{shape}, L of gradients (I + L)g")
+        axes = tuple(range(inside.ndim))
+        flat = self.grad_dev if order == "C" else self.grad_dev.transpose(*reversed(axes), -2, -1)
+        own = flat[inside if order == "C" else inside.T]
+        if not np.isfinite(own).all() or np.abs(own).max(initial=0) > 0.5:
+            raise InputError(
+                f"grad_dev has values up to {np.abs(own).max():.3g} inside the mask", fix="L of g' = (I + L)g is small"
+            )
+        return own
+
+
+@dataclass(frozen=True)
+class Found:
+    """Fits, σ (voxels,) if it is known or was estimated, its relative error, and where volumes are expected from."""
+
+    fits: VoxelFits
+    sigma: np.ndarray | None = None
+    accuracy: float | None = None
+
+
+def pooled(sigma: np.ndarray, freedom: int) -> tuple[np.ndarray, float]:
+    """Estimates of σ in every voxel, drawn to their median as far as their spread is only that of estimates.
+
+    log σ varies between voxels by τ² + 1/(2ν); what is left of τ² by the median absolute deviation decides.
+
+    Returns:
+        (voxels,), and their relative standard error: near 1/√(2ν) where σ differs from voxel to voxel, near 0 where it
+        is the same everywhere.
+    """
+    good = np.isfinite(sigma) & (sigma > 0)
+    if not good.any():
+        return sigma, np.inf
+    logs, own = np.log(sigma[good]), 1 / (2 * freedom)
+    centre = np.median(logs)
+    between = max((1.4826 * np.median(np.abs(logs - centre))) ** 2 - own, 0.0)
+    part = between / (between + own)
+    out = np.full(sigma.shape, np.exp(centre))
+    out[good] = np.exp(centre + part * (logs - centre))
+    return out, float(np.sqrt(part * own))
+
+
+class ConditionsFitter:
+    """Fits a model to spherical means under conditions; compiles once.
+
+    Args:
+        fitter: of ideal means. options: dtype and device, as of `engine.IdealMeans`.
+    """
+
+    def __init__(self, fitter: MeansFitter, conditions: Conditions, **options):
+        self.fitter, self.conditions = fitter, conditions
+        acquisition = fitter.acquisition
+        self._expect = None
+        if conditions.needs_volumes(fitter.prior is not None):
+            self._expect = IdealMeans(fitter.model.kernel, acquisition, rician=conditions.rician, **options)
+            if isinstance(conditions.sigma, str) and self._expect.freedom < _FREEDOM:
+                raise InputError(
+                    f"sigma cannot be estimated: {self._expect.freedom} degrees of freedom are left by smooth signals",
+                    fix="--sigma with a number or a map",
+                )
+
+    @property
+    def needs_volumes(self) -> bool:
+        return self._expect is not None
+
+    def __call__(
+        self,
+        means: np.ndarray,
+        signal: Signal | None,
+        inside: np.ndarray,
+        order: str = "C",
+        given: Sequence[np.ndarray] = (),
+        progress: Callable[[int], None] = lambda voxels: None,
+    ) -> Found:
+        """Fit the voxels inside a mask.
+
+        Args:
+            means: (shells, voxels) plain spherical means. signal: `(slice) -> (voxels, volumes)`, where `needs_volumes`.
+            given: the model's maps there.
+        """
+        c, voxels = self.conditions, means.shape[1]
+        sigma, deviation = c.sigmas(inside, order), c.deviations(inside, order)
+        factors = np.broadcast_to(self.fitter.acquisition.variances[:, None], means.shape) if c.uncertainty else None
+        if self._expect is None:
+            return Found(self.fitter(means, progress, given, sigma, factors), sigma)
+        assert signal is not None
+        accuracy, estimated = None, sigma is None
+        if sigma is None:
+            sigma, accuracy = pooled(self._expect.sigma(signal, voxels), self._expect.freedom)
+        if c.ideal:
+            return Found(self.fitter(means, progress, given, sigma, factors), sigma, accuracy)
+        if c.rician:
+            means = magnitude_means(means, sigma)
+        fits = self.fitter(means, lambda voxels: None, given, sigma)
+        for nth in range(_PASSES):
+            expected = self._expect(signal, fits, sigma, deviation, voxels)
+            last = nth == _PASSES - 1
+            if estimated:
+                sigma, accuracy = pooled(expected.sigma, self._freedom)
+            factors = np.ascontiguousarray(expected.factors.T) if c.uncertainty and last else None
+            quiet = progress if last else (lambda voxels: None)
+            fits = self.fitter(np.ascontiguousarray(expected.means.T), quiet, given, sigma, factors)
+        return Found(fits, sigma, accuracy)
+
+    @property
+    def _freedom(self) -> int:
+        """Degrees of freedom about a kernel and a FOD of free harmonics."""
+        return max(self.fitter.acquisition.bvals.size - 30, _FREEDOM)

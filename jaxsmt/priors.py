@@ -1,0 +1,92 @@
+"""Normal priors of a model's parameters. NumPy only."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .errors import InputError
+
+
+@dataclass(frozen=True)
+class NormalPrior:
+    """A normal density of some of a model's parameters, whichever of `model.names`.
+
+    Attributes:
+        names: of the parameters. mean: (p,). covariance: (p, p), symmetric and positive definite.
+    """
+
+    names: tuple[str, ...]
+    mean: np.ndarray
+    covariance: np.ndarray
+
+    def __post_init__(self):
+        mean, covariance = np.asarray(self.mean, float), np.asarray(self.covariance, float)
+        n = len(self.names)
+        if n == 0 or mean.shape != (n,) or covariance.shape != (n, n):
+            raise InputError(
+                f"a prior of {list(self.names)} with a mean of shape {mean.shape} and a covariance of "
+                f"{covariance.shape}",
+                fix="one mean for each name, and a square covariance",
+            )
+        good = np.isfinite(mean).all() and np.isfinite(covariance).all() and np.allclose(covariance, covariance.T)
+        if not good or np.linalg.eigvalsh(covariance)[0] <= 0:
+            raise InputError(
+                "the covariance of a prior is not symmetric and positive definite", fix="variances on its diagonal"
+            )
+        for name, value in (("names", tuple(self.names)), ("mean", mean), ("covariance", covariance)):
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def make(cls, given: Any, model: str) -> NormalPrior | None:
+        """From None, "population", a mapping {name: (mean, standard deviation)}, or as it is."""
+        if given is None or isinstance(given, cls):
+            return given
+        if isinstance(given, str):
+            if given != "population":
+                raise InputError(f"unknown prior {given!r}", fix="'population', or {name: (mean, sd)}")
+            if model not in POPULATION:
+                raise InputError(
+                    f"no population prior of the {model} model", fix=f"there is one of {', '.join(POPULATION)}"
+                )
+            return POPULATION[model]
+        if not isinstance(given, Mapping):
+            raise InputError(f"a prior of type {type(given).__name__}", fix="{name: (mean, standard deviation)}")
+        means, deviations = zip(*given.values(), strict=True)
+        return cls(tuple(given), np.array(means), np.diag(np.square(np.array(deviations, float))))
+
+    @classmethod
+    def read(cls, path: str | os.PathLike) -> NormalPrior:
+        """Read a JSON file {"mean": {name: value, …}, "covariance": [[…], …]}."""
+        try:
+            with open(path, encoding="utf-8") as file:
+                content = json.load(file)
+            return cls(tuple(content["mean"]), np.array(list(content["mean"].values()), float), content["covariance"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            fact = error.fact if isinstance(error, InputError) else f"no prior: {error}"
+            raise InputError(
+                fact, file=path, fix='a JSON file {"mean": {name: value, ...}, "covariance": [[...], ...]}'
+            ) from None
+
+    def require(self, names: Sequence[str]) -> None:
+        """Raise InputError unless they all are among a model's names."""
+        odd = [name for name in self.names if name not in names]
+        if odd:
+            raise InputError(f"a prior of {odd[0]!r}", fix=f"of one of {list(names)}")
+
+    def rooted(self, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+        """Mean, and R with RᵀR the inverse of the covariance."""
+        root = np.linalg.cholesky(np.linalg.inv(self.covariance)).T
+        return self.mean.astype(dtype), root.astype(dtype)
+
+    def facts(self) -> dict[str, Any]:
+        """For a sidecar."""
+        return {"mean": dict(zip(self.names, self.mean.tolist(), strict=True)), "covariance": self.covariance.tolist()}
+
+
+POPULATION: dict[str, NormalPrior] = {}
