@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from .engine import IdealMeans, MeansFitter, magnitude_means
-from .errors import InputError, JaxsmtWarning
-from .uncertainty import TYPICAL_SIGMA
+from .engine import IdealMeans, MeansFitter
+from .errors import InputError
+from .noise import signal_of_mean
 from .voxelwise import VoxelFits
 
 # Times that means are expected from a fit, and fitted again.
@@ -27,9 +26,10 @@ class Conditions:
     """How data were measured, and what shall be known of it.
 
     Attributes:
-        rician: magnitudes with Rician noise; else the noise is Gaussian. sigma: of one volume, in units of the data: a
-            number, a map (...), or "auto": estimated where it is needed. grad_dev: (..., 3, 3) L of gradients (I + L)g, in
-            the axes of the directions, or None. uncertainty: whether standard deviations are wanted.
+        rician: magnitudes with Rician noise; else the noise is Gaussian.
+        sigma: of one volume, in units of the data: a number, a map (...), or "auto", estimated where it is needed.
+        grad_dev: (..., 3, 3) L of gradients (I + L)g in the axes of the directions, or None.
+        uncertainty: whether standard deviations are wanted.
     """
 
     rician: bool = False
@@ -149,8 +149,8 @@ class ConditionsFitter:
         """Fit the voxels inside a mask.
 
         Args:
-            means: (shells, voxels) plain spherical means. signal: `(slice) -> (voxels, volumes)`, where `needs_volumes`.
-            given: the model's maps there.
+            means: (shells, voxels) plain spherical means. given: the model's maps there.
+            signal: `(slice) -> (voxels, volumes)`, where `needs_volumes`.
         """
         c, voxels = self.conditions, means.shape[1]
         sigma, deviation = c.sigmas(inside, order), c.deviations(inside, order)
@@ -164,7 +164,7 @@ class ConditionsFitter:
         if c.ideal:
             return Found(self.fitter(means, progress, given, sigma, factors), sigma, accuracy)
         if c.rician:
-            means = magnitude_means(means, sigma)
+            means = sigma * np.asarray(signal_of_mean(np.asarray(means / sigma, np.float32)))
         fits = self.fitter(means, lambda voxels: None, given, sigma)
         for nth in range(_PASSES):
             expected = self._expect(signal, fits, sigma, deviation, voxels)

@@ -21,11 +21,10 @@ from .expectation import LMAX
 from .harmonics import even_harmonics, n_coefficients
 from .lobes import Lobes
 from .models import SphericalMeanModel
-from .noise import signal_of_mean
 from .orientation import frame_harmonics
+from .priors import NormalPrior
 from .shell_means import Prior, ShellMeans
 from .solvers import Solver, levenberg_marquardt
-from .priors import NormalPrior
 from .uncertainty import require_determined
 from .voxelwise import (
     LANES,
@@ -202,11 +201,6 @@ class MeansFitter(_Runner):
         return self._map(run, means.shape[1], progress)
 
 
-def magnitude_means(means: np.ndarray, sigma: np.ndarray) -> np.ndarray:
-    """(shells, voxels) signals whose expected magnitudes are these means, where all of a shell's were the same."""
-    return np.asarray(sigma * signal_of_mean(jnp.asarray(means / np.where(sigma > 0, sigma, 1), jnp.float32)))
-
-
 class IdealMeans(_Runner):
     """Volumes without noise floor and gradient deviation, as a kernel fit and free harmonics expect them.
 
@@ -224,7 +218,7 @@ class IdealMeans(_Runner):
         device: jax.Device | None = None,
     ):
         super().__init__(_IDEAL, dtype, device)
-        zero, *shells = acquisition.shells
+        shells = acquisition.shells[1:]
         self.rician, self._names = rician, kernel.names
         self._volumes = np.concatenate([shell.volumes for shell in acquisition.shells])
         self._bases = tuple(b.astype(self.dtype) for b in _residual_bases(acquisition))
@@ -357,7 +351,7 @@ class LobesFitter(_Runner):
 
     Args:
         lobes: what to fit. kernel: what they are convolved with. pulses: each shell's.
-            directions: each shell's (n, 3).
+            directions: each shell's (n, 3). rician: whether the noise is; else least squares.
         dtype, device: as for `MeansFitter`.
     """
 
@@ -368,6 +362,7 @@ class LobesFitter(_Runner):
         pulses: Sequence[Pulse],
         directions: Sequence[np.ndarray],
         *,
+        rician: bool = False,
         solver: Solver | None = None,
         dtype: str = "float32",
         device: jax.Device | None = None,
@@ -384,11 +379,17 @@ class LobesFitter(_Runner):
             pulses=tuple(pulses),
             solver=solver if solver is not None else levenberg_marquardt(),
             lanes=self.shape.lanes,
+            rician=rician,
         )
+        self._rician = rician
 
-    def compile(self) -> None:
-        """Compile now, so that the first call does not wait for it."""
-        self(lambda part: np.ones((1, self._volumes)), {name: np.ones(1) for name in self._names}, 1)
+    def compile(self, uncertainty: int = 0) -> None:
+        """Compile now, so that the first call does not wait for it. uncertainty: k as of `__call__`, or 0."""
+        one = np.ones(1)
+        deviations = {name: np.zeros((1, uncertainty)) for name in (*self._names, "s0")} if uncertainty else None
+        sigma = one if self._rician or uncertainty else None
+        values = dict.fromkeys(self._names, one)
+        self(lambda part: np.ones((1, self._volumes)), values, 1, sigma=sigma, deviations=deviations)
 
     def __call__(
         self,
@@ -396,15 +397,20 @@ class LobesFitter(_Runner):
         values: Mapping[str, np.ndarray],
         voxels: int,
         progress: Callable[[int], None] = lambda voxels: None,
+        sigma: np.ndarray | None = None,
+        deviations: Mapping[str, np.ndarray] | None = None,
     ) -> LobeFits:
         """Fit voxels whose signal over S0 is `signal(slice) -> (voxels, volumes)`, volumes shell by shell.
 
-        values: of the kernels, by name, (voxels,) each. Leaves of the result are NumPy arrays.
+        values: of the kernels, by name, (voxels,) each. sigma: (voxels,) over S0. deviations: (voxels, k) of each
+        kernel parameter and "s0", for uncertainties. Leaves of the result are NumPy arrays.
         """
 
         def run(part: slice) -> LobeFits:
             kernels = {name: self._padded(values[name][part]) for name in self._names}
             y = self._padded(signal(part))
-            return self._call(self._program, y, kernels, *self._constants, count=part.stop - part.start)
+            noise = None if sigma is None else self._padded(sigma[part])
+            own = None if deviations is None else {n: self._padded(d[part]) for n, d in deviations.items()}
+            return self._call(self._program, y, kernels, noise, own, *self._constants, count=part.stop - part.start)
 
         return self._map(run, voxels, progress)

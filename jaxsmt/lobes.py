@@ -8,15 +8,18 @@ and the shell alone, so a direction costs one Horner pass, and the derivatives c
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
-from . import frames
+from . import frames, noise
 from .orientation import FrameHarmonics, frame_harmonics, kappa_from_odi, odi_from_kappa
 from .solvers.base import Normal, Point, Problem
+from .solvers.linear import inverse
 
 #: Largest concentration that a fit considers: ODI 0.005, a spread of 3.6°.
 KAPPA_MAX = 128.0
@@ -31,12 +34,13 @@ class Data(NamedTuple):
     """What a fit sees of a voxel, volumes ordered shell by shell.
 
     directions: each shell's (n, 3); the same in all voxels. kernel: each shell's Legendre moments
-    K_0, K_2, … as far as its order; y: (volumes,) signal over S0.
+    K_0, K_2, … as far as its order; y: (volumes,) signal over S0. sigma: of Rician noise, over S0; None: least squares.
     """
 
     directions: tuple[Array, ...]
     kernel: tuple[Array, ...]
     y: Array
+    sigma: Array | None = None
 
 
 class Linear(NamedTuple):
@@ -82,17 +86,15 @@ class Lobes:
         return [x[i * k : (i + 1) * k] for i in range(self.count)], x[self.count * k :]
 
     def problem(self, data: Data) -> Problem:
-        """The least squares over all volumes of a voxel."""
+        """The least squares, or the Rician likelihood, over all volumes of a voxel."""
 
         def normal(x: Point) -> Normal:
             signal, columns = self.linearise(data, x)
+            if data.sigma is not None:
+                return _likelihood(data.y, data.sigma, signal, columns)
             r = signal - data.y
-            one = jnp.ones_like(r)
             rows = [*columns, r]
-            # Sums as products with a vector of ones: much the fastest way on a CPU.
-            gram = [
-                tuple(jnp.matmul(a * b, one, precision="highest") for b in rows[: i + 1]) for i, a in enumerate(rows)
-            ]
+            gram = [tuple(_sum(a * b) for b in rows[: i + 1]) for i, a in enumerate(rows)]
             return Normal(0.5 * gram[-1][-1], gram[-1][:-1], tuple(gram[:-1]))
 
         return Problem(normal, self.room, self.move)
@@ -171,6 +173,50 @@ class Lobes:
             "across": across,
         }
 
+    def uncertainty(
+        self, data: Data, x: Point, noise: Array, moved: Callable[[Array], Data], count: int
+    ) -> dict[str, Array]:
+        """Standard deviations of what `named` gives, with kernels that are uncertain too.
+
+        Cov = H⁻¹ + Σ_k (H⁻¹ ∂g/∂t_k)(…)ᵀ for the information H of the volumes and independent changes t_k of the
+        kernel. Volumes of a shell say next to nothing of a lobe together, so their noise and that of the kernel, which
+        the shells' means make, are independent.
+
+        Args:
+            noise: of a volume over S0.
+            moved: `(t) -> data` with kernel and S0 off by `count` changes t of unit variance.
+        Returns:
+            of scalars, (lobes,); of "direction" the expected angle √(σ₁² + σ₂²) to the true axis, degrees.
+        """
+        still = jnp.zeros(self.size, x[0].dtype)
+        normal = self.problem(data).normal(x)
+        scale = 1.0 if data.sigma is not None else 1 / noise**2  # a likelihood is in units of the noise already
+        rows = [[scale * normal.hessian[max(i, j)][min(i, j)] for j in range(self.size)] for i in range(self.size)]
+        inverted, part = inverse(rows)
+        covariance = jnp.stack([jnp.stack(row) for row in inverted])
+
+        def gradient(t: Array) -> Array:
+            return scale * jnp.stack(self.problem(moved(t)).normal(x).gradient)
+
+        by_kernel = jax.jacfwd(gradient)(jnp.zeros(count, x[0].dtype))
+        changes = jnp.matmul(covariance, by_kernel, precision="highest")
+
+        def spread(name: str, kernel: Array) -> Array:
+            def value(step: Array) -> Array:
+                return self.named(self.move(x, tuple(step)))[name]
+
+            by_step = jax.jacfwd(value)(still)
+            own = jnp.einsum("...i,ij,...j->...", by_step, covariance, by_step, precision="highest")
+            drawn = jnp.matmul(by_step, kernel, precision="highest")
+            return own + jnp.sum(drawn**2, axis=-1)
+
+        known = part > 4 * float(jnp.finfo(part.dtype).eps)
+        # What is not known of the kernel leaves a direction as it is.
+        finite = jnp.where(jnp.isfinite(changes), changes, 0)
+        found = {name: spread(name, changes) for name in ("weight", "odi", "kappa", "beta")}
+        found["direction"] = jnp.sum(spread("direction", finite), axis=-1) * math.degrees(1) ** 2
+        return {name: jnp.where(known, jnp.sqrt(v), jnp.inf) for name, v in found.items()}
+
     def _shells(self, data: Data, coefficients: Array):
         """(directions, basis, polynomial coefficients (rows, monomials)) of each shell."""
         for g, moments, order in zip(data.directions, data.kernel, self.orders, strict=True):
@@ -217,6 +263,31 @@ class Lobes:
             for column, values in zip(columns, each, strict=True):
                 column.append(values)
         return Linear(jnp.concatenate(signal), tuple(jnp.concatenate(c) for c in columns))
+
+
+def _sum(values: Array) -> Array:
+    """As a product with a vector of ones: much the fastest way on a CPU."""
+    return jnp.matmul(values, jnp.ones_like(values), precision="highest")
+
+
+def _likelihood(y: Array, sigma: Array, signal: Array, columns: tuple[Array, ...]) -> Normal:
+    """-log p of Rician magnitudes, its gradient, and their information as its Hessian."""
+    m, x = y / sigma, signal / sigma
+    score, weight = (x - noise.expected_real(m, x)) / sigma, noise.information(x) / sigma**2
+    return Normal(
+        _sum(noise.misfit(m, x)),
+        tuple(_sum(c * score) for c in columns),
+        tuple(tuple(_sum(a * b * weight) for b in columns[: i + 1]) for i, a in enumerate(columns)),
+    )
+
+
+def misfit(data: Data, signal: Array) -> tuple[Array, Array]:
+    """Twice the cost of a signal over S0, and its squared residuals, of magnitudes if the noise is Rician."""
+    if data.sigma is None:
+        squared = jnp.sum((signal - data.y) ** 2)
+        return squared, squared
+    m, x = data.y / data.sigma, signal / data.sigma
+    return 2 * jnp.sum(noise.misfit(m, x)), data.sigma**2 * jnp.sum((m - noise.expected_magnitude(x)) ** 2)
 
 
 def _horner(basis: FrameHarmonics, f: Array, s: Array, d: Array | float = 0.0):

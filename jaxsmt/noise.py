@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from functools import partial
 
@@ -42,7 +43,7 @@ def variance(x: Array) -> Array:
 
 
 def information(x: Array) -> Array:
-    """What a magnitude tells of x, (dE[m]/dx)²/Var[m]: at least 0.91 of its Fisher information, of which 1 is the most."""
+    """What a magnitude tells of x, (dE[m]/dx)²/Var[m]: at least 0.91 of its Fisher information, which is at most 1."""
     return slope(x) ** 2 / variance(x)
 
 
@@ -101,7 +102,7 @@ def sigma_from_residuals(data: Array, bases: tuple[Array, ...], rician: bool) ->
     edges = [0]
     for basis in bases:
         edges.append(edges[-1] + len(basis))
-    parts = [data[i:j] for i, j in zip(edges, edges[1:], strict=False)]
+    parts = [data[i:j] for i, j in itertools.pairwise(edges)]
     product = partial(jnp.matmul, precision="highest")
     fitted = jnp.concatenate([product(q, product(q.T, y)) for q, y in zip(bases, parts, strict=True)])
     freedom = edges[-1] - sum(q.shape[1] for q in bases)

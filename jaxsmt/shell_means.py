@@ -65,13 +65,16 @@ class Prior(NamedTuple):
 
 
 class Uncertainty(NamedTuple):
-    """Standard deviations by name, inf where something is not determined; and how far each parameter with a prior
+    """Of an estimate and all that follows from it, by name.
 
-    is drawn towards its mean, the derivative of the estimate by it: 0 without the prior, 1 without data.
+    sd: standard deviations, inf where something is not determined. shrinkage: of each parameter with a prior, how far
+    it is drawn towards the prior's mean, the derivative of the estimate by it: 0 without the prior, 1 without data.
+    deviations: what a standard deviation of each mean, and of each of the prior's means, changes.
     """
 
     sd: dict[str, Array]
     shrinkage: dict[str, Array]
+    deviations: dict[str, Array]
 
 
 class Results(NamedTuple):
@@ -209,17 +212,18 @@ class ShellMeans:
         known = part > 4 * float(jnp.finfo(part.dtype).eps)
         moves = [-product(product(jnp.stack([jnp.stack(row) for row in inverted]), by_x.T), d) for d in by_data]
         slopes = jax.jacfwd(outcome, (0, 1, 2))(*here)
-        variances = jnp.stack(factors) * sigma**2
-        sd, shrinkage = {}, {}
+        noise = jnp.sqrt(jnp.stack(factors)) * sigma
+        shrinkage, deviations = {}, {}
         for name, (along, *direct) in slopes.items():
             by_means, by_prior = (product(along, move) + d for move, d in zip(moves, direct, strict=True))
-            variance = jnp.sum(by_means**2 * variances)
+            own = by_means * noise
             if prior is not None:
-                variance = variance + jnp.sum(jnp.linalg.solve(prior.root.T, by_prior) ** 2)
-            sd[name] = jnp.where(known, jnp.sqrt(variance), jnp.inf)
+                own = jnp.concatenate([own, jnp.linalg.solve(prior.root.T, by_prior)])
+            deviations[name] = jnp.where(known, own, jnp.inf)
             if name in self.prior:
                 shrinkage[name] = by_prior[self.prior.index(name)]
-        return Uncertainty(sd, shrinkage)
+        sd = {name: jnp.sqrt(jnp.sum(own**2)) for name, own in deviations.items()}
+        return Uncertainty(sd, shrinkage, deviations)
 
     def _values(self, data: Data, x: Point) -> dict[str, Array]:
         return self.model.values(x, data.given)

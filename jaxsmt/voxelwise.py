@@ -20,7 +20,7 @@ from .expectation import LMAX, Design, Ideal, ideal
 from .harmonics import even_harmonics
 from .lobe_starts import Table
 from .lobes import Data as LobesData
-from .lobes import Lobes
+from .lobes import Lobes, misfit
 from .orientation import Lobe, watson
 from .shell_means import Data as MeansData
 from .shell_means import Prior, ShellMeans, Uncertainty
@@ -379,9 +379,11 @@ class LobeFits(NamedTuple):
     beta: Array
     direction: Array
     across: Array
-    cost: Array  # Σ r² over the volumes, of the signal over S0
+    cost: Array  # Σ r² over the volumes, of the signal over S0; -2 log p if their noise is Rician
     isotropic: Array  # the same of a uniform FOD
+    squared: tuple[Array, Array]  # Σ r² of either
     status: Array
+    sd: dict[str, Array] | None = None
 
 
 def _lobe_starts(lobes: Lobes, data: LobesData, table: Table) -> list[Point]:
@@ -445,10 +447,12 @@ def _taken(own: Any, voxel: Array) -> Any:
     return jax.tree.map(lambda leaf: jnp.take(leaf, voxel, axis=0, mode="clip"), own)
 
 
-@partial(jax.jit, static_argnames=("lobes", "kernel", "pulses", "solver", "lanes"))
+@partial(jax.jit, static_argnames=("lobes", "kernel", "pulses", "solver", "lanes", "rician"))
 def fit_lobes(
     y: Array,
     values: dict[str, Array],
+    sigma: Array | None,
+    deviations: dict[str, Array] | None,
     directions: tuple[Array, ...],
     table: Table,
     count: ArrayLike,
@@ -458,13 +462,16 @@ def fit_lobes(
     pulses: tuple[Pulse, ...],
     solver: Solver,
     lanes: int,
+    rician: bool,
 ) -> LobeFits:
     """Fit lobes with a fixed kernel to the signals of a chunk of voxels.
 
-    Minimises Σ (y_i - E_i)² over the volumes of all shells above b = 0.
+    Minimises Σ (y_i - E_i)² over the volumes of all shells above b = 0, or maximises the likelihood of Rician y.
 
     Args:
         y: (voxels, volumes) signal over S0, shell by shell. values: of the kernels, by name, each (voxels,).
+        sigma: (voxels,) noise over S0, where the noise is Rician or uncertainties are wanted. deviations: those of
+            `Uncertainty`, (voxels, k), of the kernel and, relative to it, "s0"; then the lobes have uncertainties.
         count: only the first `count` voxels are fitted. directions: each shell's (n, 3). pulses: each shell's.
     """
 
@@ -472,24 +479,58 @@ def fit_lobes(
         return tuple(kernel.legendre(pulse, order, values) for pulse, order in zip(pulses, lobes.orders, strict=True))
 
     def fetch(own):
-        y, values = own
-        return y, moments(values)
+        y, values, sigma = own
+        return y, moments(values), sigma
+
+    def one(fresh) -> LobesData:
+        y, moments, sigma = fresh
+        return LobesData(directions, moments, y, sigma)
 
     def data(fresh):
-        y, moments = fresh
-        return LobesData(directions, moments, y), table
+        return one(fresh), table
 
-    end = _search_lobes(lobes, solver, (y, values), fetch, data, count, lanes)
+    floor = sigma if rician else None
+    end = _search_lobes(lobes, solver, (y, values, floor), fetch, data, count, lanes)
 
-    def uniform(y, values):
-        e = [jnp.full(len(g), 1, y.dtype) * m[0] for g, m in zip(directions, moments(values), strict=True)]
-        return jnp.sum((y - jnp.concatenate(e)) ** 2)
+    def uniform(own):
+        fitted = one(fetch(own))
+        means = [jnp.full(len(g), 1, y.dtype) * m[0] for g, m in zip(directions, fitted.kernel, strict=True)]
+        return misfit(fitted, jnp.concatenate(means))
 
+    def squares(own, x):
+        fitted = one(fetch(own))
+        return misfit(fitted, lobes.linearise(fitted, x).signal)[1]
+
+    def uncertain(own, x, noise, deviations):
+        y, values, floor = own
+        k = len(deviations["s0"])
+
+        def moved(t) -> LobesData:
+            off = {name: jnp.sum(t * d) for name, d in deviations.items()}
+            changed = {name: v + off[name] for name, v in values.items()}
+            scale = 1 + off["s0"]
+            return one((y / scale, moments(changed), None if floor is None else floor / scale))
+
+        return lobes.uncertainty(one(fetch(own)), x, noise, moved, k)
+
+    at_bound = jax.vmap(lobes.at_bound)(end.x)
+    status = outcome(True, True, end.converged, at_bound)
+    isotropic, squared_means = jax.vmap(uniform)((y, values, floor))
+    squared = 2 * end.cost
+    if rician:
+        squared = jax.lax.map(lambda own: squares(*own), ((y, values, floor), end.x), batch_size=lanes)
+    sd = None
+    if deviations is not None:
+        own = ((y, values, floor), end.x, sigma, deviations)
+        sd = jax.lax.map(lambda own: uncertain(*own), own, batch_size=lanes)
+        sd = {name: jnp.where((status == Status.CONVERGED)[:, None], v, jnp.nan) for name, v in sd.items()}
     return LobeFits(
         **jax.vmap(lobes.named)(end.x),
         cost=2 * end.cost,
-        isotropic=jax.vmap(uniform)(y, values),
-        status=outcome(True, True, end.converged, jax.vmap(lobes.at_bound)(end.x)),
+        isotropic=isotropic,
+        squared=(squared, squared_means),
+        status=status,
+        sd=sd,
     )
 
 
