@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
+import jax.numpy as jnp
 import numpy as np
 
+from . import masks
 from .engine import IdealMeans, MeansFitter
 from .errors import InputError
 from .noise import signal_of_mean
@@ -19,6 +21,7 @@ _PASSES = 3
 _FREEDOM = 10
 
 Signal = Callable[[slice], np.ndarray]
+Order = Literal["C", "F"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class Conditions:
         """Whether spherical means alone are not enough."""
         return not self.ideal or (isinstance(self.sigma, str) and (self.uncertainty or prior))
 
-    def sigmas(self, inside: np.ndarray, order: str = "C") -> np.ndarray | None:
+    def sigmas(self, inside: np.ndarray, order: Order = "C") -> np.ndarray | None:
         """(voxels,) σ inside a mask, None if it has to be estimated.
 
         Raises:
@@ -57,13 +60,13 @@ class Conditions:
         sigma = np.asarray(self.sigma, float)
         if sigma.ndim and sigma.shape != inside.shape:
             raise InputError(f"sigma of shape {sigma.shape} for data of {inside.shape}", fix="shapes must agree")
-        sigma = np.broadcast_to(sigma, inside.shape).ravel(order=order)[inside.ravel(order=order)]  # type: ignore[call-overload]
+        sigma = masks.take(np.broadcast_to(sigma, inside.shape), inside, order)
         bad = np.count_nonzero(~(np.isfinite(sigma) & (sigma > 0)))
         if bad:
             raise InputError(f"sigma is not positive and finite in {bad} voxels", fix="give the noise of one volume")
         return sigma
 
-    def deviations(self, inside: np.ndarray, order: str = "C") -> np.ndarray | None:
+    def deviations(self, inside: np.ndarray, order: Order = "C") -> np.ndarray | None:
         """(voxels, 3, 3) L inside a mask.
 
         Raises:
@@ -74,9 +77,7 @@ class Conditions:
         shape = (*inside.shape, 3, 3)
         if self.grad_dev.shape != shape:
             raise InputError(f"grad_dev of shape {self.grad_dev.shape}", fix=f"{shape}, L of gradients (I + L)g")
-        axes = tuple(range(inside.ndim))
-        flat = self.grad_dev if order == "C" else self.grad_dev.transpose(*reversed(axes), -2, -1)
-        own = flat[inside if order == "C" else inside.T]
+        own = masks.take(self.grad_dev, inside, order)
         if not np.isfinite(own).all() or np.abs(own).max(initial=0) > 0.5:
             raise InputError(
                 f"grad_dev has values up to {np.abs(own).max():.3g} inside the mask", fix="L of g' = (I + L)g is small"
@@ -93,7 +94,7 @@ class Found:
     accuracy: float | None = None
 
 
-def pooled(sigma: np.ndarray, freedom: int) -> tuple[np.ndarray, float]:
+def pooled(sigma: Any, freedom: int) -> tuple[np.ndarray, float]:
     """Estimates of σ in every voxel, drawn to their median as far as their spread is only that of estimates.
 
     log σ varies between voxels by τ² + 1/(2ν); what is left of τ² by the median absolute deviation decides.
@@ -142,7 +143,7 @@ class ConditionsFitter:
         means: np.ndarray,
         signal: Signal | None,
         inside: np.ndarray,
-        order: str = "C",
+        order: Order = "C",
         given: Sequence[np.ndarray] = (),
         progress: Callable[[int], None] = lambda voxels: None,
     ) -> Found:
@@ -164,10 +165,10 @@ class ConditionsFitter:
         if c.ideal:
             return Found(self.fitter(means, progress, given, sigma, factors), sigma, accuracy)
         if c.rician:
-            means = sigma * np.asarray(signal_of_mean(np.asarray(means / sigma, np.float32)))
+            means = sigma * np.asarray(signal_of_mean(jnp.asarray(means / sigma, jnp.float32)))
         fits = self.fitter(means, lambda voxels: None, given, sigma)
         for nth in range(_PASSES):
-            expected = self._expect(signal, fits, sigma, deviation, voxels)
+            expected = self._expect(signal, fits.parameters, fits.s0, sigma, deviation, voxels)
             last = nth == _PASSES - 1
             if estimated:
                 sigma, accuracy = pooled(expected.sigma, self._freedom)

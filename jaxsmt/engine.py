@@ -158,7 +158,7 @@ class MeansFitter(_Runner):
         pulses = (first if fit_s0 else first._replace(b=0.0), *others)  # the b = 0 mean is S0 itself
         roots = np.sqrt(weights / weights.max()).tolist()
         self.prior = prior
-        self._prior = None if prior is None else Prior(*prior.rooted(self.dtype))
+        self._prior = None if prior is None else Prior(*map(jnp.asarray, prior.rooted(self.dtype)))
         names, unit = () if prior is None else prior.names, float(weights.max() ** -0.5)
         self._program = partial(
             fit_means,
@@ -247,23 +247,25 @@ class IdealMeans(_Runner):
     def __call__(
         self,
         signal: Callable[[slice], np.ndarray],
-        fits: VoxelFits,
-        sigma: np.ndarray,
-        deviation: np.ndarray | None,
+        kernels: Mapping[str, Any],
+        s0: Any,
+        sigma: Any,
+        deviation: Any,
         voxels: int,
         magnitudes: bool = False,
     ) -> IdealVolumes:
         """What `ideal_volumes` gives, for voxels whose data are `signal(slice) -> (voxels, volumes)`.
 
         Args:
-            fits: of the kernels there. sigma: (voxels,). deviation: (voxels, 3, 3) or None. magnitudes: return those.
+            kernels: by name, (voxels,) each. s0, sigma: (voxels,). deviation: (voxels, 3, 3) or None.
+            magnitudes: return those, in the order of the volumes; else there are none.
         """
 
         def run(part: slice) -> IdealVolumes:
             count = part.stop - part.start
-            values = {name: self._padded(fits.parameters[name][part]) for name in self._names}
+            values = {name: self._padded(kernels[name][part]) for name in self._names}
             own = None if deviation is None else self._padded(deviation[part])
-            scale = [self._padded(v[part]) for v in (sigma, fits.s0)]
+            scale = [self._padded(v[part]) for v in (sigma, s0)]
             data = self._padded(signal(part)[:, self._volumes])
             found = self._call(self._program, data, *scale, values, own, self._directions, self._weights, count=count)
             if not magnitudes:

@@ -7,6 +7,7 @@ changed. Spherical means of such volumes are unbiased, and the kernel is fitted 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -125,10 +126,9 @@ def ideal(data: Array, sigma: Array, s0: Array, actual: Design, nominal: Design 
         return amplitude * jnp.concatenate([jnp.ones(zeros, m.dtype), weighted])
 
     x = predicted(actual)
-    if rician:
-        floor, real, information = noise.expected_magnitude, noise.expected_real(m, x), noise.information(x)
-    else:
-        floor, real, information = _same, m, jnp.ones_like(x)
+    floor: Callable[[Array], Array] = noise.expected_magnitude if rician else (lambda x: x)
+    real = noise.expected_real(m, x) if rician else m
+    information = noise.information(x) if rician else jnp.ones_like(x)
     # S0, the kernel, and as many coefficients as the data determine.
     energy = amplitude**2 * actual.energy(information[zeros:])
     known = 3 + jnp.sum(energy / (energy + 1 / _SPREAD**2))
@@ -137,7 +137,3 @@ def ideal(data: Array, sigma: Array, s0: Array, actual: Design, nominal: Design 
         return Ideal(sigma * real, data, information, found)
     meant = predicted(nominal)
     return Ideal(sigma * (real + meant - x), sigma * (m + floor(meant) - floor(x)), information, found)
-
-
-def _same(x: Array) -> Array:
-    return x

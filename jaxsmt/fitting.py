@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Literal, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 
 from . import masks, outputs
 from .acquisition import Acquisition
+from .conditions import Conditions, ConditionsFitter, Found
 from .engine import MeansFitter, predicted_means
 from .errors import InputError
 from .fods import FITTED, FodFit, FodFitter, FodModel, lobe_counts
 from .means import spherical_means
 from .models import SphericalMeanModel
+from .priors import NormalPrior
 from .solvers import Solver, Status
-from .voxelwise import VoxelFits
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,13 @@ class Fit:
         r2: coefficient of determination of the same. status: `Status` codes, uint8.
         exact_b0: whether S0 is the b = 0 volumes' mean, their b-values counting as exactly 0.
         acquisition: of the data.
+        conditions: under which they were fitted.
+        sigma: noise of one volume that was given or estimated, in units of the data; sigma_error: its relative standard
+            error if it was estimated. None where it was not needed.
+        sd: with `uncertainty`, standard deviations of all parameters, derived maps and "s0", by name; NaN where the
+            status is not CONVERGED (a bound says nothing of how far off an estimate is), inf where not determined.
+        shrinkage: with a prior and `uncertainty`, how far each of its parameters is drawn to the prior's mean, 0 to 1.
+        deviations: (..., k) what k independent changes of unit variance, the noise of the means, make of each name.
     Where status is not CONVERGED, AT_BOUND or NOT_CONVERGED, all maps are 0.
     """
 
@@ -43,6 +52,12 @@ class Fit:
     status: np.ndarray
     exact_b0: bool = False
     acquisition: Acquisition | None = None
+    conditions: Conditions = field(default_factory=Conditions)
+    sigma: np.ndarray | None = None
+    sigma_error: float | None = None
+    sd: dict[str, np.ndarray] | None = None
+    shrinkage: dict[str, np.ndarray] | None = None
+    deviations: dict[str, np.ndarray] | None = None
 
     def count(self, status: Status) -> int:
         """Number of voxels with this status."""
@@ -101,6 +116,11 @@ def fit(
     data,
     mask=None,
     *,
+    noise: str = "gaussian",
+    sigma=None,
+    uncertainty: bool = False,
+    grad_dev=None,
+    prior=None,
     s0: str = "fit",
     weights=None,
     solver: Solver | None = None,
@@ -128,6 +148,11 @@ def fit(
     data,
     mask=None,
     *,
+    noise: str = "gaussian",
+    sigma=None,
+    uncertainty: bool = False,
+    grad_dev=None,
+    prior=None,
     s0: str = "fit",
     weights=None,
     solver: Solver | None = None,
@@ -141,6 +166,15 @@ def fit(
             `FodModel(smt(), ...)` is fitted first, with all these options.
         data: (..., volumes), NumPy or JAX array or memory map, any real type.
         mask: (...), voxels to fit: integers above 0, floats above 0.5; None: all.
+        noise: "gaussian", or "rician" for magnitudes whose noise floor shall not bias the fit. The means are then those
+            of expected real parts, as the fit itself and a FOD of free harmonics predict them, and the fit is repeated;
+            FODs maximise the Rician likelihood.
+        sigma: noise of one volume in units of the data, a number or a map (...); None: estimated in every voxel, if it
+            is needed, from the residuals of smooth signals.
+        uncertainty: also standard deviations, `Fit.sd` and `FodFit.sd`.
+        grad_dev: (..., 9) or (..., 3, 3) deviations L of the gradients g' = (I + L)g, b' = b|g'|², in the axes of the
+            acquisition's directions; nine numbers column by column, as in the HCP's grad_dev files.
+        prior: of the model's parameters: {name: (mean, standard deviation)}, a `NormalPrior`, or "population".
         s0: "fit" estimates S0 with the model, "mean" fixes it to the mean of the b = 0 volumes. FODs
             keep the kernel's S0.
         weights: (shells,) of the squared residuals of b = 0 and the shells' means; None: inverse variances.
@@ -162,24 +196,63 @@ def fit(
     inside = masks.inside(inside)
     if isinstance(model, FodModel) and isinstance(model.kernels, SphericalMeanModel):
         kernels = fit(
-            model.kernels, acquisition, data, mask, s0=s0, weights=weights, solver=solver, dtype=dtype, device=device
+            model.kernels,
+            acquisition,
+            data,
+            mask,
+            noise=noise,
+            sigma=sigma,
+            uncertainty=uncertainty,
+            grad_dev=grad_dev,
+            prior=prior,
+            s0=s0,
+            weights=weights,
+            solver=solver,
+            dtype=dtype,
+            device=device,
         )
-        model, s0, weights = replace(model, kernels=kernels), "fit", None
+        return _fit_fods(
+            replace(model, kernels=kernels), acquisition, data, inside, solver=solver, dtype=dtype, device=device
+        )
     if isinstance(model, FodModel):
-        if s0 != "fit" or weights is not None:
+        of_kernels = [sigma, grad_dev, prior, weights, uncertainty or None]
+        if (noise, s0) != ("gaussian", "fit") or any(option is not None for option in of_kernels):
             raise InputError(
-                "s0 or weights are given for FODs", fix="give them to the fit of the kernel, whose S0 they keep"
+                "options of the kernels' fit are given for FODs", fix="give them to that fit: its FODs keep them"
             )
         return _fit_fods(model, acquisition, data, inside, solver=solver, dtype=dtype, device=device)
+    conditions = make_conditions(noise, sigma, uncertainty, grad_dev)
     fitter = MeansFitter(
-        model, acquisition, fit_s0=s0 == "fit", weights=weights, solver=solver, dtype=dtype, device=device
+        model,
+        acquisition,
+        fit_s0=s0 == "fit",
+        weights=weights,
+        prior=NormalPrior.make(prior, model.name),
+        solver=solver,
+        dtype=dtype,
+        device=device,
     )
     for values in fitter.maps:
         if values.shape != space:
             raise InputError(f"a map of shape {values.shape} in the model for data of {space}", fix="shapes must agree")
     model.space.check(inside)
     means = spherical_means(acquisition, data)[:, inside.ravel()]
-    return assemble(fitter, fitter(means, given=[values[inside].ravel() for values in fitter.maps]), inside)
+    under = ConditionsFitter(fitter, conditions, dtype=dtype, device=device)
+    voxels = np.nonzero(inside)
+    given = [values[inside].ravel() for values in fitter.maps]
+    found = under(means, lambda part: data[tuple(axis[part] for axis in voxels)], inside, given=given)
+    return assemble(under, found, inside)
+
+
+def make_conditions(noise: str, sigma, uncertainty: bool, grad_dev) -> Conditions:
+    """`Conditions` of the arguments of `fit`."""
+    if noise not in ("gaussian", "rician"):
+        raise InputError(f"unknown noise {noise!r}", fix="'gaussian' or 'rician'")
+    if grad_dev is not None:
+        grad_dev = np.asarray(grad_dev, float)
+        if grad_dev.shape[-1:] == (9,):  # column by column
+            grad_dev = np.swapaxes(grad_dev.reshape(*grad_dev.shape[:-1], 3, 3), -1, -2)
+    return Conditions(noise == "rician", "auto" if sigma is None else sigma, grad_dev, uncertainty)
 
 
 def _fit_fods(model: FodModel, acquisition: Acquisition, data: np.ndarray, inside: np.ndarray, **options) -> FodFit:
@@ -188,7 +261,8 @@ def _fit_fods(model: FodModel, acquisition: Acquisition, data: np.ndarray, insid
             f"kernels of shape {model.fitted.status.shape} for data of shape {data.shape}", fix="shapes must agree"
         )
     acquisition.require_volumes(data.shape[-1])
-    fitter = FodFitter(model.spherical, acquisition, model.family, lobe_counts(model.n_fibres), **options)
+    conditions = model.fitted.conditions
+    fitter = FodFitter(model.spherical, acquisition, model.family, lobe_counts(model.n_fibres), conditions, **options)
     if inside.ndim == 0:
         raise InputError(f"data of shape {data.shape} for a FOD fit", fix="give (voxels, volumes), of one voxel too")
     # In the order in which voxels lie in memory, so that a memory map is read in long pieces.
@@ -197,9 +271,15 @@ def _fit_fods(model: FodModel, acquisition: Acquisition, data: np.ndarray, insid
     return fitter(model, lambda numbers: data[tuple(axis[numbers] for axis in voxels)], inside, order)
 
 
-def assemble(fitter: MeansFitter, fits: VoxelFits, inside: np.ndarray, order: Literal["C", "F"] = "C") -> Fit:
+def assemble(under: ConditionsFitter, found: Found, inside: np.ndarray, order: Literal["C", "F"] = "C") -> Fit:
     """Put the fits of the voxels inside a mask, in `order` ("C" or "F"), into maps of its shape."""
     place = partial(masks.place, within=inside, order=order)
+
+    def each(values: Mapping[str, Any] | None) -> dict[str, np.ndarray] | None:
+        return None if values is None else {name: place(v) for name, v in values.items()}
+
+    fitter, fits = under.fitter, found.fits
+    sd, shrinkage, deviations = (None,) * 3 if fits.uncertainty is None else map(each, fits.uncertainty)
     return Fit(
         model=fitter.model,
         parameters={name: place(fits.parameters[name]) for name in fitter.model.names},
@@ -210,4 +290,10 @@ def assemble(fitter: MeansFitter, fits: VoxelFits, inside: np.ndarray, order: Li
         status=place(fits.status),
         exact_b0=not fitter.fit_s0,
         acquisition=fitter.acquisition,
+        conditions=under.conditions,
+        sigma=None if found.sigma is None else place(found.sigma),
+        sigma_error=found.accuracy,
+        sd=sd,
+        shrinkage=shrinkage,
+        deviations=deviations,
     )

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import jax
 import numpy as np
 
 from . import masks, outputs
 from .acquisition import Acquisition
-from .engine import LobesFitter, predicted_means, predicted_signals
+from .conditions import Conditions
+from .engine import IdealMeans, LobesFitter, predicted_means, predicted_signals
 from .errors import InputError
 from .harmonics import n_coefficients, to_basis
 from .io import nifti
@@ -97,6 +99,9 @@ class FodFit:
             determination. status: `Status` codes, uint8.
         axes: "scanner" or "fsl", the acquisition's. device: where densities are computed.
         acquisition: of the data.
+        sd: standard deviations, if the kernels' fit has them: "weight", "odi", "kappa", "beta" (..., N), and of
+            "direction" (..., N) the expected angle to the true axis, √(σ₁² + σ₂²), in degrees. NaN where the FOD is not
+            CONVERGED, and but for directions where the kernel is not.
     """
 
     model: FodModel
@@ -108,6 +113,7 @@ class FodFit:
     axes: str = "scanner"
     device: jax.Device | None = None
     acquisition: Acquisition | None = None
+    sd: dict[str, np.ndarray] | None = None
 
     def count(self, status: Status) -> int:
         """Number of voxels with this status."""
@@ -126,6 +132,7 @@ class FodFit:
             mse=take(self.mse),
             r2=take(self.r2),
             status=take(self.status),
+            sd=None if self.sd is None else {name: take(values) for name, values in self.sd.items()},
         )
 
     def peaks(self) -> np.ndarray:
@@ -265,10 +272,19 @@ class FodFitter:
 
     Args:
         model: that whose fits are the kernels. counts: numbers of lobes, as of `lobe_counts`.
-        options: solver, dtype and device, as of `LobesFitter`.
+        conditions: of the data, as for the kernels' fit. options: solver, dtype and device, as of `LobesFitter`.
     """
 
-    def __init__(self, model: SphericalMeanModel, acquisition: Acquisition, family: str, counts, **options):
+    def __init__(
+        self,
+        model: SphericalMeanModel,
+        acquisition: Acquisition,
+        family: str,
+        counts,
+        conditions: Conditions | None = None,
+        **options,
+    ):
+        self.conditions = Conditions() if conditions is None else conditions
         acquisition.require(shells=1, model=model.name)
         self._b0, *shells = acquisition.shells
         self._volumes = np.concatenate([shell.volumes for shell in shells])
@@ -278,15 +294,27 @@ class FodFitter:
         orders = tuple(order_needed(model.extreme_moments(pulse), kappa=KAPPA_MAX) for pulse in pulses)
         directions = [acquisition.bvecs[shell.volumes] for shell in shells]
         self._fitters = [
-            LobesFitter(Lobes(family == "watson", count, orders), model.kernel, pulses, directions, **options)
+            LobesFitter(
+                Lobes(family == "watson", count, orders),
+                model.kernel,
+                pulses,
+                directions,
+                rician=self.conditions.rician,
+                **options,
+            )
             for count in counts
         ]
         self.device, self.dtype = self._fitters[0].device, self._fitters[0].dtype
+        self._ideal: Any = None
+        if self.conditions.grad_dev is not None:
+            kind = {"rician": self.conditions.rician, "dtype": self.dtype.name, "device": self.device}
+            self._ideal = IdealMeans(model.kernel, acquisition, **kind)
 
-    def compile(self) -> None:
-        """Compile now, so that the first call does not wait for it."""
+    def compile(self, prior: int = 0) -> None:
+        """Compile now, so that the first call does not wait for it. prior: parameters that have one."""
+        k = len(self.acquisition.shells) + prior if self.conditions.uncertainty else 0
         with ThreadPoolExecutor() as pool:
-            list(pool.map(LobesFitter.compile, self._fitters))
+            list(pool.map(partial(LobesFitter.compile, uncertainty=k), self._fitters))
 
     def __call__(
         self,
@@ -303,15 +331,22 @@ class FodFitter:
                 voxels with these numbers among those inside the mask. order: how they are numbered.
             progress: told how many voxels are done, and of how many so far.
         """
-        kernels = model.fitted
-
-        def within(values: np.ndarray) -> np.ndarray:
-            return values.ravel(order=order)[inside.ravel(order=order)]
+        kernels: Any = model.fitted
+        within = partial(masks.take, within=inside, order=order)
 
         s0 = within(kernels.s0)
         values = {name: within(kernels.parameters[name]) for name in kernels.model.kernel.names}
-        found = _Found(within(kernels.status).copy(), self._fitters[-1].lobes, self.dtype)
+        uncertain = self.conditions.uncertainty
+        found = _Found(within(kernels.status).copy(), self._fitters[-1].lobes, self.dtype, uncertain)
         at_zero, total = self._measure(kernels, signal, found.status, s0, values)
+        if self._ideal is not None:
+            signal = self._nominal(signal, within(kernels.sigma), s0, values, self.conditions.deviations(inside, order))
+        sigma, deviations = None, None
+        if uncertain or self.conditions.rician:
+            sigma = within(kernels.sigma) / np.where(s0 > 0, s0, 1)
+        if uncertain:
+            deviations = {name: within(kernels.deviations[name]) for name in (*values, "s0")}
+            deviations["s0"] = deviations["s0"] / np.where(s0 > 0, s0, 1)[:, None]
         todo = np.flatnonzero(np.isin(found.status, FITTED))
         n = len(self._b0.volumes) + len(self._volumes)
         choose = len(self._fitters) > 1
@@ -330,17 +365,52 @@ class FodFitter:
                 done += voxels
                 progress(done, expected)
 
-            fits = fitter(rows, {name: v[todo] for name, v in values.items()}, len(todo), tell)
+            fits = fitter(
+                rows,
+                {name: v[todo] for name, v in values.items()},
+                len(todo),
+                tell,
+                sigma=None if sigma is None else sigma[todo],
+                deviations=None if deviations is None else {name: d[todo] for name, d in deviations.items()},
+            )
+            squared, isotropic = fits.squared
+
+            def criterion(cost: Any, parameters: int, todo=todo) -> Any:
+                """Bayesian information criterion; S0 and the kernel, the same for all, are not counted.
+
+                Of Gaussian noise σ is not known; twice the cost is -2 log p of Rician.
+                """
+                fitted = cost if self.conditions.rician else n * np.log(np.maximum((cost + at_zero[todo]) / n, 1e-30))
+                return fitted + parameters * np.log(n)
+
             if choose and fitter is self._fitters[0]:
-                best[todo] = _criterion(fits.isotropic + at_zero[todo], n, 0)
-                found.cost[todo], found.status[todo] = fits.isotropic, Status.CONVERGED
-            criterion = _criterion(fits.cost + at_zero[todo], n, fitter.lobes.size)
-            better = criterion < best[todo] if choose else np.ones(len(todo), bool)
-            best[todo[better]] = criterion[better]
-            found.put(todo[better], fits, better)
+                best[todo] = criterion(fits.isotropic, 0)
+                found.squared[todo], found.status[todo] = isotropic, Status.CONVERGED
+            criteria = criterion(fits.cost, fitter.lobes.size)
+            better = criteria < best[todo] if choose else np.ones(len(todo), bool)
+            best[todo[better]] = criteria[better]
+            found.put(todo[better], fits, better, squared)
             # Two lobes are tried everywhere, as one may not pay where two do; a third where two did.
             todo = todo if fitter is self._fitters[0] else todo[better]
         return self._assemble(model, found, at_zero, total, n, inside, order)
+
+    def _nominal(self, signal, sigma, s0, values, deviation) -> Callable[[np.ndarray], np.ndarray]:
+        """The volumes as they are expected at the gradients that were meant."""
+
+        def nominal(numbers: np.ndarray) -> np.ndarray:
+            own = {name: v[numbers] for name, v in values.items()}
+            found = self._ideal(
+                lambda part: signal(numbers[part]),
+                own,
+                s0[numbers],
+                sigma[numbers],
+                deviation[numbers],
+                len(numbers),
+                magnitudes=True,
+            )
+            return found.magnitude
+
+        return nominal
 
     def _measure(self, kernels: Fit, signal, status: np.ndarray, s0: np.ndarray, values):
         """Squared residual at b = 0 and total variation of each voxel's signal over S0.
@@ -372,7 +442,7 @@ class FodFitter:
             keep = fitted.reshape(-1, *[1] * (values.ndim - 1))
             return masks.place(np.where(keep, values, 0), inside, order)
 
-        squared = found.cost + at_zero
+        squared = found.squared + at_zero
         return FodFit(
             model=model,
             parameters={name: place(values) for name, values in found.maps.items()},
@@ -383,32 +453,31 @@ class FodFitter:
             axes=self.acquisition.axes,
             device=self.device,
             acquisition=self.acquisition,
+            sd=None if found.sd is None else {name: place(values) for name, values in found.sd.items()},
         )
-
-
-def _criterion(squared: np.ndarray, n: int, parameters: int) -> np.ndarray:
-    """Bayesian information criterion of Gaussian noise of unknown variance.
-
-    S0 and the kernel, the same for every number of lobes, are not counted.
-    """
-    return n * np.log(np.maximum(squared / n, 1e-30)) + parameters * np.log(n)
 
 
 class _Found:
     """Best lobes so far of the voxels inside a mask."""
 
-    def __init__(self, status: np.ndarray, lobes: Lobes, dtype: np.dtype):
+    def __init__(self, status: np.ndarray, lobes: Lobes, dtype: np.dtype, uncertain: bool):
         shape = (len(status), lobes.count)
         self.maps = {name: np.zeros(shape, dtype) for name in ("weight", "odi", "kappa", "beta")}
         self.maps |= {name: np.zeros((*shape, 3), dtype) for name in ("direction", "across")[: 2 - lobes.axial]}
         self.status = status
-        self.lobes, self.cost = np.zeros(len(status), np.uint8), np.zeros(len(status))
+        self.lobes, self.squared = np.zeros(len(status), np.uint8), np.zeros(len(status))
+        names = ("weight", "odi", "kappa", "beta", "direction")
+        self.sd = {name: np.zeros(shape, dtype) for name in names} if uncertain else None
 
-    def put(self, voxels: np.ndarray, fits: LobeFits, chosen: np.ndarray) -> None:
+    def put(self, voxels: np.ndarray, fits: LobeFits, chosen: np.ndarray, squared: Any) -> None:
         """Take the chosen fits as those of these voxels."""
         count = fits.weight.shape[1]
         for name, values in self.maps.items():
             values[voxels] = 0
             values[voxels, :count] = getattr(fits, name)[chosen]
-        self.lobes[voxels], self.cost[voxels] = count, fits.cost[chosen]
+        if self.sd is not None and fits.sd is not None:
+            for name, values in self.sd.items():
+                values[voxels] = 0
+                values[voxels, :count] = fits.sd[name][chosen]
+        self.lobes[voxels], self.squared[voxels] = count, squared[chosen]
         self.status[voxels] = fits.status[chosen]

@@ -23,6 +23,15 @@ def place(values: ArrayLike, within: np.ndarray, order: Literal["C", "F"] = "C")
     return out
 
 
+def take(values: ArrayLike, within: np.ndarray, order: Literal["C", "F"] = "C") -> np.ndarray:
+    """Values (voxels, …) inside a mask, in `order`, of a map (*mask.shape, …): what `place` undoes."""
+    values = np.asarray(values)
+    if order == "C":
+        return values[within]
+    spatial = range(within.ndim)
+    return values.transpose(*reversed(spatial), *range(within.ndim, values.ndim))[within.T]
+
+
 def inside(mask: np.ndarray, name: str = "the mask") -> np.ndarray:
     """Voxels to fit: integers above 0, floats above 0.5; NaN is outside. Warns of other values than 0 and 1.
 

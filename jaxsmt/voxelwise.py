@@ -261,13 +261,14 @@ def fit_means(
     clear = partial(jax.tree.map, lambda a: jnp.where(usable, a, 0))
     spread = None
     if factors is not None:
+        settled = status == Status.CONVERGED
 
         def uncertain(means, maps, x, sigma, factors):
             return problem.uncertainty(means, numbers, maps, x, sigma, factors, prior)
 
         spread = jax.vmap(uncertain)(means, maps, end.x, sigma, factors)
-        spread = jax.tree.map(lambda a: jnp.where(status == Status.CONVERGED, a, jnp.nan), spread)
-        spread = clear(spread)
+        spread = jax.tree.map(lambda a: _where(settled, a, jnp.full_like(a, jnp.nan)), spread)
+        spread = jax.tree.map(lambda a: _where(usable, a, jnp.zeros_like(a)), spread)
     return VoxelFits(
         parameters=clear(found.values),
         derived=clear(found.derived),
