@@ -48,7 +48,7 @@ class Shape(NamedTuple):
 
 
 _MEANS = {"cpu": Shape(131_072, LANES["cpu"][0]), "gpu": Shape(1_048_576, LANES["gpu"][0])}
-_IDEAL = {"cpu": Shape(4_096, 256), "gpu": Shape(65_536, 65_536)}
+_IDEAL = {"cpu": Shape(1_024, 64), "gpu": Shape(65_536, 65_536)}
 _LOBES = {"cpu": Shape(4_096, LANES["cpu"][1]), "gpu": Shape(65_536, LANES["gpu"][1])}
 
 
@@ -219,13 +219,14 @@ class IdealMeans(_Runner):
     ):
         super().__init__(_IDEAL, dtype, device)
         shells = acquisition.shells[1:]
-        self.rician, self._names = rician, kernel.names
+        self._names = kernel.names
         self._volumes = np.concatenate([shell.volumes for shell in acquisition.shells])
         self._bases = tuple(b.astype(self.dtype) for b in _residual_bases(acquisition))
         self._weights = acquisition.weights[:, self._volumes].astype(self.dtype)
         self._directions = tuple(acquisition.bvecs[shell.volumes].astype(self.dtype) for shell in shells)
         pulses = tuple(shell.pulse for shell in shells)
-        self._program = partial(ideal_volumes, kernel=kernel, pulses=pulses, rician=rician)
+        self._how = {"rician": rician, "lanes": self.shape.lanes}
+        self._program = partial(ideal_volumes, kernel=kernel, pulses=pulses, **self._how)
 
     @property
     def freedom(self) -> int:
@@ -237,10 +238,7 @@ class IdealMeans(_Runner):
 
         def run(part: slice) -> np.ndarray:
             data = self._padded(signal(part)[:, self._volumes])
-            program = partial(sigmas, rician=self.rician)
-            return self._call(
-                lambda data, bases, _: program(data, bases), data, self._bases, count=part.stop - part.start
-            )
+            return self._call(partial(sigmas, **self._how), data, self._bases, count=part.stop - part.start)
 
         return self._map(run, voxels, lambda voxels: None)
 

@@ -33,33 +33,36 @@ _LEAST = 0.05  # signal over σ, so that no volume is without influence
 class Design(NamedTuple):
     """Volumes above b = 0 as a linear function of a FOD's coefficients c = 4π ψ_lm, l ≥ 2, shell by shell.
 
-    E = K_0 + Σ_lm K_l Y_lm(g) c_lm (Funk-Hecke). harmonics: Y_lm, (n, coefficients) each. moments: K_0, K_2, …,
-    (LMAX/2 + 1,) of a shell, or (n, LMAX/2 + 1) where b-values differ within it.
+    E = K_0 + Σ_lm K_l Y_lm(g) c_lm (Funk-Hecke). mean: K_0, (volumes,). Each shell's matrix (n, coefficients) and
+    scale (coefficients,), whose product is K_l Y_lm.
     """
 
-    harmonics: tuple[Array, ...]
-    moments: tuple[Array, ...]
-
-    def mean(self) -> Array:
-        """The part without c, (volumes,)."""
-        each = zip(self.harmonics, self.moments, strict=True)
-        return jnp.concatenate([jnp.broadcast_to(k[..., 0], y.shape[:1]) for y, k in each])
+    mean: Array
+    matrices: tuple[Array, ...]
+    scales: tuple[Array, ...]
 
     def signal(self, c: Array) -> Array:
         """The part linear in c, (volumes,)."""
-        return jnp.concatenate([_product(y, k, c) for y, k in zip(self.harmonics, self.moments, strict=True)])
+        each = zip(self.matrices, self.scales, strict=True)
+        return jnp.concatenate([jnp.matmul(matrix, scale * c, precision="highest") for matrix, scale in each])
 
     def energy(self, weight: Array) -> Array:
         """Σ_i w_i (∂E_i/∂c)² of each coefficient."""
-        squares = Design(tuple(y * y for y in self.harmonics), tuple(k * k for k in self.moments))
+        squares = Design(self.mean, tuple(m * m for m in self.matrices), tuple(s * s for s in self.scales))
         return jax.linear_transpose(squares.signal, jnp.zeros(len(L), weight.dtype))(weight)[0]
 
 
-def _product(y: Array, k: Array, c: Array) -> Array:
-    by_order = k[..., L // 2]
-    if k.ndim == 1:  # harmonics that all voxels share stay one matrix
-        return jnp.matmul(y, by_order * c, precision="highest")
-    return jnp.matmul(y * by_order, c, precision="highest")
+def shared_design(harmonics: tuple[Array, ...], moments: tuple[Array, ...]) -> Design:
+    """Of shells whose volumes have one b-value. harmonics: Y_lm, (n, coefficients) each. moments: K_0, K_2, … each."""
+    means = [jnp.broadcast_to(k[0], y.shape[:1]) for y, k in zip(harmonics, moments, strict=True)]
+    return Design(jnp.concatenate(means), harmonics, tuple(k[L // 2] for k in moments))
+
+
+def own_design(harmonics: tuple[Array, ...], moments: tuple[Array, ...]) -> Design:
+    """Of volumes that each have a b-value of their own. moments: (n, LMAX/2 + 1) of each shell."""
+    matrices = tuple(y * k[:, L // 2] for y, k in zip(harmonics, moments, strict=True))
+    ones = jnp.ones_like(matrices[0][0])
+    return Design(jnp.concatenate([k[:, 0] for k in moments]), matrices, (ones,) * len(matrices))
 
 
 def orientation(design: Design, m: Array, amplitude: Array, rician: bool) -> Array:
@@ -70,7 +73,7 @@ def orientation(design: Design, m: Array, amplitude: Array, rician: bool) -> Arr
     Args:
         m: (volumes,) over σ. amplitude: S0 over σ. rician: else Gaussian noise.
     """
-    base = amplitude * design.mean()
+    base = amplitude * design.mean
     zero = jnp.zeros(len(L), m.dtype)
     penalty = jnp.asarray(1 / _SPREAD**2, m.dtype)
 
@@ -118,11 +121,11 @@ def ideal(data: Array, sigma: Array, s0: Array, actual: Design, nominal: Design 
         nominal: of those that were meant; None: they are the same.
     """
     m, amplitude = data / sigma, s0 / sigma
-    zeros = data.shape[0] - sum(len(y) for y in actual.harmonics)
+    zeros = data.shape[0] - sum(map(len, actual.matrices))
     c = orientation(actual, m[zeros:], amplitude, rician)
 
     def predicted(design: Design) -> Array:
-        weighted = jnp.maximum(design.mean() + design.signal(c), 0)
+        weighted = jnp.maximum(design.mean + design.signal(c), 0)
         return amplitude * jnp.concatenate([jnp.ones(zeros, m.dtype), weighted])
 
     x = predicted(actual)

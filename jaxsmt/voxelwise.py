@@ -16,7 +16,7 @@ from jax.typing import ArrayLike
 from . import lobe_starts, noise
 from .acquisition import Pulse
 from .compartments import Kernel
-from .expectation import LMAX, Design, Ideal, ideal
+from .expectation import LMAX, Ideal, ideal, own_design, shared_design
 from .harmonics import even_harmonics
 from .lobe_starts import Table
 from .lobes import Data as LobesData
@@ -281,10 +281,6 @@ def fit_means(
     )
 
 
-# Voxels at once where each has matrices of its own.
-_BLOCK = 256
-
-
 class IdealVolumes(NamedTuple):
     """What `ideal_volumes` finds: leaves (voxels, …).
 
@@ -298,14 +294,14 @@ class IdealVolumes(NamedTuple):
     magnitude: Array
 
 
-@partial(jax.jit, static_argnames=("rician",))
-def sigmas(data: Array, bases: tuple[Array, ...], *, rician: bool) -> Array:
+@partial(jax.jit, static_argnames=("rician", "lanes"))
+def sigmas(data: Array, bases: tuple[Array, ...], count: ArrayLike, *, rician: bool, lanes: int) -> Array:
     """`noise.sigma_from_residuals` of (voxels, volumes) data: (voxels,)."""
     one = partial(noise.sigma_from_residuals, bases=bases, rician=rician)
-    return jax.lax.map(one, data, batch_size=_BLOCK)
+    return jax.lax.map(one, data, batch_size=lanes)
 
 
-@partial(jax.jit, static_argnames=("kernel", "pulses", "rician"))
+@partial(jax.jit, static_argnames=("kernel", "pulses", "rician", "lanes"))
 def ideal_volumes(
     data: Array,
     sigma: Array,
@@ -319,6 +315,7 @@ def ideal_volumes(
     kernel: Kernel,
     pulses: tuple[Pulse, ...],
     rician: bool,
+    lanes: int,
 ) -> IdealVolumes:
     """`expectation.ideal` of a chunk of voxels.
 
@@ -351,7 +348,7 @@ def ideal_volumes(
         def moments(pulse: Pulse) -> Array:
             return kernel.legendre(pulse, LMAX, values)
 
-        meant = Design(nominal, tuple(map(moments, pulses)))
+        meant = shared_design(nominal, tuple(map(moments, pulses)))
         if deviation is None:
             return ideal(data, sigma, s0, meant, None, rician)
         harmonics, each = [], []
@@ -360,9 +357,9 @@ def ideal_volumes(
             square = jnp.sum(turned**2, axis=1)
             harmonics.append(even_harmonics(turned / jnp.sqrt(square)[:, None], LMAX)[:, 1:])
             each.append(jax.vmap(lambda b, pulse=pulse: moments(pulse._replace(b=b)))(pulse.b * square))
-        return ideal(data, sigma, s0, Design(tuple(harmonics), tuple(each)), meant, rician)
+        return ideal(data, sigma, s0, own_design(tuple(harmonics), tuple(each)), meant, rician)
 
-    return jax.lax.map(one, (data, sigma, s0, values, deviation), batch_size=_BLOCK)
+    return jax.lax.map(one, (data, sigma, s0, values, deviation), batch_size=lanes)
 
 
 @partial(jax.jit, static_argnames=("pulses", "kernel"))
