@@ -72,6 +72,28 @@ def _parser() -> argparse.ArgumentParser:
         default="sh",
         help="of a shell: harmonic least squares, or plain mean (default: %(default)s)",
     )
+    inputs.add_argument(
+        "--noise",
+        choices=["gaussian", "rician"],
+        default="gaussian",
+        help="rician: magnitudes, whose noise floor shall not bias the fit (default: %(default)s)",
+    )
+    inputs.add_argument(
+        "--sigma",
+        default="auto",
+        metavar="S",
+        help="noise of one volume in units of DWI: a number, a map (NIfTI), or auto, from residuals (default: auto)",
+    )
+    inputs.add_argument(
+        "--grad-dev", type=Path, metavar="F", help="gradient deviation as of the HCP: 9 volumes, L of g' = (I + L)g"
+    )
+    inputs.add_argument(
+        "--prior",
+        nargs="?",
+        const="population",
+        metavar="F",
+        help="weak prior of the parameters: of a population, or {mean, covariance} in a JSON file (default: none)",
+    )
     inputs.add_argument("--b-unit", choices=list(B_TO_MS_PER_UM2), default="s/mm2", help="default: %(default)s")
     inputs.add_argument(
         "--b0-threshold", type=float, default=50.0, metavar="B", help="s/mm², up to it is b = 0 (default: 50)"
@@ -84,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     fit = commands.add_parser("fit", parents=[inputs, compute], help="fit a model in every voxel and write its maps")
     fit.add_argument("-o", "--out", type=Path, required=True, help="folder for the maps")
     fit.add_argument("--s0", choices=["fit", "mean"], default="fit", help="fit S0, or fix it to the b = 0 mean")
+    fit.add_argument("--uncertainty", action="store_true", help="also write standard deviations, desc-sd_param-...")
     fit.add_argument("--prefix", help="of the file names (default: from DWI's name)")
     fit.add_argument("--dtype", choices=["float32", "float64"], default="float32", help="default: %(default)s")
     fit.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
@@ -147,8 +170,11 @@ def _check(options: argparse.Namespace, command: list[str]) -> int:
         noise = f", noise {shell.amplification:.3f} × that of a plain mean" if shell.order else ""
         print(f"  {shell}{noise}")
     print(f"  mask: {mask.sum()} of {mask.size} voxels")
-    for name, sd, unit in workflow.expected_errors(request, inputs):
-        print(f"  {name}: expected standard deviation at least {sd:.3g}{unit} at SNR 30 and typical values")
+    snr, errors = workflow.expected_errors(request, inputs)
+    print(f"  least standard deviations to expect at {snr}:")
+    for tissue, each in errors.items():
+        told = ", ".join(f"{name} {value:.3g} ± {sd:.2g}{unit}" for name, value, sd, unit in each)
+        print(f"    {tissue}: {told}")
     memory = workflow.memory_estimate(request, inputs)
     print(f"  the {options.model} fit would take about {memory / 2**20:.0f} MiB for data and maps")
     _warn(inputs.warnings)

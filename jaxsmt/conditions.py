@@ -134,9 +134,21 @@ class ConditionsFitter:
                     fix="--sigma with a number or a map",
                 )
 
-    @property
-    def needs_volumes(self) -> bool:
-        return self._expect is not None
+    def compile(self) -> None:
+        """Compile now, so that the first call does not wait for it."""
+        c, acquisition = self.conditions, self.fitter.acquisition
+        wanted = [c.uncertainty] if c.ideal else [False, c.uncertainty]
+        for uncertainty in dict.fromkeys(wanted):
+            self.fitter.compile(uncertainty, sigma=not c.ideal)
+        if self._expect is None:
+            return
+        one, data = np.ones(1), np.ones((1, acquisition.bvals.size))
+        if isinstance(c.sigma, str):
+            self._expect.sigma(lambda part: data[part], 1)
+        if not c.ideal:
+            deviation = None if c.grad_dev is None else np.zeros((1, 3, 3))
+            kernels = dict.fromkeys(self.fitter.model.kernel.names, one)
+            self._expect(lambda part: data[part], kernels, one, one, deviation, 1)
 
     def __call__(
         self,
@@ -157,7 +169,8 @@ class ConditionsFitter:
         sigma, deviation = c.sigmas(inside, order), c.deviations(inside, order)
         factors = np.broadcast_to(self.fitter.acquisition.variances[:, None], means.shape) if c.uncertainty else None
         if self._expect is None:
-            return Found(self.fitter(means, progress, given, sigma, factors), sigma)
+            needed = sigma if c.uncertainty or self.fitter.prior is not None else None
+            return Found(self.fitter(means, progress, given, needed, factors), needed)
         assert signal is not None
         accuracy, estimated = None, sigma is None
         if sigma is None:

@@ -167,11 +167,11 @@ class MeansFitter(_Runner):
             lanes=self.shape.lanes,
         )
 
-    def compile(self, uncertainty: bool = False) -> None:
-        """Compile now, so that the first call does not wait for it."""
+    def compile(self, uncertainty: bool = False, sigma: bool = False) -> None:
+        """Compile now, so that the first call does not wait for it; for calls with or without these."""
         one = np.ones((self.shells, 1))
-        sigma = one[0] if uncertainty or self.prior is not None else None
-        self(one, given=[one[0]] * len(self.maps), sigma=sigma, factors=one if uncertainty else None)
+        noise = one[0] if sigma or uncertainty or self.prior is not None else None
+        self(one, given=[one[0]] * len(self.maps), sigma=noise, factors=one if uncertainty else None)
 
     def __call__(
         self,

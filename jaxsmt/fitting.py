@@ -106,7 +106,9 @@ class Fit:
 
     def save(self, folder, like, prefix: str | None = None) -> list:
         """Write the maps as NIfTI files with sidecars into a folder; `like`: path of the series."""
-        return outputs.save(folder, like, prefix, self.model.name, self.maps(), outputs.KERNEL_DESCRIPTIONS, self.units)
+        return outputs.save(
+            folder, like, prefix, self.model.name, self.maps(), outputs.KERNEL_DESCRIPTIONS, self.units, self.sd
+        )
 
 
 @overload

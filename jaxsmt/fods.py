@@ -264,7 +264,9 @@ class FodFit:
         The files' directions and harmonics are in scanner axes, whichever the acquisition's were.
         """
         scanner = self.in_scanner_axes(nifti.open_image(like).affine)
-        return outputs.save(folder, like, prefix, self.model.name, scanner.maps(), outputs.FOD_DESCRIPTIONS, {})
+        return outputs.save(
+            folder, like, prefix, self.model.name, scanner.maps(), outputs.FOD_DESCRIPTIONS, {}, self.sd
+        )
 
 
 class FodFitter:

@@ -45,9 +45,19 @@ FOD_DESCRIPTIONS = {
 }
 
 
-def names(prefix: str, model: str, maps) -> list[str]:
+#: Of these there are no standard deviations.
+_CERTAIN = ("mse", "r2", "status", "fod")
+_SD = "standard deviation; NaN where the status is not 1, inf where the data do not determine it"
+
+
+def with_sd(maps) -> tuple[str, ...]:
+    """Names of maps whose standard deviations are written with `--uncertainty`."""
+    return tuple(name for name in maps if name not in _CERTAIN)
+
+
+def names(prefix: str, model: str, maps, description: str = "") -> list[str]:
     """File names of maps."""
-    return [f"{sidecar.map_name(prefix, model, name)}.nii.gz" for name in maps]
+    return [f"{sidecar.map_name(prefix, model, name, description)}.nii.gz" for name in maps]
 
 
 def sidecar_path(path: Path) -> Path:
@@ -65,17 +75,29 @@ def write_maps(
     like: nifti.Image,
     facts: Mapping[str, Any],
     progress: Callable[[], None] = lambda: None,
+    sd: Mapping[str, np.ndarray] | None = None,
 ) -> list[Path]:
-    """Write maps, float32 (status uint8), each with its sidecar."""
-    paths = [folder / name for name in names(prefix, model, maps)]
-    for path, (name, values) in zip(paths, maps.items(), strict=True):
-        content = {"Description": descriptions.get(name, name), **facts}
-        if units.get(name):
-            content["Units"] = units[name]
-        nifti.write_image(path, values if name == "status" else values.astype(np.float32), like=like)
+    """Write maps, float32 (status uint8), each with its sidecar; and `sd`, the standard deviations of some of them."""
+    written = []
+
+    def write(path: Path, values: np.ndarray, description: str, unit: str) -> None:
+        content = {"Description": description, **facts} | ({"Units": unit} if unit else {})
+        nifti.write_image(path, values, like=like)
         nifti.write_bytes(sidecar_path(path), sidecar.to_json(content))
+        written.append(path)
         progress()
-    return paths
+
+    for name, values in maps.items():
+        path = folder / f"{sidecar.map_name(prefix, model, name)}.nii.gz"
+        kept = values if name == "status" else values.astype(np.float32)
+        write(path, kept, descriptions.get(name, name), units.get(name, ""))
+    for name in with_sd(maps) if sd is not None else ():
+        assert sd is not None
+        path = folder / f"{sidecar.map_name(prefix, model, name, 'sd')}.nii.gz"
+        what = "expected angle to the true axis" if name == "direction" else descriptions.get(name, name)
+        unit = "degrees" if name == "direction" else units.get(name, "")
+        write(path, sd[name].astype(np.float32), f"{what}: {_SD}", unit)
+    return written
 
 
 def save(
@@ -86,6 +108,7 @@ def save(
     maps: Mapping[str, np.ndarray],
     descriptions: Mapping[str, str],
     units: Mapping[str, str],
+    sd: Mapping[str, np.ndarray] | None = None,
 ) -> list[Path]:
     """Write maps that were fitted in Python; names, affine and codes follow the series `like`."""
     folder, image = Path(folder), nifti.open_image(like)
@@ -97,7 +120,7 @@ def save(
     make_folder(folder)
     prefix = sidecar.default_prefix(image.path) if prefix is None else prefix
     facts = {"software": {"name": "jaxsmt", "version": __version__}, "model": model}
-    return write_maps(folder, prefix, model, maps, descriptions, units, image, facts)
+    return write_maps(folder, prefix, model, maps, descriptions, units, image, facts, sd=sd)
 
 
 def make_folder(path: Path) -> None:

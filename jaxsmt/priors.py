@@ -89,4 +89,14 @@ class NormalPrior:
         return {"mean": dict(zip(self.names, self.mean.tolist(), strict=True)), "covariance": self.covariance.tolist()}
 
 
-POPULATION: dict[str, NormalPrior] = {}
+#: Weak priors by the model's name: medians over the voxels of a living brain (b = 1000 and 2000 s/mm²) whose estimates
+#: are in the interior, robust covariances less that of the noise (SMT: sd 0.49 and 0.14 µm²/ms, r -0.59; mcSMT: 0.62
+#: µm²/ms and 0.17, r 0.44), widened fourfold so that they decide only where the data do not.
+POPULATION = {
+    "smt": NormalPrior(
+        ("lambda_par", "lambda_perp"), np.array([2.2, 0.25]), np.array([[0.96, -0.162], [-0.162, 0.0784]])
+    ),
+    "mcsmt": NormalPrior(
+        ("stick.lambda_par", "weight.stick"), np.array([1.67, 0.34]), np.array([[1.54, 0.186], [0.186, 0.116]])
+    ),
+}

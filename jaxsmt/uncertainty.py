@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from . import noise
 from .acquisition import Acquisition, Pulse
 from .compartments import Parameter
 from .errors import InputError, JaxsmtWarning
@@ -98,15 +99,47 @@ def crlb(
     return jnp.linalg.inv(information / scale) / scale
 
 
+#: Typical values of free parameters by tissue, of models with these names; others have one set of typical values.
+TISSUES = {
+    "smt": {"white matter": (2.1, 0.2), "grey matter": (1.3, 0.55)},
+    "mcsmt": {"white matter": (1.9, 0.6), "grey matter": (1.5, 0.3)},
+}
+
+
 def expected_sd(
-    model: SphericalMeanModel, acquisition: Acquisition, sigma: float = TYPICAL_SIGMA, s0: str = "fit"
-) -> dict[str, float]:
-    """Least standard deviation (Cramér-Rao) of each free parameter at typical values of the living brain.
+    model: SphericalMeanModel,
+    acquisition: Acquisition,
+    sigma: float = TYPICAL_SIGMA,
+    s0: str = "fit",
+    rician: bool = False,
+) -> dict[str, dict[str, tuple[float, float]]]:
+    """Value, and least standard deviation (Cramér-Rao), of each free parameter in typical tissues.
 
     inf where nothing is known of a parameter. Maps count by their medians.
+
+    Args:
+        sigma: noise of one volume over S0.
+        rician: magnitudes, which tell less where the signal is weak (taken to be the same in all directions).
     """
-    found = sigma * _sd(_information(model, acquisition, s0)) * _ranges(model)
-    return dict(zip(model.parameter_names, found.tolist(), strict=True))
+    typical = tuple(_typical(p) for p in model.free)
+    tissues = TISSUES.get(model.name, {"typical tissue": typical})
+    if any(len(values) != len(typical) for values in tissues.values()):  # some are fixed
+        tissues = {"typical tissue": typical}
+    found = {}
+    for tissue, values in tissues.items():
+        at = model.start(**dict(zip(model.parameter_names, values, strict=True)))
+        scheme = _with_floor(at, acquisition, sigma) if rician else acquisition
+        sd = sigma * _sd(_information(at, scheme, s0)) * _ranges(model)
+        found[tissue] = dict(zip(model.parameter_names, zip(values, sd.tolist(), strict=True), strict=True))
+    return found
+
+
+def _with_floor(model: SphericalMeanModel, acquisition: Acquisition, sigma: float) -> _Scheme:
+    """The scheme with the variances that means of Rician magnitudes have, corrected for their floor."""
+    values = {p.name: jnp.asarray(_typical(p)) for p in model.free}
+    signal = model.signal(acquisition, values) / sigma
+    variances = np.asarray(acquisition.variances) / np.asarray(noise.information(signal))
+    return _Scheme(acquisition.pulses, tuple(variances.tolist()))
 
 
 def require_determined(model: SphericalMeanModel, acquisition: Acquisition, s0: str = "fit") -> None:
@@ -147,7 +180,7 @@ def _ranges(model: SphericalMeanModel) -> np.ndarray:
     return np.array([np.nanmax(p.upper) - np.nanmin(p.lower) for p in model.free])
 
 
-def _information(model: SphericalMeanModel, acquisition: Acquisition, s0: str) -> np.ndarray:
+def _information(model: SphericalMeanModel, acquisition: Acquisition | _Scheme, s0: str) -> np.ndarray:
     """Information of the parameters, each in units of its range, at a noise of 1, at each of a few points."""
     started = {p.name: replace(p, start=_typical(p)) for p in model.free}
     # By quadrature: closed forms take the compiler longer.
@@ -155,13 +188,15 @@ def _information(model: SphericalMeanModel, acquisition: Acquisition, s0: str) -
     changed = tuple({**dict(model.changed), **started}.items())
     static, numbers, maps = replace(model, compartments=plain, changed=changed).without_values()
     given = (*numbers, *(float(np.nanmedian(np.where(m == 0, np.nan, m) if np.any(m) else m)) for m in maps))
-    scheme = _Scheme(acquisition.pulses, tuple(acquisition.variances.tolist()))
+    scheme = _Scheme(acquisition.pulses, tuple(float(v) for v in acquisition.variances))
     with jax.enable_x64(True):
         information = _at_points(tuple(np.asarray(v, float) for v in given), model=static, scheme=scheme, s0=s0)
     return np.asarray(information) * _ranges(model) * _ranges(model)[:, None]
 
 
 def _typical(p: Parameter) -> float:
+    if isinstance(p.start, float):
+        return p.start
     low, high = np.nanmin(p.lower), np.nanmax(p.upper)
     return float(np.clip((low + high) / 2 if p.typical is None else p.typical, low, high))
 

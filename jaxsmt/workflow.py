@@ -20,8 +20,10 @@ from .acquisition import Acquisition
 from .errors import InputError, JaxsmtError, JaxsmtWarning, ResourceError
 from .io import gradients, nifti, sidecar
 from .means import MeansAccumulator
+from .priors import NormalPrior
 
 if TYPE_CHECKING:
+    from .conditions import Conditions
     from .fitting import Fit
     from .fods import FodFit
 
@@ -48,6 +50,11 @@ class Request:
     fibres: int | str | None = None  # None: 1
     spherical_mean: str = "sh"
     s0: str = "fit"
+    noise: str = "gaussian"
+    sigma: str = "auto"  # or a number, or the path of a map
+    uncertainty: bool = False
+    prior: str | None = None  # "population", or a path
+    grad_dev: Path | None = None
     prefix: str | None = None
     device: str = "auto"
     dtype: str = "float32"
@@ -75,6 +82,14 @@ class Inputs:
     mask: np.ndarray
     files: dict[str, Path]
     warnings: list[str]
+    sigma: Any = "auto"  # or a number, or a map
+    grad_dev: np.ndarray | None = None  # (x, y, z, 3, 3), scanner axes
+    prior: NormalPrior | None = None
+
+    def conditions(self, request: Request) -> Conditions:
+        from .conditions import Conditions
+
+        return Conditions(request.noise == "rician", self.sigma, self.grad_dev, request.uncertainty)
 
 
 @dataclass
@@ -137,7 +152,39 @@ def open_inputs(request: Request) -> Inputs:
         mask = _read_mask(request.mask, image)
         if request.mask is not None:
             files["mask"] = request.mask
-    return Inputs(image, acquisition, mask, {"dwi": image.path, **files}, texts)
+        sigma, grad_dev, prior = _read_sigma(request, image, files), None, None
+        if request.grad_dev is not None:
+            files["grad_dev"] = request.grad_dev
+            grad_dev = _read_grad_dev(request.grad_dev, image)
+        if request.prior is not None:
+            prior = NormalPrior.make(request.prior, entry.name) if request.prior == "population" else None
+            if prior is None:
+                files["prior"] = Path(request.prior)
+                prior = NormalPrior.read(request.prior)
+    return Inputs(image, acquisition, mask, {"dwi": image.path, **files}, texts, sigma, grad_dev, prior)
+
+
+def _read_sigma(request: Request, image: nifti.Image, files: dict[str, Path]) -> Any:
+    """ "auto", a number, or a map."""
+    text = str(request.sigma)
+    if text == "auto":
+        return text
+    try:
+        value = float(text)
+    except ValueError:
+        files["sigma"] = Path(text)
+        return _read_like(files["sigma"], image, "sigma map", ()).astype(float)
+    if not 0 < value < np.inf:
+        raise InputError(f"sigma is {text}", fix="the noise of one volume in units of the series, above 0")
+    return value
+
+
+def _read_grad_dev(path: Path, image: nifti.Image) -> np.ndarray:
+    """L of gradients (I + L)g, (x, y, z, 3, 3), turned from FSL's axes, in which files have it, to the scanner's."""
+    values = _read_like(path, image, "gradient deviation", (9,)).astype(np.float32)
+    turn = gradients.fsl_to_scanner(np.eye(3), image.affine).T
+    deviation = np.swapaxes(values.reshape(*values.shape[:3], 3, 3), -1, -2)  # stored column by column
+    return turn @ deviation @ turn.T
 
 
 def _read_gradients(request: Request, image: nifti.Image):
@@ -158,19 +205,26 @@ def _read_mask(path: Path | None, image: nifti.Image) -> np.ndarray:
     if path is None:
         warnings.warn("no mask: every voxel is fitted, those outside the head too", JaxsmtWarning, stacklevel=2)
         return np.ones(space, bool)
-    mask_image = nifti.open_image(path)
-    shape = mask_image.shape
-    if shape[:3] != space or any(d != 1 for d in shape[3:]):
-        raise InputError(f"the mask has dimensions {shape}, the series {space}", file=path, fix="use one of its grid")
+    return masks.inside(_read_like(path, image, "mask", ()), os.fspath(path))
+
+
+def _read_like(path: Path, image: nifti.Image, what: str, more: tuple[int, ...]) -> np.ndarray:
+    """A map on the grid of the series, with `more` axes behind it."""
+    space = image.shape[:3]
+    other = nifti.open_image(path)
+    shape = other.shape
+    if shape[:3] != space or tuple(d for d in shape[3:] if d != 1) != more:
+        wanted = (*space, *more)
+        raise InputError(f"the {what} has dimensions {shape}, not {wanted}", file=path, fix="use the series' grid")
     corners = np.array([[i, j, k, 1] for i in (0, space[0]) for j in (0, space[1]) for k in (0, space[2])]).T
-    apart = np.abs((mask_image.affine - image.affine) @ corners)[:3].max()
+    apart = np.abs((other.affine - image.affine) @ corners)[:3].max()
     if apart > 0.1 * np.linalg.norm(image.affine[:3, :3], axis=0).min():
         raise InputError(
-            f"the mask's affine puts its voxels up to {apart:.3g} mm away from the series'",
+            f"the affine of the {what} puts its voxels up to {apart:.3g} mm away from the series'",
             file=path,
-            fix="use a mask in the space of the series",
+            fix="use one in the space of the series",
         )
-    return masks.inside(nifti.read_array(mask_image).reshape(space), os.fspath(path))
+    return nifti.read_array(other).reshape(*space, *more)
 
 
 def check_outputs(request: Request) -> list[Path]:
@@ -184,9 +238,10 @@ def check_outputs(request: Request) -> list[Path]:
     if Path(prefix + "x").name != prefix + "x":
         raise InputError(f"the prefix {prefix!r} is not a plain name", fix="leave out folders; they belong in -o")
     model = request.entry
-    names = outputs.names(prefix, model.name, model.maps)
-    if request.fod != "none":
-        names += outputs.names(prefix, model.name + request.fod, FOD_MAPS)
+    sets = [(model.name, model.maps)] + ([(model.name + request.fod, FOD_MAPS)] if request.fod != "none" else [])
+    names = [name for own, maps in sets for name in outputs.names(prefix, own, maps)]
+    if request.uncertainty:
+        names += [n for own, maps in sets for n in outputs.names(prefix, own, outputs.with_sd(maps), "sd")]
     names = [*names, f"{prefix}run.json", *(["report.html"] if request.report else [])]
     taken = [n for n in names if (request.out / n).exists()]
     if taken and not request.overwrite:
@@ -208,22 +263,50 @@ def memory_estimate(request: Request, inputs: Inputs) -> int:
     voxels, inside, shells = inputs.mask.size, int(inputs.mask.sum()), len(inputs.acquisition.shells)
     item = inputs.image.dtype.itemsize
     total = 3 * voxels * item + 8 * shells * (voxels + inside) + 4 * _MAPS_IN_MEMORY * (voxels + inside)
+    if _needs_volumes(request, inputs):
+        total += inside * inputs.image.shape[3] * item
     if request.fod != "none":
         lobes = 3 if request.fibres == "auto" else int(request.n_fibres)
-        total += inside * inputs.image.shape[3] * item + 4 * (voxels + inside) * (60 + 10 * lobes) + 2**29
+        total += 4 * (voxels + inside) * (60 + 10 * lobes) + 2**29
     return total
 
 
-def expected_errors(request: Request, inputs: Inputs) -> list[tuple[str, float, str]]:
-    """Name, expected standard deviation and unit of each parameter of the model; warns of those hardly determined."""
+def expected_errors(request: Request, inputs: Inputs) -> tuple[str, dict[str, list[tuple[str, float, float, str]]]]:
+    """What noise is meant; and by tissue each parameter's name, typical value, expected standard deviation and unit.
+
+    Warns of parameters that are hardly determined. Reads volumes as far as the first at b = 0 if σ is known.
+    """
     from . import uncertainty
 
     model = request.entry.build()
     with collected_warnings() as texts:
         uncertainty.require_determined(model, inputs.acquisition)
-    found = uncertainty.expected_sd(model, inputs.acquisition, s0=request.s0)
+    relative, snr = uncertainty.TYPICAL_SIGMA, "SNR 30"
+    if not isinstance(inputs.sigma, str):
+        relative = _relative_sigma(inputs)
+        snr = f"SNR {1 / relative:.3g}"
+    if request.noise == "rician":
+        snr += " (Rician)"
     inputs.warnings.extend(texts)
-    return [(name, sd, " µm²/ms" if model.units.get(name) == "um2/ms" else "") for name, sd in found.items()]
+    found = uncertainty.expected_sd(model, inputs.acquisition, relative, request.s0, request.noise == "rician")
+    units = {name: " µm²/ms" if unit == "um2/ms" else "" for name, unit in model.units.items()}
+    return snr, {
+        tissue: [(name, value, sd, units.get(name, "")) for name, (value, sd) in each.items()]
+        for tissue, each in found.items()
+    }
+
+
+def _relative_sigma(inputs: Inputs) -> float:
+    """Median σ/S0 inside the mask, S0 as in the first volume at b = 0."""
+    image, b0 = inputs.image, inputs.acquisition.b0
+    assert b0 is not None
+    wanted = int(b0.volumes.min())
+    volume = next(volume for i, volume in enumerate(nifti.read_volumes(image)) if i == wanted)
+    s0 = volume.reshape(inputs.mask.shape, order="F") * image.slope + image.inter
+    ratio = (inputs.sigma / np.where(s0 > 0, s0, np.nan))[inputs.mask]
+    if not np.isfinite(ratio).any():
+        raise InputError("no signal at b = 0 inside the mask", file=image.path, fix="check series and mask")
+    return float(np.nanmedian(ratio))
 
 
 def run_fit(request: Request, progress: Progress = lambda *_: None, command: Sequence[str] = ()) -> Outcome:
@@ -249,19 +332,19 @@ def run_fit(request: Request, progress: Progress = lambda *_: None, command: Seq
 
 def _run_fit(request, inputs: Inputs, paths: list[Path], clock: _Clock, progress: Progress, command) -> Outcome:
     with collected_warnings() as texts, ThreadPoolExecutor(3) as pool:
-        compiling = pool.submit(_load_and_compile, request, inputs.acquisition)
-        compiling_fods = pool.submit(_load_and_compile_fods, request, inputs.acquisition)
+        compiling = pool.submit(_load_and_compile, request, inputs)
+        compiling_fods = pool.submit(_load_and_compile_fods, request, inputs)
         hashing = pool.submit(lambda: {key: sidecar.sha256(path) for key, path in inputs.files.items()})
         means, signal = _stream(request, inputs, progress)
         clock.lap("read")
         if request.report:  # its libraries load while the compiler works
             from .report import html, maps  # noqa: F401
-        fitter = compiling.result()
+        under = compiling.result()
         clock.lap("wait for compilation")
-        fit = _fit(fitter, means, inputs.mask, progress)
+        fit = _fit(under, means, signal, inputs, progress)
         clock.lap("fit")
         fods = None
-        if signal is not None:
+        if request.fod != "none":
             fod_fitter = compiling_fods.result()
             clock.lap("wait for compilation of the FODs")
             fods = _fit_fods(request, fod_fitter, fit, signal, inputs, progress)
@@ -270,7 +353,7 @@ def _run_fit(request, inputs: Inputs, paths: list[Path], clock: _Clock, progress
     notes = inputs.warnings + texts + _status_warnings(fit, "")
     if fods is not None:
         notes += _status_warnings(fods, "FODs: ", (_status().NOT_CONVERGED,))
-    run = _describe(request, inputs, fit, fods, fitter.device, hashes, notes, command)
+    run = _describe(request, inputs, fit, fods, under.fitter.device, hashes, notes, command)
     run_json, report = next(p for p in paths if p.name.endswith("run.json")), request.out / "report.html"
     if request.overwrite:  # no summary of an earlier fit may stand beside the new maps
         for path in (run_json, report):
@@ -286,33 +369,46 @@ def _run_fit(request, inputs: Inputs, paths: list[Path], clock: _Clock, progress
     return Outcome(fit, fods, paths, run)
 
 
-def _load_and_compile(request: Request, acquisition: Acquisition):
-    from . import engine
+def _load_and_compile(request: Request, inputs: Inputs):
+    from . import conditions, engine
 
+    how = {"dtype": request.dtype, "device": engine.find_device(request.device)}
     fitter = engine.MeansFitter(
-        request.entry.build(),
-        acquisition,
-        fit_s0=request.s0 == "fit",
-        dtype=request.dtype,
-        device=engine.find_device(request.device),
+        request.entry.build(), inputs.acquisition, fit_s0=request.s0 == "fit", prior=inputs.prior, **how
     )
-    fitter.compile()
-    return fitter
+    under = conditions.ConditionsFitter(fitter, inputs.conditions(request), **how)
+    under.compile()
+    return under
 
 
-def _load_and_compile_fods(request: Request, acquisition: Acquisition):
+def _load_and_compile_fods(request: Request, inputs: Inputs):
     if request.fod == "none":
         return None
     from . import engine, fods
 
     device, counts = engine.find_device(request.device), fods.lobe_counts(request.n_fibres)
-    fitter = fods.FodFitter(request.entry.build(), acquisition, request.fod, counts, dtype=request.dtype, device=device)
-    fitter.compile()
+    fitter = fods.FodFitter(
+        request.entry.build(),
+        inputs.acquisition,
+        request.fod,
+        counts,
+        inputs.conditions(request),
+        dtype=request.dtype,
+        device=device,
+    )
+    fitter.compile(0 if inputs.prior is None else len(inputs.prior.names))
     return fitter
 
 
+def _needs_volumes(request: Request, inputs: Inputs) -> bool:
+    """Whether volumes have to be kept, and not only their spherical means."""
+    expected = request.noise == "rician" or inputs.grad_dev is not None
+    estimated = isinstance(inputs.sigma, str) and (request.uncertainty or inputs.prior is not None)
+    return request.fod != "none" or expected or estimated
+
+
 def _stream(request: Request, inputs: Inputs, progress: Progress) -> tuple[np.ndarray, np.ndarray | None]:
-    """(shells, voxels in the mask) spherical means and, for FODs, (volumes, voxels in the mask) data as stored.
+    """(shells, voxels in the mask) spherical means and, if needed, (volumes, voxels in the mask) data as stored.
 
     Voxels in file (Fortran) order.
     """
@@ -320,7 +416,7 @@ def _stream(request: Request, inputs: Inputs, progress: Progress) -> tuple[np.nd
     inside = inputs.mask.ravel(order="F")
     means = MeansAccumulator(inputs.acquisition.weights, inside.size)
     signal = None
-    if request.fod != "none":
+    if _needs_volumes(request, inputs):
         try:
             signal = np.empty((n, int(inside.sum())), image.dtype)
         except MemoryError:
@@ -337,7 +433,18 @@ def _stream(request: Request, inputs: Inputs, progress: Progress) -> tuple[np.nd
         return means.sums[:, inside] * image.slope + image.inter, signal
 
 
-def _fit(fitter, means: np.ndarray, mask: np.ndarray, progress: Progress) -> Fit:
+def _rows(signal: np.ndarray | None, image: nifti.Image) -> Callable[[Any], np.ndarray]:
+    """`(slice or numbers) -> (voxels, volumes)` data, scaled."""
+
+    def rows(index) -> np.ndarray:
+        assert signal is not None
+        with np.errstate(invalid="ignore", over="ignore"):
+            return signal[:, index].T * image.slope + image.inter
+
+    return rows
+
+
+def _fit(under, means: np.ndarray, signal: np.ndarray | None, inputs: Inputs, progress: Progress) -> Fit:
     from .fitting import assemble
 
     done = 0
@@ -347,17 +454,12 @@ def _fit(fitter, means: np.ndarray, mask: np.ndarray, progress: Progress) -> Fit
         done += voxels
         progress("fit", done, means.shape[1])
 
-    return assemble(fitter, fitter(means, tell), mask, order="F")
+    found = under(means, _rows(signal, inputs.image), inputs.mask, "F", progress=tell)
+    return assemble(under, found, inputs.mask, order="F")
 
 
-def _fit_fods(request: Request, fitter, fit: Fit, signal: np.ndarray, inputs: Inputs, progress: Progress) -> FodFit:
-    slope, inter = inputs.image.slope, inputs.image.inter
-
-    def rows(index) -> np.ndarray:
-        with np.errstate(invalid="ignore", over="ignore"):
-            return signal[:, index].T * slope + inter
-
-    model = fit.fod_model(request.fod, request.n_fibres)
+def _fit_fods(request: Request, fitter, fit: Fit, signal, inputs: Inputs, progress: Progress) -> FodFit:
+    model, rows = fit.fod_model(request.fod, request.n_fibres), _rows(signal, inputs.image)
     return fitter(model, rows, inputs.mask, order="F", progress=lambda done, total: progress("fit FODs", done, total))
 
 
@@ -402,6 +504,7 @@ def _describe(request, inputs: Inputs, fit: Fit, fods: FodFit | None, device, ha
         "voxels": {code.name.lower(): fit.count(code) for code in status},
         "warnings": list(notes),
     }
+    run["options"] |= _noise_facts(request, inputs, fit)
     if fods is not None:
         run["options"] |= {"fod": request.fod, "fibres": request.n_fibres}
         run["fod_voxels"] = {code.name.lower(): fods.count(code) for code in status}
@@ -409,6 +512,27 @@ def _describe(request, inputs: Inputs, fit: Fit, fods: FodFit | None, device, ha
         counts = np.bincount(fods.n_fibres[fitted], minlength=1)
         run["fibres"] = {str(n): int(count) for n, count in enumerate(counts) if count}
     return run
+
+
+def _noise_facts(request: Request, inputs: Inputs, fit: Fit) -> dict[str, Any]:
+    """What was taken for granted of the noise, and what was estimated."""
+    facts: dict[str, Any] = {"noise": request.noise, "uncertainty": request.uncertainty}
+    inside = fit.status > 0
+    if fit.sigma is not None:
+        facts["sigma"] = {
+            "from": "residuals" if fit.sigma_error is not None else request.sigma,
+            "median": float(f"{np.median(fit.sigma[inside]):.6g}"),
+        }
+        if fit.sigma_error is not None:
+            facts["sigma"]["relative_error"] = float(f"{fit.sigma_error:.3g}")
+    if inputs.prior is not None:
+        facts["prior"] = inputs.prior.facts()
+        if fit.shrinkage is not None:  # 0: as without the prior, 1: the prior alone
+            known = fit.status == _status().CONVERGED
+            facts["prior"]["median_shrinkage"] = {
+                name: float(f"{np.median(values[known]):.3g}") for name, values in fit.shrinkage.items() if known.any()
+            }
+    return facts
 
 
 def _remove_other_fods(request: Request, paths: list[Path]) -> None:
@@ -422,19 +546,20 @@ def _remove_other_fods(request: Request, paths: list[Path]) -> None:
 
 def _write_maps(request, image: nifti.Image, fit: Fit, fods: FodFit | None, run: dict, progress: Progress) -> None:
     name = request.entry.name
-    sets: list = [(name, fit.maps(), outputs.KERNEL_DESCRIPTIONS, fit.units)]
+    sets: list = [(name, fit.maps(), outputs.KERNEL_DESCRIPTIONS, fit.units, fit.sd)]
     if fods is not None:
-        sets.append((name + request.fod, fods.maps(), outputs.FOD_DESCRIPTIONS, {}))
-    total, done = sum(len(maps) for _, maps, _, _ in sets), 0
+        sets.append((name + request.fod, fods.maps(), outputs.FOD_DESCRIPTIONS, {}, fods.sd))
+    total = sum(len(maps) + len(outputs.with_sd(maps) if sd is not None else ()) for _, maps, _, _, sd in sets)
+    done = 0
 
     def tell() -> None:
         nonlocal done
         done += 1
         progress("write", done, total)
 
-    for model, maps, descriptions, units in sets:
+    for model, maps, descriptions, units, sd in sets:
         facts = {key: run[key] for key in ("software", "inputs", "options", "warnings")} | {"model": model}
-        outputs.write_maps(request.out, _prefix(request), model, maps, descriptions, units, image, facts, tell)
+        outputs.write_maps(request.out, _prefix(request), model, maps, descriptions, units, image, facts, tell, sd)
 
 
 def _write_report(request, inputs: Inputs, fit: Fit, fods: FodFit | None, run: dict, seconds: dict) -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 
-def map_name(prefix: str, model: str, parameter: str) -> str:
-    """`<prefix>model-<m>_param-<p>_dwimap`, without extension."""
-    return f"{prefix}model-{model}_param-{parameter.replace('_', '').replace('.', '')}_dwimap"
+def map_name(prefix: str, model: str, parameter: str, description: str = "") -> str:
+    """`<prefix>model-<m>_[desc-<d>_]param-<p>_dwimap`, without extension."""
+    desc = f"desc-{description}_" if description else ""
+    return f"{prefix}model-{model}_{desc}param-{parameter.replace('_', '').replace('.', '')}_dwimap"
 
 
 def default_prefix(dwi: Path) -> str:
