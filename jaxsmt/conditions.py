@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from . import masks
 from .engine import IdealMeans, MeansFitter
 from .errors import InputError
-from .noise import signal_of_mean
+from .noise import expected_real, information, signal_of_mean
 from .voxelwise import VoxelFits
 
 # Times that means are expected from a fit, and fitted again.
 _PASSES = 3
+_BLOCK = 8192  # voxels whose expectations are in memory at once
 # Least degrees of freedom with which σ is estimated in every voxel.
 _FREEDOM = 10
 
@@ -115,6 +118,24 @@ def pooled(sigma: Any, freedom: int) -> tuple[np.ndarray, float]:
     return out, float(np.sqrt(part * own))
 
 
+def expected_means(
+    data: np.ndarray, predicted: np.ndarray, sigma: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """(shells, voxels) means of expected real parts, and their variances over σ².
+
+    Args:
+        data, predicted: (voxels, volumes) magnitudes and signals. weights: (shells, volumes) of the means.
+    """
+    m, x = (jnp.asarray(v / sigma[:, None], jnp.float32) for v in (data, np.maximum(predicted, 0)))
+    squares = weights**2
+    told = squares @ np.asarray(information(x), float).T
+    return sigma * (weights @ np.asarray(expected_real(m, x), float).T), squares.sum(axis=1)[:, None] ** 2 / told
+
+
+def _shifted(signal: Signal, start: int, part: slice) -> np.ndarray:
+    return signal(slice(part.start + start, part.stop + start))
+
+
 class ConditionsFitter:
     """Fits a model to spherical means under conditions; compiles once.
 
@@ -189,6 +210,47 @@ class ConditionsFitter:
             quiet = progress if last else (lambda voxels: None)
             fits = self.fitter(np.ascontiguousarray(expected.means.T), quiet, given, sigma, factors)
         return Found(fits, sigma, accuracy)
+
+    def again(
+        self,
+        found: Found,
+        signal: Signal,
+        predicted: Signal,
+        chosen: np.ndarray,
+        inside: np.ndarray,
+        order: Order = "C",
+        given: Sequence[np.ndarray] = (),
+    ) -> Found:
+        """A second pass under Rician noise: fit means of the real parts that `predicted` signals let expect.
+
+        Args:
+            found: of the first pass. predicted: `(slice) -> (voxels, volumes)` at the gradients that were meant, by
+                FODs. chosen: (voxels,) which have one; the others stay as they are.
+        """
+        sigma, deviation = found.sigma, self.conditions.deviations(inside, order)
+        assert self._expect is not None
+        assert sigma is not None
+        fits, acquisition = found.fits, self.fitter.acquisition
+        means = np.zeros((len(acquisition.shells), len(sigma)))
+        factors = np.ones_like(means)
+        for i in range(0, len(sigma), _BLOCK):
+            part = slice(i, i + _BLOCK)
+            s = sigma[part]
+            if deviation is None:
+                data = signal(part)
+            else:
+                kernels = {name: values[part] for name, values in fits.parameters.items()}
+                own = partial(_shifted, signal, i)
+                expected = self._expect(own, kernels, fits.s0[part], s, deviation[part], len(s), magnitudes=True)
+                data = np.asarray(expected.magnitude)
+            means[:, part], factors[:, part] = expected_means(data, predicted(part), s, acquisition.weights)
+        uncertain = factors if self.conditions.uncertainty else None
+        fresh = self.fitter(means, lambda voxels: None, given, sigma, uncertain)
+
+        def choose(new: np.ndarray, old: np.ndarray) -> np.ndarray:
+            return np.where(chosen.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+
+        return Found(jax.tree.map(choose, fresh, fits), sigma, found.accuracy)
 
     @property
     def _freedom(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal, overload
@@ -170,7 +170,8 @@ def fit(
         mask: (...), voxels to fit: integers above 0, floats above 0.5; None: all.
         noise: "gaussian", or "rician" for magnitudes whose noise floor shall not bias the fit. The means are then those
             of expected real parts, as the fit itself and a FOD of free harmonics predict them, and the fit is repeated;
-            FODs maximise the Rician likelihood.
+            FODs maximise the Rician likelihood. With `FodModel(model, ...)` kernels and FODs are fitted twice, the
+            second time with the real parts that the FODs predict.
         sigma: noise of one volume in units of the data, a number or a map (...); None: estimated in every voxel, if it
             is needed, from the residuals of smooth signals.
         uncertainty: also standard deviations, `Fit.sd` and `FodFit.sd`.
@@ -196,40 +197,21 @@ def fit(
     if inside.shape != space:
         raise InputError(f"mask of shape {inside.shape} for data of shape {data.shape}", fix="shapes must agree")
     inside = masks.inside(inside)
-    if isinstance(model, FodModel) and isinstance(model.kernels, SphericalMeanModel):
-        kernels = fit(
-            model.kernels,
-            acquisition,
-            data,
-            mask,
-            noise=noise,
-            sigma=sigma,
-            uncertainty=uncertainty,
-            grad_dev=grad_dev,
-            prior=prior,
-            s0=s0,
-            weights=weights,
-            solver=solver,
-            dtype=dtype,
-            device=device,
-        )
-        return _fit_fods(
-            replace(model, kernels=kernels), acquisition, data, inside, solver=solver, dtype=dtype, device=device
-        )
-    if isinstance(model, FodModel):
+    acquisition.require_volumes(data.shape[-1])
+    if isinstance(model, FodModel) and not isinstance(model.kernels, SphericalMeanModel):
         of_kernels = [sigma, grad_dev, prior, weights, uncertainty or None]
         if (noise, s0) != ("gaussian", "fit") or any(option is not None for option in of_kernels):
             raise InputError(
                 "options of the kernels' fit are given for FODs", fix="give them to that fit: its FODs keep them"
             )
         return _fit_fods(model, acquisition, data, inside, solver=solver, dtype=dtype, device=device)
-    conditions = make_conditions(noise, sigma, uncertainty, grad_dev)
+    spherical = model.spherical if isinstance(model, FodModel) else model
     fitter = MeansFitter(
-        model,
+        spherical,
         acquisition,
         fit_s0=s0 == "fit",
         weights=weights,
-        prior=NormalPrior.make(prior, model.name),
+        prior=NormalPrior.make(prior, spherical.name),
         solver=solver,
         dtype=dtype,
         device=device,
@@ -237,13 +219,48 @@ def fit(
     for values in fitter.maps:
         if values.shape != space:
             raise InputError(f"a map of shape {values.shape} in the model for data of {space}", fix="shapes must agree")
-    model.space.check(inside)
+    spherical.space.check(inside)
+    under = ConditionsFitter(fitter, make_conditions(noise, sigma, uncertainty, grad_dev), dtype=dtype, device=device)
     means = spherical_means(acquisition, data)[:, inside.ravel()]
-    under = ConditionsFitter(fitter, conditions, dtype=dtype, device=device)
-    voxels = np.nonzero(inside)
-    given = [values[inside].ravel() for values in fitter.maps]
-    found = under(means, lambda part: data[tuple(axis[part] for axis in voxels)], inside, given=given)
-    return assemble(under, found, inside)
+    given, rows = [values[inside].ravel() for values in fitter.maps], _rows(data, inside)
+    found = under(means, rows, inside, given=given)
+    kernels = assemble(under, found, inside)
+    if not isinstance(model, FodModel):
+        return kernels
+
+    def fods(kernels: Fit) -> FodFit:
+        own = replace(model, kernels=kernels)
+        return _fit_fods(own, acquisition, data, inside, solver=solver, dtype=dtype, device=device)
+
+    first = fods(kernels)
+    return fods(second_pass(under, found, first, rows, inside, given=given)) if noise == "rician" else first
+
+
+def second_pass(
+    under: ConditionsFitter,
+    found: Found,
+    fods: FodFit,
+    rows: Callable[[Any], np.ndarray],
+    inside: np.ndarray,
+    order: Literal["C", "F"] = "C",
+    given: Sequence[np.ndarray] = (),
+) -> Fit:
+    """Fit the kernels again, their means corrected for the noise floor of the signals that FODs predict.
+
+    rows: `(slice) -> (voxels, volumes)` data of the voxels inside.
+    """
+    predicted = masks.take(fods.predict(), inside, order)
+    chosen = np.isin(masks.take(fods.status, inside, order), FITTED)
+    again = under.again(found, rows, lambda part: predicted[part], chosen, inside, order, given)
+    return assemble(under, again, inside, order)
+
+
+def _rows(data: np.ndarray, inside: np.ndarray, order: Literal["C", "F"] = "C") -> Callable[[Any], np.ndarray]:
+    """`(numbers or slice) -> (voxels, volumes)` of the voxels inside a mask."""
+    if inside.ndim == 0:
+        return lambda numbers: data[None][numbers]
+    voxels = np.unravel_index(np.flatnonzero(inside.ravel(order=order)), inside.shape, order=order)
+    return lambda numbers: data[tuple(axis[numbers] for axis in voxels)]
 
 
 def make_conditions(noise: str, sigma, uncertainty: bool, grad_dev) -> Conditions:
@@ -262,15 +279,13 @@ def _fit_fods(model: FodModel, acquisition: Acquisition, data: np.ndarray, insid
         raise InputError(
             f"kernels of shape {model.fitted.status.shape} for data of shape {data.shape}", fix="shapes must agree"
         )
-    acquisition.require_volumes(data.shape[-1])
     conditions = model.fitted.conditions
     fitter = FodFitter(model.spherical, acquisition, model.family, lobe_counts(model.n_fibres), conditions, **options)
     if inside.ndim == 0:
         raise InputError(f"data of shape {data.shape} for a FOD fit", fix="give (voxels, volumes), of one voxel too")
     # In the order in which voxels lie in memory, so that a memory map is read in long pieces.
     order: Literal["C", "F"] = "F" if data.strides[0] < data.strides[inside.ndim - 1] else "C"
-    voxels = np.unravel_index(np.flatnonzero(inside.ravel(order=order)), inside.shape, order=order)
-    return fitter(model, lambda numbers: data[tuple(axis[numbers] for axis in voxels)], inside, order)
+    return fitter(model, _rows(data, inside, order), inside, order)
 
 
 def assemble(under: ConditionsFitter, found: Found, inside: np.ndarray, order: Literal["C", "F"] = "C") -> Fit:

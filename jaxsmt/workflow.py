@@ -337,17 +337,23 @@ def _run_fit(request, inputs: Inputs, paths: list[Path], clock: _Clock, progress
         hashing = pool.submit(lambda: {key: sidecar.sha256(path) for key, path in inputs.files.items()})
         means, signal = _stream(request, inputs, progress)
         clock.lap("read")
+        from .fitting import assemble, second_pass
+
         if request.report:  # its libraries load while the compiler works
             from .report import html, maps  # noqa: F401
         under = compiling.result()
         clock.lap("wait for compilation")
-        fit = _fit(under, means, signal, inputs, progress)
+        found = _fit(under, means, signal, inputs, progress)
+        fit = assemble(under, found, inputs.mask, order="F")
         clock.lap("fit")
         fods = None
         if request.fod != "none":
             fod_fitter = compiling_fods.result()
             clock.lap("wait for compilation of the FODs")
             fods = _fit_fods(request, fod_fitter, fit, signal, inputs, progress)
+            if request.noise == "rician":
+                fit = second_pass(under, found, fods, _rows(signal, inputs.image), inputs.mask, "F")
+                fods = _fit_fods(request, fod_fitter, fit, signal, inputs, progress)
             clock.lap("fit FODs")
         hashes = hashing.result()
     notes = inputs.warnings + texts + _status_warnings(fit, "")
@@ -444,9 +450,7 @@ def _rows(signal: np.ndarray | None, image: nifti.Image) -> Callable[[Any], np.n
     return rows
 
 
-def _fit(under, means: np.ndarray, signal: np.ndarray | None, inputs: Inputs, progress: Progress) -> Fit:
-    from .fitting import assemble
-
+def _fit(under, means: np.ndarray, signal: np.ndarray | None, inputs: Inputs, progress: Progress):
     done = 0
 
     def tell(voxels: int) -> None:
@@ -454,8 +458,7 @@ def _fit(under, means: np.ndarray, signal: np.ndarray | None, inputs: Inputs, pr
         done += voxels
         progress("fit", done, means.shape[1])
 
-    found = under(means, _rows(signal, inputs.image), inputs.mask, "F", progress=tell)
-    return assemble(under, found, inputs.mask, order="F")
+    return under(means, _rows(signal, inputs.image), inputs.mask, "F", progress=tell)
 
 
 def _fit_fods(request: Request, fitter, fit: Fit, signal, inputs: Inputs, progress: Progress) -> FodFit:
