@@ -204,7 +204,7 @@ class ConditionsFitter:
         for nth in range(_PASSES):
             expected = self._expect(signal, fits.parameters, fits.s0, sigma, deviation, voxels)
             last = nth == _PASSES - 1
-            if estimated:
+            if estimated and not last:
                 sigma, accuracy = pooled(expected.sigma, self._freedom)
             factors = np.ascontiguousarray(expected.factors.T) if c.uncertainty and last else None
             quiet = progress if last else (lambda voxels: None)
