@@ -158,7 +158,7 @@ class MeansFitter(_Runner):
         pulses = (first if fit_s0 else first._replace(b=0.0), *others)  # the b = 0 mean is S0 itself
         roots = np.sqrt(weights / weights.max()).tolist()
         self.prior = prior
-        self._prior = None if prior is None else Prior(*map(jnp.asarray, prior.rooted(self.dtype)))
+        self._prior = None if prior is None else Prior(*prior.rooted(self.dtype))
         names, unit = () if prior is None else prior.names, float(weights.max() ** -0.5)
         self._program = partial(
             fit_means,

@@ -60,8 +60,8 @@ def scaled(means: Point, maps: Sequence[Array], fit_s0: bool) -> Scaled:
 class Prior(NamedTuple):
     """Normal density of some parameters: mean (p,), and R (p, p) with RᵀR the inverse of the covariance."""
 
-    mean: Array
-    root: Array
+    mean: Any
+    root: Any
 
 
 class Uncertainty(NamedTuple):

@@ -214,8 +214,10 @@ def _read_like(path: Path, image: nifti.Image, what: str, more: tuple[int, ...])
     other = nifti.open_image(path)
     shape = other.shape
     if shape[:3] != space or tuple(d for d in shape[3:] if d != 1) != more:
-        wanted = (*space, *more)
-        raise InputError(f"the {what} has dimensions {shape}, not {wanted}", file=path, fix="use the series' grid")
+        also = f" and should have {more[0]} volumes" if more else ""
+        raise InputError(
+            f"the {what} has dimensions {shape}, the series {space}{also}", file=path, fix="use one of its grid"
+        )
     corners = np.array([[i, j, k, 1] for i in (0, space[0]) for j in (0, space[1]) for k in (0, space[2])]).T
     apart = np.abs((other.affine - image.affine) @ corners)[:3].max()
     if apart > 0.1 * np.linalg.norm(image.affine[:3, :3], axis=0).min():

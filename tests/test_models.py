@@ -350,13 +350,19 @@ def test_fisher_information_is_that_of_differences():
 def test_expected_errors_are_those_of_fits():
     """Fits of noisy means at the typical values scatter as the Cramér-Rao bound says, within sampling error."""
     sigma = 0.005
-    expected = uncertainty.expected_sd(js.mcsmt(), THREE, sigma)
+    tissues = uncertainty.expected_sd(js.mcsmt(), THREE, sigma)
+    assert set(tissues) == {"white matter", "grey matter"}
+    expected = tissues["white matter"]
+    diff, intra = (expected[name][0] for name in ("stick.lambda_par", "weight.stick"))
     rng = np.random.default_rng(0)
-    means = mcsmt_means(THREE.b, np.float64(1.7), 0.5)[:, None] + np.zeros(2000)
+    means = mcsmt_means(THREE.b, np.float64(diff), intra)[:, None] + np.zeros(2000)
     means += sigma * rng.standard_normal(means.shape) * np.sqrt(THREE.variances)[:, None]
     fit = MeansFitter(js.mcsmt(), THREE)(means)
     for name in expected:
-        assert np.std(fit.parameters[name]) == pytest.approx(expected[name], rel=0.08)
+        assert np.std(fit.parameters[name]) == pytest.approx(expected[name][1], rel=0.08)
+    with_floor = uncertainty.expected_sd(js.mcsmt(), THREE, 1 / 20, rician=True)
+    without = uncertainty.expected_sd(js.mcsmt(), THREE, 1 / 20)
+    assert all(with_floor[t][n][1] > without[t][n][1] for t in without for n in without[t])
 
 
 def test_what_cannot_be_determined_is_refused():
@@ -371,9 +377,9 @@ def test_what_cannot_be_determined_is_refused():
         MeansFitter(js.SphericalMeanModel(js.dot()), THREE)
     balls = {"a": js.ball(), "b": js.ball()}
     alike = js.SphericalMeanModel(balls, links=[js.ordering("a.diffusivity", "b.diffusivity")])
-    assert np.all(np.isfinite(list(uncertainty.expected_sd(alike, SIX).values())))
+    assert np.all(np.isfinite([sd for _, sd in uncertainty.expected_sd(alike, SIX)["typical tissue"].values()]))
     nothing = uncertainty.expected_sd(twice, THREE)
-    assert nothing == {"weight.a": np.inf}
+    assert nothing == {"typical tissue": {"weight.a": (0.5, np.inf)}}
     MeansFitter(js.smt(), THREE)  # silent: warnings are errors here
 
 
