@@ -215,6 +215,24 @@ def _unrolled(problem: ShellMeans | Lobes, solver: Solver, data: Any) -> Minimum
     return jax.tree.map(lambda leaf: leaf[best], ends)
 
 
+def _blocks(one: Callable[[Any], Any], own: Any, count: ArrayLike, lanes: int) -> Any:
+    """`one` of the first `count` of n voxels, `lanes` of them side by side; the rest is 0. own: leaves (n, …)."""
+    n = len(jax.tree.leaves(own)[0])
+    lanes, many = min(lanes, n), jax.vmap(one)
+
+    def take(start) -> Any:
+        return jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, lanes), own)
+
+    def step(i, out):
+        start = jnp.minimum(i * lanes, n - lanes)
+        put = partial(jax.lax.dynamic_update_slice_in_dim, start_index=start, axis=0)
+        return jax.tree.map(put, out, many(take(start)))
+
+    shapes = jax.eval_shape(lambda: many(take(0)))
+    out = jax.tree.map(lambda a: jnp.zeros((n, *a.shape[1:]), a.dtype), shapes)
+    return jax.lax.fori_loop(0, (jnp.asarray(count) + lanes - 1) // lanes, step, out)
+
+
 def _where(chosen: Array, new: Array, old: Array) -> Array:
     """By lane, whatever else the leaves' axes are."""
     return jnp.where(chosen.reshape(chosen.shape + (1,) * (old.ndim - 1)), new, old)
@@ -263,10 +281,11 @@ def fit_means(
     if factors is not None:
         settled = status == Status.CONVERGED
 
-        def uncertain(means, maps, x, sigma, factors):
+        def uncertain(own):
+            means, maps, x, sigma, factors = own
             return problem.uncertainty(means, numbers, maps, x, sigma, factors, prior)
 
-        spread = jax.vmap(uncertain)(means, maps, end.x, sigma, factors)
+        spread = _blocks(uncertain, (means, maps, end.x, sigma, factors), count, lanes)
         spread = jax.tree.map(lambda a: _where(settled, a, jnp.full_like(a, jnp.nan)), spread)
         spread = jax.tree.map(lambda a: _where(usable, a, jnp.zeros_like(a)), spread)
     return VoxelFits(
@@ -297,8 +316,7 @@ class IdealVolumes(NamedTuple):
 @partial(jax.jit, static_argnames=("rician", "lanes"))
 def sigmas(data: Array, bases: tuple[Array, ...], count: ArrayLike, *, rician: bool, lanes: int) -> Array:
     """`noise.sigma_from_residuals` of (voxels, volumes) data: (voxels,)."""
-    one = partial(noise.sigma_from_residuals, bases=bases, rician=rician)
-    return jax.lax.map(one, data, batch_size=lanes)
+    return _blocks(partial(noise.sigma_from_residuals, bases=bases, rician=rician), data, count, lanes)
 
 
 @partial(jax.jit, static_argnames=("kernel", "pulses", "rician", "lanes"))
@@ -322,7 +340,7 @@ def ideal_volumes(
     Args:
         data: (voxels, volumes) b = 0 first, then shell by shell. sigma, s0: (voxels,), above 0. values: of the kernels,
             by name. deviation: (voxels, 3, 3) L of the gradients (I + L)g, or None. directions, pulses: each shell's.
-        weights: (shells, volumes) of their means. count: voxels that matter; the others are computed too.
+        weights: (shells, volumes) of their means. count: only the first `count` voxels matter.
     """
     nominal = tuple(even_harmonics(g, LMAX)[:, 1:] for g in directions)
 
@@ -359,7 +377,7 @@ def ideal_volumes(
             each.append(jax.vmap(lambda b, pulse=pulse: moments(pulse._replace(b=b)))(pulse.b * square))
         return ideal(data, sigma, s0, own_design(tuple(harmonics), tuple(each)), meant, rician)
 
-    return jax.lax.map(one, (data, sigma, s0, values, deviation), batch_size=lanes)
+    return _blocks(one, (data, sigma, s0, values, deviation), count, lanes)
 
 
 @partial(jax.jit, static_argnames=("pulses", "kernel"))
@@ -495,11 +513,13 @@ def fit_lobes(
         means = [jnp.full(len(g), 1, y.dtype) * m[0] for g, m in zip(directions, fitted.kernel, strict=True)]
         return misfit(fitted, jnp.concatenate(means))
 
-    def squares(own, x):
+    def squares(fitted):
+        own, x = fitted
         fitted = one(fetch(own))
         return misfit(fitted, lobes.linearise(fitted, x).signal)[1]
 
-    def uncertain(own, x, noise, deviations):
+    def uncertain(fitted):
+        own, x, noise, deviations = fitted
         y, values, floor = own
         k = len(deviations["s0"])
 
@@ -516,11 +536,10 @@ def fit_lobes(
     isotropic, squared_means = jax.vmap(uniform)((y, values, floor))
     squared = 2 * end.cost
     if rician:
-        squared = jax.lax.map(lambda own: squares(*own), ((y, values, floor), end.x), batch_size=lanes)
+        squared = _blocks(squares, ((y, values, floor), end.x), count, lanes)
     sd = None
     if deviations is not None:
-        own = ((y, values, floor), end.x, sigma, deviations)
-        sd = jax.lax.map(lambda own: uncertain(*own), own, batch_size=lanes)
+        sd = _blocks(uncertain, ((y, values, floor), end.x, sigma, deviations), count, lanes)
         sd = {name: jnp.where((status == Status.CONVERGED)[:, None], v, jnp.nan) for name, v in sd.items()}
     return LobeFits(
         **jax.vmap(lobes.named)(end.x),
