@@ -530,6 +530,9 @@ def _noise_facts(request: Request, inputs: Inputs, fit: Fit) -> dict[str, Any]:
         }
         if fit.sigma_error is not None:
             facts["sigma"]["relative_error"] = float(f"{fit.sigma_error:.3g}")
+    if inputs.grad_dev is not None:
+        lengths = np.linalg.norm(np.eye(3) + inputs.grad_dev[inside], axis=-2)
+        facts["grad_dev"] = {"largest_b_change": float(f"{np.abs(lengths**2 - 1).max():.3g}")}
     if inputs.prior is not None:
         facts["prior"] = inputs.prior.facts()
         if fit.shrinkage is not None:  # 0: as without the prior, 1: the prior alone
@@ -567,6 +570,20 @@ def _write_maps(request, image: nifti.Image, fit: Fit, fods: FodFit | None, run:
         outputs.write_maps(request.out, _prefix(request), model, maps, descriptions, units, image, facts, tell, sd)
 
 
+def _told(options: dict[str, Any]) -> list[tuple[str, str]]:
+    """What a report says of noise, uncertainty and prior."""
+    lines = [("noise", options["noise"])]
+    if "sigma" in options:
+        sigma = options["sigma"]
+        error = f", relative error {sigma['relative_error']:g}" if "relative_error" in sigma else ""
+        lines.append(("sigma of a volume", f"{sigma['median']:g} in median, from {sigma['from']}{error}"))
+    if "grad_dev" in options:
+        lines.append(("gradient deviation", f"b off by up to {options['grad_dev']['largest_b_change']:.1%}"))
+    for name, part in options.get("prior", {}).get("median_shrinkage", {}).items():
+        lines.append((f"prior's part in {name}", f"{part:.1%} in median"))
+    return lines
+
+
 def _write_report(request, inputs: Inputs, fit: Fit, fods: FodFit | None, run: dict, seconds: dict) -> None:
     from .report import glyphs, html, maps
 
@@ -575,6 +592,7 @@ def _write_report(request, inputs: Inputs, fit: Fit, fods: FodFit | None, run: d
     panels = shown[:4], shown[4:]
     tables = [
         ("Acquisition", [(f"shell {i}", str(shell)) for i, shell in enumerate(inputs.acquisition.shells)]),
+        ("Noise", _told(run["options"])),
         ("Voxels", [(name.replace("_", " "), count) for name, count in run["voxels"].items()]),
         ("Inputs", [(key, f"{entry['path']} (SHA-256 {entry['sha256']})") for key, entry in run["inputs"].items()]),
         (
@@ -588,6 +606,9 @@ def _write_report(request, inputs: Inputs, fit: Fit, fods: FodFit | None, run: d
         ),
     ]
     figures = [("parameter maps", maps.draw_maps([("", {n: every[n] for n in row}) for row in panels], inputs.mask))]
+    if fit.sd is not None:
+        certain = {"sd of " + maps.title(name): fit.sd[name] for name in outputs.with_sd(shown)}
+        figures.append(("standard deviations (none at bounds)", maps.draw_maps([("", certain)], inputs.mask)))
     if fods is not None:
         count = [(f"{n} fibres", voxels) for n, voxels in run["fibres"].items()]
         tables.insert(2, ("FODs", [(k.replace("_", " "), v) for k, v in run["fod_voxels"].items()] + count))

@@ -40,6 +40,11 @@ LOOKS = {
 }
 
 
+def title(name: str) -> str:
+    """What a map is called in pictures."""
+    return LOOKS[name].title if name in LOOKS else name
+
+
 def slice_axis(shape: tuple[int, ...]) -> int:
     """The axis across which to cut: the thinnest if it is much thinner than the others, else the third."""
     return int(np.argmin(shape)) if min(shape) * 4 < np.median(shape) else 2
@@ -92,7 +97,8 @@ def draw_maps(rows: Sequence[tuple[str, Mapping[str, np.ndarray]]], mask: np.nda
 
 def _range(volumes: Sequence[np.ndarray], mask: np.ndarray) -> tuple[float, float]:
     values = np.concatenate([volume[mask != 0] for volume in volumes])
-    low, high = np.percentile(values, (1, 99))
+    values = values[np.isfinite(values)]
+    low, high = np.percentile(values, (1, 99)) if values.size else (0, 1)
     return float(low), float(high)
 
 
