@@ -150,7 +150,7 @@ def _check(options: argparse.Namespace, command: list[str]) -> int:
     for name, sd, unit in workflow.expected_errors(request, inputs):
         print(f"  {name}: expected standard deviation at least {sd:.3g}{unit} at SNR 30 and typical values")
     memory = workflow.memory_estimate(request, inputs)
-    print(f"  the {options.model} fit would take about {memory / 2**20:.0f} MiB for data and maps")
+    print(f"  the {request.entry.name} fit would take about {memory / 2**20:.0f} MiB for data and maps")
     _warn(inputs.warnings)
     print("no problems found in the headers and tables; the data themselves are verified when they are read")
     return 0

@@ -347,7 +347,14 @@ def _fit(fitter, means: np.ndarray, mask: np.ndarray, progress: Progress) -> Fit
         done += voxels
         progress("fit", done, means.shape[1])
 
-    return assemble(fitter, fitter(means, tell), mask, order="F")
+    for values in fitter.maps:
+        if values.shape != mask.shape:
+            raise InputError(
+                f"a map of shape {values.shape} in the model for {mask.shape}", fix="give that of the series"
+            )
+    fitter.model.space.check(mask)
+    given = [values.ravel(order="F")[mask.ravel(order="F")] for values in fitter.maps]
+    return assemble(fitter, fitter(means, tell, given=given), mask, order="F")
 
 
 def _fit_fods(request: Request, fitter, fit: Fit, signal: np.ndarray, inputs: Inputs, progress: Progress) -> FodFit:
@@ -402,6 +409,8 @@ def _describe(request, inputs: Inputs, fit: Fit, fods: FodFit | None, device, ha
         "voxels": {code.name.lower(): fit.count(code) for code in status},
         "warnings": list(notes),
     }
+    if request.entry.function is not None:
+        run["inputs"]["model"]["function"] = request.entry.function
     if fods is not None:
         run["options"] |= {"fod": request.fod, "fibres": request.n_fibres}
         run["fod_voxels"] = {code.name.lower(): fods.count(code) for code in status}
