@@ -35,8 +35,8 @@ def check_compartment(compartment: Compartment) -> None:
                 _check_moments(compartment, pulse)
 
 
-# Residuals of two parameters, bounds, start and least cost: a curve, the same with its minimum on a bound, a valley, and
-# one that leads across a corner, where a step that is cut at the bounds may go uphill.
+# Residuals of two parameters, bounds, start and least cost: a curve, the same with its minimum on a bound, a valley,
+# and one that leads across a corner, where a step that is cut at the bounds may go uphill.
 _T = np.linspace(0, 3, 9)
 _CURVE = 2 * np.exp(-1.3 * _T) + 0.05 * np.cos(7 * _T)
 _PROBLEMS = (

@@ -135,7 +135,7 @@ def promise(normal: Normal, room: tuple[Point, Point]) -> Array:
     wherever the minimum is; so it is at least what the best step of one coordinate gains.
     """
     step = _step_in_box(normal.gradient, _square(normal.hessian), [0 * normal.cost] * len(normal.gradient), *room)
-    gains = [0.5 * sum(jnp.abs(g * d) for g, d in zip(normal.gradient, step, strict=True))]
+    gains = [0.5 * dot([jnp.abs(g) for g in normal.gradient], [jnp.abs(d) for d in step])]
     for g, row, down, up in zip(normal.gradient, normal.hessian, *room, strict=True):
         alone = jnp.clip(-g / jnp.where(row[-1] > 0, row[-1], 1), down, up)
         gains.append(-alone * (g + 0.5 * row[-1] * alone))

@@ -14,7 +14,6 @@ from .base import Point, Problem, Solver
 from .first_order import updated
 from .lm import settled
 
-
 # A coordinate closer to its bound than this part of its range is put on it: a sigmoid comes near it only.
 _NEAR = 1e-4
 
@@ -94,8 +93,11 @@ def _after(problem: Problem, state: State, free: Point, x: Point, memory: Any, r
 
 def _snapped(problem: Problem, x: Point) -> Point:
     for _ in range(2):  # a move may bend, so that the first of two bounds is missed by a little
-        room = [(down, up, _NEAR * (up - down)) for down, up in zip(*problem.room(x), strict=True)]
-        x = problem.move(x, tuple(jnp.where(up < near, up, jnp.where(-down < near, down, 0)) for down, up, near in room))
+        step = []
+        for down, up in zip(*problem.room(x), strict=True):
+            near = _NEAR * (up - down)
+            step.append(jnp.where(up < near, up, jnp.where(-down < near, down, 0)))
+        x = problem.move(x, tuple(step))
     return x
 
 
