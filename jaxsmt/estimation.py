@@ -87,8 +87,10 @@ def estimate(
     signal = jnp.asarray(signal)
     if jnp.issubdtype(signal.dtype, jnp.complexfloating):
         raise InputError(f"a signal of type {signal.dtype}", fix="give its magnitude, or its real part")
-    floating = jnp.issubdtype(signal.dtype, jnp.floating)
-    signal = signal.astype(jnp.promote_types(signal.dtype, jnp.float32) if floating else jnp.result_type(float))
+    if not jnp.issubdtype(signal.dtype, jnp.floating):
+        signal = signal.astype(jnp.result_type(float))
+    elif signal.dtype.itemsize < 4:
+        signal = signal.astype(jnp.float32)
     if signal.ndim != 1:
         raise InputError(f"a signal of shape {signal.shape}", fix="one voxel's (volumes,); jax.vmap for many")
     acquisition.require_volumes(len(signal))
