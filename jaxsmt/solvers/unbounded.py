@@ -31,7 +31,7 @@ class State(NamedTuple):
 
 @cache
 def lbfgs(steps: int = 100, rtol: float = 1e-6, **options: Any) -> Solver:
-    """L-BFGS of optax, `optax.lbfgs(**options)`, with sigmoids for the bounds.
+    """L-BFGS of optax, `optax.lbfgs(**options)`, with sigmoids for the bounds; it ends on those that it comes near.
 
     Converged: a Gauss-Newton step promises less than `rtol` of the cost.
     """
