@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,7 +26,7 @@ class Entry:
 
     Attributes:
         name: as in file names. maps: that a fit writes. shells: above b = 0 that it needs.
-        background: the map on which glyphs are drawn. file: of the user, if it is theirs.
+        background: the map on which glyphs are drawn. file, function: of the user, if it is theirs.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Entry:
     background: str
     build: Callable[[], SphericalMeanModel]
     file: Path | None = None
+    function: str | None = None
 
 
 def _preset(name: str) -> Callable[[], SphericalMeanModel]:
@@ -60,7 +63,8 @@ def find(text: str) -> Entry:
     """The model called "smt" or "mcsmt", or what the function of "my_model.py:build" returns.
 
     Raises:
-        InputError: there is no such model, file or function, or it does not return a SphericalMeanModel.
+        InputError: there is no such model, file or function, or it does not return a SphericalMeanModel with
+            something to fit.
     """
     if text in PRESETS:
         return PRESETS[text]
@@ -76,23 +80,32 @@ def _load(path: Path, function: str) -> Entry:
 
     if not path.is_file():
         raise InputError("no such file", file=path, fix="the model is FILE.py:FUNCTION")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    # A name of its own: the file may be called as another one is, or as a package.
+    name = "_jaxsmt_model_" + hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]
+    folder = os.fspath(path.parent.resolve())
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules.setdefault(path.stem, module)  # dataclasses look their module up
+    sys.modules[name] = module  # dataclasses look their module up
+    sys.path.append(folder)  # last, so that its neighbours hide no package
     try:
         spec.loader.exec_module(module)
         if not callable(getattr(module, function, None)):
             raise InputError(f"has no function {function}", file=path, fix=f"def {function}(): return ...")
         model = getattr(module, function)()
-    except InputError:
-        raise
-    except Exception as error:  # whatever a user's file may raise
+    except BaseException as error:  # whatever a user's file may raise
+        del sys.modules[name]
+        if isinstance(error, InputError) or not isinstance(error, Exception | SystemExit):
+            raise
         fact = f"{type(error).__name__}: {error}"
         raise InputError(fact, file=path, fix=f"import it in Python and call {function}() to see where") from error
+    finally:
+        sys.path.remove(folder)
     if not isinstance(model, SphericalMeanModel):
         raise InputError(f"{function}() returned {type(model).__name__}", file=path, fix="return a SphericalMeanModel")
+    if not model.free:
+        raise InputError(f"the model of {function}() has nothing to fit", file=path, fix="leave a parameter free")
     maps = model.maps or (*model.names, *(link.target for link in model.derived))
-    free = tuple(model.parameter_names) or maps
-    return Entry(model.name, (*maps, *_COMMON), max(1, len(model.free)), free[-1], lambda: model, path)
+    background = next((name for name in reversed(model.parameter_names) if name in maps), maps[0])
+    return Entry(model.name, (*maps, *_COMMON), len(model.free), background, lambda: model, path, function)

@@ -176,7 +176,7 @@ def _check(options: argparse.Namespace, command: list[str]) -> int:
         told = ", ".join(f"{name} {value:.3g} ± {sd:.2g}{unit}" for name, value, sd, unit in each)
         print(f"    {tissue}: {told}")
     memory = workflow.memory_estimate(request, inputs)
-    print(f"  the {options.model} fit would take about {memory / 2**20:.0f} MiB for data and maps")
+    print(f"  the {request.entry.name} fit would take about {memory / 2**20:.0f} MiB for data and maps")
     _warn(inputs.warnings)
     print("no problems found in the headers and tables; the data themselves are verified when they are read")
     return 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -177,15 +177,17 @@ class ConditionsFitter:
         signal: Signal | None,
         inside: np.ndarray,
         order: Order = "C",
-        given: Sequence[np.ndarray] = (),
         progress: Callable[[int], None] = lambda voxels: None,
     ) -> Found:
         """Fit the voxels inside a mask.
 
         Args:
-            means: (shells, voxels) plain spherical means. given: the model's maps there.
-            signal: `(slice) -> (voxels, volumes)`, where `needs_volumes`.
+            means: (shells, voxels) plain spherical means.
+            signal: `(slice) -> (voxels, volumes)`, where conditions need it.
+        Raises:
+            InputError: maps in the model, σ or deviations of another shape, or that cannot be.
         """
+        given = self._maps(inside, order)
         c, voxels = self.conditions, means.shape[1]
         sigma, deviation = c.sigmas(inside, order), c.deviations(inside, order)
         factors = np.broadcast_to(self.fitter.acquisition.variances[:, None], means.shape) if c.uncertainty else None
@@ -219,7 +221,6 @@ class ConditionsFitter:
         chosen: np.ndarray,
         inside: np.ndarray,
         order: Order = "C",
-        given: Sequence[np.ndarray] = (),
     ) -> Found:
         """A second pass under Rician noise: fit means of the real parts that `predicted` signals let expect.
 
@@ -245,12 +246,21 @@ class ConditionsFitter:
                 data = np.asarray(expected.magnitude)
             means[:, part], factors[:, part] = expected_means(data, predicted(part), s, acquisition.weights)
         uncertain = factors if self.conditions.uncertainty else None
-        fresh = self.fitter(means, lambda voxels: None, given, sigma, uncertain)
+        fresh = self.fitter(means, lambda voxels: None, self._maps(inside, order), sigma, uncertain)
 
         def choose(new: np.ndarray, old: np.ndarray) -> np.ndarray:
             return np.where(chosen.reshape(-1, *[1] * (new.ndim - 1)), new, old)
 
         return Found(jax.tree.map(choose, fresh, fits), sigma, found.accuracy)
+
+    def _maps(self, inside: np.ndarray, order: Order) -> list[np.ndarray]:
+        """The model's maps inside a mask."""
+        for values in self.fitter.maps:
+            if values.shape != inside.shape:
+                fact = f"a map of shape {values.shape} in the model for data of {inside.shape}"
+                raise InputError(fact, fix="shapes must agree")
+        self.fitter.model.space.check(inside)
+        return [masks.take(values, inside, order) for values in self.fitter.maps]
 
     @property
     def _freedom(self) -> int:

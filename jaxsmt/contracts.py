@@ -35,18 +35,26 @@ def check_compartment(compartment: Compartment) -> None:
                 _check_moments(compartment, pulse)
 
 
-# Residuals of two parameters, bounds, start and least cost: a curve, the same with its minimum on a bound, a valley.
+# Residuals of two parameters, bounds, start and least cost: a curve, the same with its minimum on a bound, a valley,
+# and one that leads across a corner, where a step that is cut at the bounds may go uphill.
 _T = np.linspace(0, 3, 9)
 _CURVE = 2 * np.exp(-1.3 * _T) + 0.05 * np.cos(7 * _T)
 _PROBLEMS = (
     ("a curve", lambda x: _decay(x), (0.0, 0.0), (5.0, 5.0), (4.0, 0.8), 0.00566824),
     ("a minimum on a bound", lambda x: _decay(x), (0.0, 0.0), (1.5, 5.0), (0.2, 0.3), 0.175717),
     ("a valley", lambda x: (10 * (x[1] - x[0] ** 2), 1 - x[0]), (-3.0, -3.0), (3.0, 3.0), (-1.2, 1.0), 0.0),
+    ("a minimum in a corner", lambda x: _dispersed(x), (0.0, 0.0), (3.05, 1.0), (2.6, 0.2), 0.00380724),
 )
 
 
 def _decay(x):
     return tuple(x[0] * jnp.exp(-x[1] * t) - y for t, y in zip(_T.tolist(), _CURVE.tolist(), strict=True))
+
+
+def _dispersed(x):
+    """Means of four decays of rates from f λ to λ, for x = (λ, f), less one that is faster than any in the box."""
+    rates = [x[0] * (x[1] + (1 - x[1]) * part) for part in (0.01, 0.15, 0.5, 0.9)]
+    return tuple(sum(jnp.exp(-b * rate) for rate in rates) / 4 - math.exp(-4 * b) for b in _B[1:])
 
 
 def check_solver(solver: Solver) -> None:

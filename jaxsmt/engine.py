@@ -23,7 +23,7 @@ from .lobes import Lobes
 from .models import SphericalMeanModel
 from .orientation import frame_harmonics
 from .priors import NormalPrior
-from .shell_means import Prior, ShellMeans
+from .shell_means import Prior, ShellMeans, are_weights
 from .solvers import Solver, levenberg_marquardt
 from .uncertainty import require_determined
 from .voxelwise import (
@@ -152,7 +152,7 @@ class MeansFitter(_Runner):
         self.shells = len(acquisition.shells)
         static, self._numbers, self.maps = model.without_values()
         weights = 1 / acquisition.variances if weights is None else np.asarray(weights, float)
-        if weights.shape != (self.shells,) or not (weights >= 0).all() or not 0 < weights.max() < np.inf:
+        if weights.shape != (self.shells,) or not are_weights(weights):
             raise InputError(f"weights {weights} for {self.shells} shells", fix="one each, 0 or more, b = 0 first")
         first, *others = acquisition.pulses
         pulses = (first if fit_s0 else first._replace(b=0.0), *others)  # the b = 0 mean is S0 itself

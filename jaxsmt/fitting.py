@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal, overload
@@ -216,14 +216,10 @@ def fit(
         dtype=dtype,
         device=device,
     )
-    for values in fitter.maps:
-        if values.shape != space:
-            raise InputError(f"a map of shape {values.shape} in the model for data of {space}", fix="shapes must agree")
-    spherical.space.check(inside)
     under = ConditionsFitter(fitter, make_conditions(noise, sigma, uncertainty, grad_dev), dtype=dtype, device=device)
     means = spherical_means(acquisition, data)[:, inside.ravel()]
-    given, rows = [values[inside].ravel() for values in fitter.maps], _rows(data, inside)
-    found = under(means, rows, inside, given=given)
+    rows = _rows(data, inside)
+    found = under(means, rows, inside)
     kernels = assemble(under, found, inside)
     if not isinstance(model, FodModel):
         return kernels
@@ -233,7 +229,7 @@ def fit(
         return _fit_fods(own, acquisition, data, inside, solver=solver, dtype=dtype, device=device)
 
     first = fods(kernels)
-    return fods(second_pass(under, found, first, rows, inside, given=given)) if noise == "rician" else first
+    return fods(second_pass(under, found, first, rows, inside)) if noise == "rician" else first
 
 
 def second_pass(
@@ -243,7 +239,6 @@ def second_pass(
     rows: Callable[[Any], np.ndarray],
     inside: np.ndarray,
     order: Literal["C", "F"] = "C",
-    given: Sequence[np.ndarray] = (),
 ) -> Fit:
     """Fit the kernels again, their means corrected for the noise floor of the signals that FODs predict.
 
@@ -251,7 +246,7 @@ def second_pass(
     """
     predicted = masks.take(fods.predict(), inside, order)
     chosen = np.isin(masks.take(fods.status, inside, order), FITTED)
-    again = under.again(found, rows, lambda part: predicted[part], chosen, inside, order, given)
+    again = under.again(found, rows, lambda part: predicted[part], chosen, inside, order)
     return assemble(under, again, inside, order)
 
 

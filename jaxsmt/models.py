@@ -151,6 +151,10 @@ class SphericalMeanModel:
     def bound(self, **bounds: tuple[Any, Any]) -> SphericalMeanModel:
         """The same model with other bounds, numbers or maps (...): `model.bound(lambda_par=(0.1, 3.0))`."""
         changed = dict(self.changed)
+        if any(isinstance(value, jax.core.Tracer) for pair in bounds.values() for value in pair):
+            raise InputError(
+                "bounds cannot be traced", fix="numbers that JAX does not follow; what is fixed may be traced"
+            )
         for name, (lower, upper) in bounds.items():
             changed[name] = replace(self._free(name), lower=_number(lower), upper=_number(upper))
         return replace(self, changed=tuple(changed.items()))

@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 
 from .acquisition import Pulse
 from .models import SphericalMeanModel
@@ -55,6 +57,12 @@ def scaled(means: Point, maps: Sequence[Array], fit_s0: bool) -> Scaled:
     usable = finite & (means[0] > (0 if fit_s0 else _LEAST_S0 * largest))
     scale = jnp.where(usable, largest if fit_s0 else means[0], 1)
     return Scaled(tuple(jnp.where(usable, m, 0) / scale for m in means), scale, finite, usable)
+
+
+def are_weights(weights: ArrayLike) -> bool:
+    """Whether these numbers, which are known, can be weights of squared residuals."""
+    values = np.asarray(weights, float)
+    return bool((values >= 0).all() and 0 < values.max() < np.inf)
 
 
 class Prior(NamedTuple):

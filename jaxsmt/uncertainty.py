@@ -23,6 +23,8 @@ from .models import SphericalMeanModel
 TYPICAL_SIGMA = 1 / 30
 # Parameters are not determined if they can move along their ranges and change the means by less than this part.
 _SINGULAR = 1e-7
+# An eigenvalue of a scaled information matrix below this many times the machine's precision may be rounding alone.
+_ROUNDING = 100
 # The part of its range that a parameter's expected standard deviation must not exceed without a warning.
 _VAGUE = 0.5
 
@@ -53,6 +55,7 @@ def fisher_information(
         (..., n, n) in the order of `model.parameter_names`; its inverse is the Cramér-Rao bound.
     """
     values = {name: jnp.asarray(parameters[name]) for name in model.parameter_names}
+    values = {n: v if jnp.issubdtype(v.dtype, jnp.floating) else v.astype(float) for n, v in values.items()}
 
     def signal(change: tuple[Array, ...]) -> Array:
         return model.signal(acquisition, dict(zip(values, change, strict=True)), given)
@@ -87,16 +90,22 @@ def crlb(
     """Cramér-Rao lower bound: the least covariance that unbiased estimates of the free parameters can have.
 
     The inverse of `fisher_information`, whose arguments these are; differentiable by all of them, the
-    acquisition's b-values and directions too. Where parameters are not determined it is inf or not finite.
+    acquisition's b-values and directions too. Where parameters are not determined, as at f = 1 of SMT, all of it is
+    inf and its derivatives are 0.
 
     Returns:
         (..., n, n) in the order of `model.parameter_names`; its diagonal are variances.
     """
     information = fisher_information(model, acquisition, parameters, sigma, s0)
     # Scaled to a unit diagonal, so that units do not cost digits.
-    scale = jnp.sqrt(jnp.diagonal(information, axis1=-2, axis2=-1))
+    diagonal = jnp.diagonal(information, axis1=-2, axis2=-1)
+    scale = jnp.sqrt(jnp.where(diagonal > 0, diagonal, 1))
     scale = scale[..., :, None] * scale[..., None, :]
-    return jnp.linalg.inv(information / scale) / scale
+    scaled = information / scale
+    size = jnp.linalg.eigvalsh(jax.lax.stop_gradient(scaled)).min(axis=-1, initial=jnp.inf)
+    known = (size > _ROUNDING * float(jnp.finfo(size.dtype).eps))[..., None, None]
+    scaled = jnp.where(known, scaled, jnp.eye(diagonal.shape[-1], dtype=scaled.dtype))
+    return jnp.where(known, jnp.linalg.inv(scaled) / scale, jnp.inf)
 
 
 #: Typical values of free parameters by tissue, of models with these names; others have one set of typical values.

@@ -510,6 +510,8 @@ def _describe(request, inputs: Inputs, fit: Fit, fods: FodFit | None, device, ha
         "warnings": list(notes),
     }
     run["options"] |= _noise_facts(request, inputs, fit)
+    if request.entry.function is not None:
+        run["inputs"]["model"]["function"] = request.entry.function
     if fods is not None:
         run["options"] |= {"fod": request.fod, "fibres": request.n_fibres}
         run["fod_voxels"] = {code.name.lower(): fods.count(code) for code in status}

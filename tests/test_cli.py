@@ -122,22 +122,42 @@ def test_mcsmt_writes_exactly_what_it_promises(folder, series):
 
 
 def test_a_model_of_a_users_file(folder, series, capsys):
-    """Another SMT, written by hand: same estimates, files under its own name, its file among the inputs."""
-    path = folder / "my_model.py"
+    """Another SMT, written by hand: same estimates, files under its own name, its file among the inputs.
+
+    The file is called as a package is, imports its neighbour, and its model holds a map, low in one voxel.
+    """
+    path = folder / "matplotlib.py"
+    (folder / "limits.py").write_text(f"import numpy as np\nmost = np.full({SHAPE}, 3.05)\nmost[2, 1, 0] = 0.9\n")
     path.write_text(
         "import jaxsmt as js\n"
-        "def build():\n"
+        "import numpy as np\n"
+        "from limits import most\n"
+        "def build(most=most):\n"
         "    links = [js.fraction('lambda_perp', of='lambda_par', name='fraction')]\n"
-        "    return js.SphericalMeanModel(js.zeppelin(), links=links, name='mine')\n"
+        "    model = js.SphericalMeanModel(js.zeppelin(), links=links, name='mine')\n"
+        "    return model.bound(lambda_par=(0.0, most))\n"
+        "def small():\n    return build(np.full((6, 5), 3.05))\n"
         "def number():\n    return 3\n"
         "def broken():\n    raise KeyError('no such thing')\n"
+        "def leaves():\n    raise SystemExit(0)\n"
+        "def fixed():\n    return js.smt().fix(lambda_par=1.7, fraction=0.3)\n"
+        "def few():\n    return js.SphericalMeanModel(js.zeppelin(), maps=('lambda_par',), name='few')\n"
     )
     assert run(folder, "--model", f"{path}:build", "--no-report") == 0
     fit = js.fit(js.smt(), ACQUISITION, series[0], mask_of(SHAPE))
     stored = nib.load(folder / "out" / "sub-01_model-mine_param-lambdapar_dwimap.nii.gz").get_fdata()
+    assert stored[2, 1, 0] == np.float32(0.9)
+    stored[2, 1, 0] = fit.parameters["lambda_par"][2, 1, 0]
     np.testing.assert_allclose(stored, fit.parameters["lambda_par"], atol=2e-3)
-    assert json.loads((folder / "out" / "sub-01_run.json").read_text())["inputs"]["model"]["path"] == str(path)
+    told = json.loads((folder / "out" / "sub-01_run.json").read_text())["inputs"]["model"]
+    assert (told["path"], told["function"]) == (str(path), "build")
+    assert sys.modules["matplotlib"].__file__ != str(path)
+    assert str(folder) not in sys.path
+    assert catalogue.find(f"{path}:few").background == "lambda_par"  # among the maps, if not the last free parameter
     for model, message in (
+        (f"{path}:small", "a map of shape"),
+        (f"{path}:leaves", "SystemExit"),
+        (f"{path}:fixed", "nothing to fit"),
         (f"{path}:number", "returned int"),
         (f"{path}:broken", "no such thing"),
         (f"{path}:absent", "has no function absent"),

@@ -72,6 +72,17 @@ def test_implicit_derivatives_are_those_of_the_fit(name):
             best = np.minimum(best, error)
         assert np.mean(best <= 1e-5) >= 0.99
         assert np.isfinite(exact).all()
+        if name == "smt":  # the second derivative, against differences of the first
+            along = lambda s: derivative(s, change)  # noqa: E731
+            second = np.asarray(jax.jit(lambda s: jax.jvp(along, (s,), (change,))[1])(data))[inside]
+            h = 1e-3
+            difference = np.asarray(along(data + h * change) - along(data - h * change))[inside] / (2 * h)
+            error = np.abs(difference - second).max(axis=1) / np.abs(second).max(axis=1)
+            assert np.mean(error <= 1e-4) >= 0.99
+        if name == "watson":  # what the status tells of the kernel is not lost
+            kernels = np.asarray(programs("smt")[0](data)[1])
+            assert np.any(kernels == js.Status.AT_BOUND)
+            assert np.all(status >= kernels)
         if name != "mcsmt":  # through the solver's steps it is the same
             few = inside[:50]
             unrolled = np.asarray(programs(name, "unrolled")[1](data[few], change[few]))
@@ -147,11 +158,54 @@ def test_awkward_points_have_finite_derivatives_in_both_precisions():
 def test_a_search_cut_short_has_no_derivative():
     solver = js.levenberg_marquardt(max_steps=2)
     signal = jnp.asarray(signals(1)[0], jnp.float32)
-    found, status = js.estimate(js.smt(), ACQUISITION, signal, solver=solver, with_status=True)
-    slope = jax.grad(lambda s: js.estimate(js.smt(), ACQUISITION, s, solver=solver)["lambda_par"])(signal)
+    one = partial(js.estimate, js.smt(), ACQUISITION, solver=solver, with_status=True)
+    slopes, (found, status) = jax.jit(jax.jacrev(lambda s: _twice(one(s)), has_aux=True))(signal)
     assert status == js.Status.NOT_CONVERGED
     assert found["lambda_par"] > 0
-    assert not np.any(slope)
+    assert not any(np.any(slope) for slope in slopes.values())  # that of S0 neither
+
+
+def test_a_solver_that_knows_no_bounds_ends_on_them():
+    """With λ∥ and f in a corner that sigmoids only approach: both stay there, and S0 has what derivative is left."""
+    signal = jnp.asarray(100 * np.exp(-B / 1000 * 4.0), jnp.float32)
+    one = partial(js.estimate, js.smt(), ACQUISITION, solver=js.lbfgs(), with_status=True)
+    change = jnp.linspace(0.5, 1.5, len(B), dtype=jnp.float32)
+    (found, status), (slopes, _) = jax.jit(lambda s: jax.jvp(one, (s,), (change,)))(signal)
+    assert status == js.Status.AT_BOUND
+    np.testing.assert_allclose([found["lambda_par"], found["fraction"]], [3.05, 1.0], rtol=1e-6)
+    assert slopes["lambda_par"] == slopes["fraction"] == 0
+    assert slopes["s0"] != 0
+
+
+def test_whatever_is_not_finite_has_its_status():
+    """Prior, σ, fixed value, weights, b-values and directions that cannot be, traced: one program for all."""
+    signal = jnp.asarray(signals(1)[0], jnp.float32)
+
+    def one(signal, b, g, fraction, mean, sd, sigma, weights):
+        acquisition, model = ACQUISITION.with_values(b, g), js.smt().fix(fraction=fraction)
+        prior = {"lambda_par": (mean, sd)}
+        found, status = js.estimate(
+            model, acquisition, signal, sigma=sigma, prior=prior, weights=weights, with_status=True
+        )
+        return found["lambda_par"], (found, status)
+
+    good = (signal, B, G, 0.3, 1.5, 0.1, 2.0, np.ones(4))
+    spoiled_b, spoiled_g = np.where(np.arange(len(B)) == 40, np.nan, B), G.copy()
+    spoiled_g[40] = np.nan
+    bad = {1: [spoiled_b], 2: [spoiled_g], 3: [1.5, np.nan], 4: [np.nan], 5: [np.nan, 0.0, -1.0], 6: [np.nan, 0.0]}
+    bad |= {7: [[0, 0, 0, 0], [1, -1, 1, 1], [1, np.nan, 1, 1]]}
+    rows = [good, (*good[:5], 1e-30, *good[6:]), (*good[:7], [0, 1, 1, 1])]  # a prior that is as tight as may be
+    rows += [(*good[:i], value, *good[i + 1 :]) for i, values in bad.items() for value in values]
+    inputs = [jnp.asarray(np.stack([np.asarray(v) for v in column]), jnp.float32) for column in zip(*rows, strict=True)]
+    slopes, (found, status) = jax.jit(jax.vmap(jax.grad(one, argnums=(0, 7), has_aux=True)))(*inputs)
+    np.testing.assert_array_equal(status[:3], js.Status.CONVERGED)
+    np.testing.assert_array_equal(status[3:], js.Status.NON_FINITE)
+    assert float(found["lambda_par"][1]) == pytest.approx(1.5, abs=1e-6)
+    assert np.isfinite(slopes[0]).all()
+    assert np.isfinite(slopes[1][:3]).all()
+    assert np.any(slopes[0][0])
+    assert not np.any(slopes[0][3:])
+    assert not any(np.any(values[3:]) for values in found.values())
 
 
 @pytest.mark.parametrize("name", ["smt", "watson"])
@@ -174,19 +228,28 @@ def test_batched_estimates_are_those_of_fit(name):
 
 def test_what_cannot_be_estimated_is_refused():
     signal = np.ones(len(B))
-    model = js.smt()
+    model, one_shell = js.smt(), js.Acquisition(B[:32], G[:32])
     for wrong, message in (
         (lambda: js.estimate(model, ACQUISITION, signal[:-1]), "b-values"),
         (lambda: js.estimate(model, ACQUISITION, signal[None]), "jax.vmap"),
         (lambda: js.estimate(model, ACQUISITION, signal, adjoint="exact"), "adjoint"),
         (lambda: js.estimate(model, ACQUISITION, signal, prior={"lambda": (1, 1)}), "prior"),
         (lambda: js.estimate(model, ACQUISITION, signal, prior={"lambda_par": (1, 1)}), "sigma"),
+        (lambda: js.estimate(model, ACQUISITION, signal, sigma=1, prior={"lambda_par": (1, 0)}), "deviation .* is 0"),
+        (lambda: js.estimate(model, ACQUISITION, signal, sigma=0, prior={"lambda_par": (1, 1)}), "sigma is 0"),
+        (lambda: js.estimate(model, ACQUISITION, signal, sigma=[1.0], prior={"lambda_par": (1, 1)}), "an array"),
+        (lambda: js.estimate(model, ACQUISITION, signal, weights=[1, -1, 1, 1]), "weights"),
+        (lambda: js.estimate(model, ACQUISITION, signal + 0j), "complex"),
+        (lambda: js.estimate(model, one_shell, signal[:32], sigma=1, prior={"fraction": (0.3, np.inf)}), "2 shells"),
+        (lambda: jax.jit(lambda top: model.bound(lambda_par=(0, top)))(3.0), "bounds cannot be traced"),
         (lambda: js.estimate(model.fix(fraction=np.full(4, 0.3)), ACQUISITION, signal), "maps"),
         (lambda: js.estimate(js.FodModel(model, "watson", "auto"), ACQUISITION, signal), "number of lobes"),
         (lambda: jax.jit(lambda b: js.Acquisition(b, G).b)(jnp.asarray(B)), "with_values"),
     ):
         with pytest.raises(js.InputError, match=message):
             wrong()
+    half = jax.eval_shape(partial(js.estimate, model, ACQUISITION), jnp.asarray(signal, jnp.bfloat16))
+    assert half["s0"].dtype == np.float32
 
 
 def test_crlb_is_the_inverse_of_the_information_and_has_derivatives():
@@ -195,6 +258,16 @@ def test_crlb_is_the_inverse_of_the_information_and_has_derivatives():
         bound = js.crlb(js.smt(), ACQUISITION, point, 0.02)
         information = js.fisher_information(js.smt(), ACQUISITION, point, 0.02)
         np.testing.assert_allclose(bound @ information, np.eye(2), atol=1e-9)
+        # Along which λ∥ and f of isotropic tensors can go, and one shell's with S0, nothing is known.
+        many = {"lambda_par": jnp.array([1, 2]), "fraction": jnp.array([0.3, 1.0])}
+        found, slopes = jax.jit(jax.value_and_grad(lambda f: js.crlb(js.smt(), ACQUISITION, many | f, 0.02)[1, 0, 0]))(
+            {"fraction": many["fraction"]}
+        )
+        assert np.isinf(found)
+        assert not np.any(slopes["fraction"])
+        one_shell = js.Acquisition(B[:32], G[:32])
+        assert np.all(np.isinf(js.crlb(js.smt(), one_shell, point, 0.02)))
+        assert np.all(np.isfinite(js.crlb(js.smt(), ACQUISITION, many, 0.02)[0]))  # of an integer too
 
         def variance(bvals):
             return js.crlb(js.smt(), ACQUISITION.with_values(bvals=bvals), point, 0.02)[0, 0]

@@ -83,6 +83,13 @@ def test_gives_up_after_max_steps():
     assert not state.converged
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_cost_that_is_not_finite_is_no_minimum(value):
+    _, state, _ = minimise(lambda x: (x[0] + value,), [0], [1], [0.5])
+    assert state.done
+    assert not state.converged
+
+
 def test_steps_after_the_end_do_no_harm():
     """A batch keeps stepping a voxel that is done until the next exchange."""
     solver = levenberg_marquardt()

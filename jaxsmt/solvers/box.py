@@ -44,7 +44,9 @@ def in_box(
         )
 
     def inside(x: Point, step: Point) -> Point:
-        return tuple(jnp.clip(p, lo, hi) for p, lo, hi in zip(move(x, step), lower, upper, strict=True))
+        # Not `jnp.clip`, whose derivative rounding can lose, see `linear`.
+        moved = zip(move(x, step), lower, upper, strict=True)
+        return tuple(jnp.where(p < lo, lo, jnp.where(p > hi, hi, p)) for p, lo, hi in moved)
 
     return Problem(normal, room, inside)
 

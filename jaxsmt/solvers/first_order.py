@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from .base import Point, Problem, Solver
-from .lm import promise
+from .lm import settled
 
 
 class State(NamedTuple):
@@ -54,8 +54,7 @@ def first_order(
         normal, room = problem.normal(state.trial), problem.room(state.trial)
         better = normal.cost < state.cost
         x = tuple(jnp.where(better, p, q) for p, q in zip(state.trial, state.x, strict=True))
-        settled = promise(normal, room) <= rtol * normal.cost + float(jnp.finfo(normal.cost.dtype).eps) ** 2
-        converged = state.converged | (settled & better & ~state.done)
+        converged = state.converged | (settled(normal, room, rtol) & better & ~state.done)
         limits = list(zip(normal.gradient, *room, strict=True))
         gradient = tuple(jnp.where(((hi <= 0) & (g < 0)) | ((lo >= 0) & (g > 0)), 0, g) for g, lo, hi in limits)
         still = tuple(jnp.zeros_like(g) for g in gradient)

@@ -36,7 +36,7 @@ def solve(matrix: list[list[Array]], right: list[Array]) -> tuple[list[Array], A
         # Rounding can leave a pivot at or below zero where parameters cannot be told apart.
         least = _least(matrix[i][i])
         parts.append(pivot / (least / float(jnp.finfo(least.dtype).eps)))
-        pivots.append(jnp.maximum(pivot, least))
+        pivots.append(_at_least(pivot, least))
     y: list[Array] = []
     for i in range(n):
         y.append(right[i] - sum(low[i][k] * y[k] for k in range(i)))
@@ -50,6 +50,15 @@ def _least(diagonal: Array) -> Array:
     """The least pivot that is not taken for rounding."""
     limits = jnp.finfo(diagonal.dtype)
     return jnp.maximum(float(limits.eps) * jnp.abs(diagonal), float(limits.tiny) / float(limits.eps))
+
+
+def _at_least(pivot: Array, least: Array) -> Array:
+    """Their maximum, with a derivative that is never lost.
+
+    That of `jnp.maximum` asks which of the two equals the result: neither does where the compiler rounds a pivot in
+    two ways for its two uses.
+    """
+    return jnp.where(pivot < least, least, pivot)
 
 
 def inverse(matrix: list[list[Array]]) -> tuple[list[list[Array]], Array]:
@@ -75,7 +84,7 @@ def _eliminate(matrix: list[list[Array]], right: Array) -> tuple[Array, Array]:
 
     def clear_column(carry, k: Array):
         rows, part = carry
-        row = rows[k] / jnp.maximum(rows[k, k], least[k])
+        row = rows[k] / _at_least(rows[k, k], least[k])
         part = jnp.minimum(part, rows[k, k] / (least[k] / eps))
         return ((rows - rows[:, k][:, None] * row[None]).at[k].set(row), part), None
 

@@ -108,7 +108,8 @@ def levenberg_marquardt(max_steps: int = 100, rtol: float | None = None, cautiou
         settled = (damping <= _GAUSS_NEWTON) & (promised <= 2 * relative * cost + (5 * eps) ** 2)
         # A step rejected although it is this short: nothing is left to gain.
         ended = settled | (~better & (damping > _MAX_DAMPING) & (promised <= 2 * eps * cost + (5 * eps) ** 2))
-        converged = state.converged | (ended & ~state.done)
+        over = ended & ~state.done
+        converged = state.converged | (over & jnp.isfinite(cost))
         steps = state.steps + 1
         return State(
             x=x,
@@ -121,16 +122,30 @@ def levenberg_marquardt(max_steps: int = 100, rtol: float | None = None, cautiou
             scale=scale,
             steps=steps,
             converged=converged,
-            done=state.done | converged | (steps >= max_steps),
+            done=state.done | over | (steps >= max_steps),
         )
 
     return Solver(init, step, max_steps)
 
 
 def promise(normal: Normal, room: tuple[Point, Point]) -> Array:
-    """How much a Gauss-Newton step within the bounds promises to lower the cost."""
+    """How much a step within the bounds may lower the cost, to first order: ½ Σ |g_i d_i| of a Gauss-Newton step d.
+
+    Never negative, as gᵀd can be: d is clipped to the box and need not go downhill. Next to a corner d is short,
+    wherever the minimum is; so it is at least what the best step of one coordinate gains.
+    """
     step = _step_in_box(normal.gradient, _square(normal.hessian), [0 * normal.cost] * len(normal.gradient), *room)
-    return -0.5 * dot(normal.gradient, step)
+    gains = [0.5 * dot([jnp.abs(g) for g in normal.gradient], [jnp.abs(d) for d in step])]
+    for g, row, down, up in zip(normal.gradient, normal.hessian, *room, strict=True):
+        alone = jnp.clip(-g / jnp.where(row[-1] > 0, row[-1], 1), down, up)
+        gains.append(-alone * (g + 0.5 * row[-1] * alone))
+    return reduce(jnp.maximum, gains)
+
+
+def settled(normal: Normal, room: tuple[Point, Point], rtol: float) -> Array:
+    """Whether a step promises less than `rtol` of the cost, or than rounding shows."""
+    enough = promise(normal, room) <= rtol * normal.cost + float(jnp.finfo(normal.cost.dtype).eps) ** 2
+    return enough & jnp.isfinite(normal.cost)
 
 
 def _square(lower_rows) -> list[Point]:

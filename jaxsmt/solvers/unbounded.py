@@ -12,7 +12,10 @@ from jax import Array
 
 from .base import Point, Problem, Solver
 from .first_order import updated
-from .lm import promise
+from .lm import settled
+
+# A coordinate closer to its bound than this part of its range is put on it: a sigmoid comes near it only.
+_NEAR = 1e-4
 
 
 class State(NamedTuple):
@@ -28,7 +31,7 @@ class State(NamedTuple):
 
 @cache
 def lbfgs(steps: int = 100, rtol: float = 1e-6, **options: Any) -> Solver:
-    """L-BFGS of optax, `optax.lbfgs(**options)`, with sigmoids for the bounds.
+    """L-BFGS of optax, `optax.lbfgs(**options)`, with sigmoids for the bounds; it ends on those that it comes near.
 
     Converged: a Gauss-Newton step promises less than `rtol` of the cost.
     """
@@ -74,24 +77,35 @@ def _init(memory: Callable[[Point], Any]) -> Callable[[Point, int], State]:
 
 
 def _after(problem: Problem, state: State, free: Point, x: Point, memory: Any, rtol: float, most: int) -> State:
-    """The state at a new point, of which it keeps what is better."""
+    """The state at a new point, of which it keeps what is not worse."""
+    x = _snapped(problem, x)
     normal = problem.normal(x)
-    better = normal.cost < state.cost
+    better = (normal.cost <= state.cost) & jnp.isfinite(normal.cost)
 
     def keep(new, old):
         return jax.tree.map(lambda a, b: jnp.where(better, a, b), new, old)
 
-    settled = promise(normal, problem.room(x)) <= rtol * normal.cost + float(jnp.finfo(normal.cost.dtype).eps) ** 2
     steps = state.steps + 1
-    converged = state.converged | (settled & ~state.done)
+    converged = state.converged | (settled(normal, problem.room(x), rtol) & better & ~state.done)
     done = state.done | converged | (steps >= most)
     return State(keep(x, state.x), keep(normal.cost, state.cost), free, state.start, memory, steps, converged, done)
+
+
+def _snapped(problem: Problem, x: Point) -> Point:
+    for _ in range(2):  # a move may bend, so that the first of two bounds is missed by a little
+        step = []
+        for down, up in zip(*problem.room(x), strict=True):
+            near = _NEAR * (up - down)
+            step.append(jnp.where(up < near, up, jnp.where(-down < near, down, 0)))
+        x = problem.move(x, tuple(step))
+    return x
 
 
 def _free(problem: Problem, start: Point) -> tuple[Callable[[Point], Array], Callable[[Point], Point]]:
     """The cost as a function of coordinates without bounds, 0 at the start, and the point there.
 
-    A step within finite limits is their sigmoid range.
+    A step within finite limits is their sigmoid range. Straight, where points have the coordinates of steps: a curve
+    from the start does not reach all of the box.
     """
     down, up = problem.room(start)
 
@@ -102,6 +116,9 @@ def _free(problem: Problem, start: Point) -> tuple[Callable[[Point], Array], Cal
         return jnp.where(bounded, low + width * jax.nn.sigmoid(u + jnp.log(part / (1 - part))), u)
 
     def point(u: Point) -> Point:
-        return problem.move(start, tuple(map(within, u, down, up)))
+        step = tuple(map(within, u, down, up))
+        if len(step) == len(start):
+            return tuple(p + d for p, d in zip(start, step, strict=True))
+        return problem.move(start, step)
 
     return lambda u: problem.normal(point(u)).cost, point
