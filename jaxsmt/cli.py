@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import __version__, catalogue, outputs, workflow
+from . import __version__, catalogue, outputs, requests, workflow
 from .errors import InputError, JaxsmtError, JaxsmtWarning
 from .units import B_TO_MS_PER_UM2
 
@@ -142,10 +142,10 @@ def _fit(options: argparse.Namespace, command: list[str]) -> int:
     return 0
 
 
-def _request(options: argparse.Namespace, out: Path) -> workflow.Request:
-    known = workflow.Request.__dataclass_fields__
+def _request(options: argparse.Namespace, out: Path) -> requests.Request:
+    known = requests.Request.__dataclass_fields__
     given = {name: value for name, value in vars(options).items() if name in known}
-    return workflow.Request(**{**given, "out": out, "report": not getattr(options, "no_report", False)})
+    return requests.Request(**{**given, "out": out, "report": not getattr(options, "no_report", False)})
 
 
 def _summary(outcome: workflow.Outcome) -> str:
@@ -162,7 +162,7 @@ def _summary(outcome: workflow.Outcome) -> str:
 
 def _check(options: argparse.Namespace, command: list[str]) -> int:
     request = _request(options, out=Path())
-    inputs = workflow.open_inputs(request)
+    inputs = requests.open_inputs(request)
     image, mask = inputs.image, inputs.mask
     scaled = "" if (image.slope, image.inter) == (1, 0) else f", scaled by {image.slope:g} and {image.inter:+g}"
     print(f"{image.path}: {' × '.join(map(str, image.shape))} {image.dtype.name}{scaled}")
@@ -170,12 +170,12 @@ def _check(options: argparse.Namespace, command: list[str]) -> int:
         noise = f", noise {shell.amplification:.3f} × that of a plain mean" if shell.order else ""
         print(f"  {shell}{noise}")
     print(f"  mask: {mask.sum()} of {mask.size} voxels")
-    snr, errors = workflow.expected_errors(request, inputs)
+    snr, errors = requests.expected_errors(request, inputs)
     print(f"  least standard deviations to expect at {snr}:")
     for tissue, each in errors.items():
         told = ", ".join(f"{name} {value:.3g} ± {sd:.2g}{unit}" for name, value, sd, unit in each)
         print(f"    {tissue}: {told}")
-    memory = workflow.memory_estimate(request, inputs)
+    memory = requests.memory_estimate(request, inputs)
     print(f"  the {request.entry.name} fit would take about {memory / 2**20:.0f} MiB for data and maps")
     _warn(inputs.warnings)
     print("no problems found in the headers and tables; the data themselves are verified when they are read")
@@ -207,7 +207,7 @@ def _demo(options: argparse.Namespace, command: list[str]) -> int:
         path = options.out / f"truth_{name.replace('_', '')}.nii.gz"
         nifti.write_image(path, values, like=None, affine=phantom.affine)
 
-    request = workflow.Request(dwi=dwi, out=options.out, mask=mask, device=options.device, fod="watson", fibres="auto")
+    request = requests.Request(dwi=dwi, out=options.out, mask=mask, device=options.device, fod="watson", fibres="auto")
     with screen:
         outcome = workflow.run_fit(request, screen.progress, command)
     fitted = {**outcome.fit.parameters, "s0": outcome.fit.s0}

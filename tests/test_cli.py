@@ -14,8 +14,8 @@ import pytest
 from test_acquisition import scheme
 
 import jaxsmt as js
-from jaxsmt import __version__, catalogue, cli, workflow
-from jaxsmt.io import nifti
+from jaxsmt import __version__, catalogue, cli
+from jaxsmt.io import nifti, sidecar
 from jaxsmt.simulate import rician, zeppelin_signal
 
 ACQUISITION = scheme([1000, 2000], n=30)
@@ -584,6 +584,6 @@ def test_doctor(capsys):
 
 
 def test_default_prefix():
-    assert workflow.sidecar.default_prefix(Path("sub-01_dwi.nii.gz")) == "sub-01_"
-    assert workflow.sidecar.default_prefix(Path("sub-01_dwi_preproc.nii")) == "sub-01_"
-    assert workflow.sidecar.default_prefix(Path("data.nii")) == "data_"
+    assert sidecar.default_prefix(Path("sub-01_dwi.nii.gz")) == "sub-01_"
+    assert sidecar.default_prefix(Path("sub-01_dwi_preproc.nii")) == "sub-01_"
+    assert sidecar.default_prefix(Path("data.nii")) == "data_"
