@@ -207,7 +207,9 @@ def _demo(options: argparse.Namespace, command: list[str]) -> int:
         path = options.out / f"truth_{name.replace('_', '')}.nii.gz"
         nifti.write_image(path, values, like=None, affine=phantom.affine)
 
-    request = requests.Request(dwi=dwi, out=options.out, mask=mask, device=options.device, fod="watson", fibres="auto")
+    request = requests.Request(
+        dwi=dwi, out=options.out, mask=mask, noise="rician", fod="watson", fibres="auto", device=options.device
+    )
     with screen:
         outcome = workflow.run_fit(request, screen.progress, command)
     fitted = {**outcome.fit.parameters, "s0": outcome.fit.s0}
