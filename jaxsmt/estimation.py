@@ -128,11 +128,11 @@ def _kernel(model, acquisition, signal, sigma, prior, fit_s0: bool, weights, how
     def number(value: Any) -> Array:
         return jnp.asarray(value, dtype)
 
-    # As a product: reverse mode turns indexing into scattering, which is slow.
+    # As products, one by one: reverse mode turns indexing into scattering and unpacking into padding, which are slow.
     rows = number(acquisition.weights)
     if acquisition.traceable:
         rows = jnp.where(jnp.isfinite(rows), rows, 0)  # as for `_clean`
-    means = tuple(jnp.matmul(rows, signal, precision="highest"))
+    means = tuple(jnp.matmul(row, signal, precision="highest") for row in rows)
     first, *others = acquisition.pulses
     pulses = (first if fit_s0 else first._replace(b=0.0), *others)
     traced = jax.tree.map(number, pulses) if acquisition.traceable else None

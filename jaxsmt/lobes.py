@@ -10,14 +10,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
+from jax.custom_derivatives import SymbolicZero
 
 from . import frames, noise
-from .orientation import FrameHarmonics, frame_harmonics, kappa_from_odi, odi_from_kappa
+from .orientation import frame_harmonics, kappa_from_odi, odi_from_kappa
 from .solvers.base import Normal, Point, Problem
 from .solvers.linear import inverse
 
@@ -41,6 +44,9 @@ class Data(NamedTuple):
     kernel: tuple[Array, ...]
     y: Array
     sigma: Array | None = None
+
+
+Components = dict[str, tuple[Array, ...]]  #: u, v and w of each shell's directions in the frame of a lobe
 
 
 class Linear(NamedTuple):
@@ -76,6 +82,11 @@ class Lobes:
         return 3 if self.axial else 5
 
     @property
+    def _turns(self) -> tuple[str, ...]:
+        """Axes that a step turns towards each other."""
+        return ("wv", "wu") if self.axial else ("wv", "wu", "vu")
+
+    @property
     def size(self) -> int:
         """Degrees of freedom."""
         return self.count * (self._step + 1) - 1
@@ -85,25 +96,31 @@ class Lobes:
         k = self._point
         return [x[i * k : (i + 1) * k] for i in range(self.count)], x[self.count * k :]
 
+    def weights(self, x: Point) -> list[Array]:
+        """Of each lobe; their sum is 1."""
+        left, weights = jnp.ones_like(x[0]), []
+        for p in self.split(x)[1]:
+            weights.append(left * p)
+            left = left * (1 - p)
+        return [*weights, left]
+
     def problem(self, data: Data) -> Problem:
         """The least squares, or the Rician likelihood, over all volumes of a voxel."""
 
         def normal(x: Point) -> Normal:
             signal, columns = self.linearise(data, x)
             if data.sigma is not None:
-                return _likelihood(data.y, data.sigma, signal, columns)
-            r = signal - data.y
-            rows = [*columns, r]
+                return _likelihood(data, signal, columns)
+            rows = [*columns, _score(data, signal)]
             gram = [tuple(_sum(a * b) for b in rows[: i + 1]) for i, a in enumerate(rows)]
             return Normal(0.5 * gram[-1][-1], gram[-1][:-1], tuple(gram[:-1]))
 
-        return Problem(normal, self.room, self.move)
+        return Problem(normal, partial(self._hessian, data), self.room, self.move)
 
     def linearise(self, data: Data, x: Point) -> Linear:
         """Signal over S0 in all volumes, and its derivatives by the coordinates of a step."""
         lobes, parts = self.split(x)
-        lobe = self._watson if self.axial else self._bingham
-        each = [lobe(data, point) for point in lobes]
+        each = [self._lobe(data, *self._in_frame(data, point)) for point in lobes]
         # From the last lobe on: the signal of lobes j … N with weights that sum to 1.
         rest, columns = each[-1].signal, [each[-1].columns]
         of_parts: list[Array] = []
@@ -116,7 +133,7 @@ class Lobes:
     def room(self, x: Point) -> tuple[Point, Point]:
         lobes, parts = self.split(x)
         far = jnp.full_like(x[0], jnp.inf)
-        turns = (far,) * (2 if self.axial else 3)
+        turns = (far,) * len(self._turns)
         last = 1.0 if self.axial else _ODI_PAST
         indices = [lobe[3:] if self.axial else lobe[6:] for lobe in lobes]
         lower = [v for own in indices for v in (*(-t for t in turns), *(_ODI_MIN - o for o in own))]
@@ -143,12 +160,8 @@ class Lobes:
 
     def named(self, x: Point) -> dict[str, Array]:
         """Maps of a point, lobes by falling weight: (lobes,) scalars and (lobes, 3) unit vectors."""
-        points, parts = self.split(x)
-        left, weights = jnp.ones_like(x[0]), []
-        for p in parts:
-            weights.append(left * p)
-            left = left * (1 - p)
-        weight = jnp.stack([*weights, left])
+        points, _ = self.split(x)
+        weight = jnp.stack(self.weights(x))
         order = jnp.argsort(-weight)
 
         def gather(values):
@@ -217,52 +230,69 @@ class Lobes:
         found["direction"] = jnp.sum(spread("direction", finite), axis=-1) * math.degrees(1) ** 2
         return {name: jnp.where(known, jnp.sqrt(v), jnp.inf) for name, v in found.items()}
 
-    def _shells(self, data: Data, coefficients: Array):
-        """(directions, basis, polynomial coefficients (rows, monomials)) of each shell."""
-        for g, moments, order in zip(data.directions, data.kernel, self.orders, strict=True):
+    def _in_frame(self, data: Data, point: Point) -> tuple[Components, Point]:
+        """Each shell's directions in a lobe's frame, and the lobe's dispersion indices."""
+        axis = point[:3]
+        v, u = frames.across(axis) if self.axial else (point[3:6], frames.cross(axis, point[3:6]))
+        components = {
+            name: tuple(frames.dot(g.T, along) for g in data.directions)
+            for name, along in {"u": u, "v": v, "w": axis}.items()
+        }
+        return components, point[3 if self.axial else 6 :]
+
+    def _lobe(self, data: Data, components: Components, indices: Point) -> Linear:
+        """One lobe's signal and its derivatives by a step: turns, then dispersion indices."""
+        gaps = [kappa_from_odi(index) for index in indices]
+        c, by_u, by_v = frame_harmonics(max(self.orders), self.axial, _NODES).coefficients(gaps[0], gaps[-1])
+        by_gaps = [by_u + by_v] if self.axial else [by_u, by_v]
+        coefficients = jnp.stack([c, *(by * _slope(gap) for by, gap in zip(by_gaps, gaps, strict=True))])
+        signal, columns = [], []
+        for u, v, w, moments, order in zip(*components.values(), data.kernel, self.orders, strict=True):
             basis = frame_harmonics(order, self.axial, _NODES)
             scaled = coefficients[:, : len(basis.l)] * moments[basis.l // 2][None]
-            yield g, basis, jnp.matmul(scaled, jnp.asarray(basis.polynomials.T, scaled.dtype), precision="highest")
-
-    def _watson(self, data: Data, x: Point) -> Linear:
-        *axis, odi = x
-        kappa = kappa_from_odi(odi)
-        c, by_u, by_v = frame_harmonics(max(self.orders), True, _NODES).coefficients(kappa, kappa)
-        e1, e2 = frames.across(tuple(axis))
-        signal, turn1, turn2, by_odi = [], [], [], []
-        for g, basis, (f, df) in self._shells(data, jnp.stack([c, (by_u + by_v) * _slope(kappa)])):
-            w = frames.dot(g.T, axis)
-            s = 2 * w * w - 1
-            value, ds, _ = _horner(basis, f, s)
-            q = 4 * w * ds
-            signal.append(value)
-            turn1.append(q * frames.dot(g.T, e1))
-            turn2.append(q * frames.dot(g.T, e2))
-            by_odi.append(_horner(basis, df, s)[0])
-        return Linear(jnp.concatenate(signal), tuple(jnp.concatenate(c) for c in (turn1, turn2, by_odi)))
-
-    def _bingham(self, data: Data, x: Point) -> Linear:
-        axis, across, (odi_u, odi_v) = x[:3], x[3:6], x[6:]
-        gap_u, gap_v = kappa_from_odi(odi_u), kappa_from_odi(odi_v)
-        c, by_u, by_v = frame_harmonics(max(self.orders), False, _NODES).coefficients(gap_u, gap_v)
-        third = frames.cross(axis, across)
-        signal: list[Array] = []
-        columns: list[list[Array]] = [[], [], [], [], []]
-        for g, basis, (f, fu, fv) in self._shells(data, jnp.stack([c, by_u * _slope(gap_u), by_v * _slope(gap_v)])):
-            u, v, w = frames.dot(g.T, third), frames.dot(g.T, across), frames.dot(g.T, axis)
+            polynomials = jnp.matmul(scaled, jnp.asarray(basis.polynomials.T, scaled.dtype), precision="highest")
+            rows = np.flatnonzero(np.diff(basis.powers[:, 1])) + 1
+            f, *by_indices = (tuple(jnp.split(polynomial, rows)) for polynomial in polynomials)
             s, d = 2 * w * w - 1, v * v - u * u
-            value, ds, dd = _horner(basis, f, s, d)
+            value, ds, dd = _horner(f, s, d)
+            turns = w * v * (4 * ds - 2 * dd), w * u * (4 * ds + 2 * dd), 4 * u * v * dd
             signal.append(value)
-            each = (
-                w * v * (4 * ds - 2 * dd),
-                w * u * (4 * ds + 2 * dd),
-                4 * u * v * dd,
-                _horner(basis, fu, s, d)[0],
-                _horner(basis, fv, s, d)[0],
-            )
-            for column, values in zip(columns, each, strict=True):
-                column.append(values)
-        return Linear(jnp.concatenate(signal), tuple(jnp.concatenate(c) for c in columns))
+            columns.append([*turns[: len(self._turns)], *(_horner(by, s, d)[0] for by in by_indices)])
+        return Linear(jnp.concatenate(signal), tuple(jnp.concatenate(each) for each in zip(*columns, strict=True)))
+
+    def _lobe_twice(self, data: Data, components: Components, indices: Point) -> list[tuple[Array, ...]]:
+        """Second derivatives of one lobe's signal: those of its columns by each coordinate of a step."""
+        out = []
+        for a, b in self._turns:
+            ends = components[a], components[b]
+
+            def turned(p, q, a=a, b=b):
+                return self._lobe(data, {**components, a: p, b: q}, indices).columns
+
+            out.append(jax.jvp(turned, ends, (ends[1], tuple(-c for c in ends[0])))[1])
+        for i, index in enumerate(indices):
+
+            def spread(index, i=i):
+                return self._lobe(data, components, (*indices[:i], index, *indices[i + 1 :])).columns
+
+            out.append(jax.jvp(spread, (index,), (jnp.ones_like(index),))[1])
+        return out
+
+    def _hessian(self, data: Data, x: Point) -> tuple[Point, ...]:
+        """Σ ρ″ ∂E ∂Eᵀ + Σ ρ′ ∂²E for a cost Σ ρ(E; y), without the part of ∂²E that is not a lobe's own.
+
+        That part, of a lobe and its weight or of two weights, makes terms in the gradient, which vanish with it. So do
+        those that other ways to turn the three axes of a Bingham lobe would add.
+        """
+        signal, columns = self.linearise(data, x)
+        slope, weight = jax.jvp(partial(_score, data), (signal,), (jnp.ones_like(signal),))
+        rows = [[_sum(a * b * weight) for b in columns[: i + 1]] for i, a in enumerate(columns)]
+        for n, (point, share) in enumerate(zip(self.split(x)[0], self.weights(x), strict=True)):
+            first = n * self._step
+            for j, by_j in enumerate(self._lobe_twice(data, *self._in_frame(data, point))):
+                for i in range(j, self._step):
+                    rows[first + i][first + j] += share * _sum(slope * by_j[i])
+        return tuple(map(tuple, rows))
 
 
 def _sum(values: Array) -> Array:
@@ -270,12 +300,19 @@ def _sum(values: Array) -> Array:
     return jnp.matmul(values, jnp.ones_like(values), precision="highest")
 
 
-def _likelihood(y: Array, sigma: Array, signal: Array, columns: tuple[Array, ...]) -> Normal:
+def _score(data: Data, signal: Array) -> Array:
+    """Derivative of the cost by the signal."""
+    if data.sigma is None:
+        return signal - data.y
+    m, x = data.y / data.sigma, signal / data.sigma
+    return (x - noise.expected_real(m, x)) / data.sigma
+
+
+def _likelihood(data: Data, signal: Array, columns: tuple[Array, ...]) -> Normal:
     """-log p of Rician magnitudes, its gradient, and their information as its Hessian."""
-    m, x = y / sigma, signal / sigma
-    score, weight = (x - noise.expected_real(m, x)) / sigma, noise.information(x) / sigma**2
+    score, weight = _score(data, signal), noise.information(signal / data.sigma) / data.sigma**2
     return Normal(
-        _sum(noise.misfit(m, x)),
+        _sum(noise.misfit(data.y / data.sigma, signal / data.sigma)),
         tuple(_sum(c * score) for c in columns),
         tuple(tuple(_sum(a * b * weight) for b in columns[: i + 1]) for i, a in enumerate(columns)),
     )
@@ -290,23 +327,40 @@ def misfit(data: Data, signal: Array) -> tuple[Array, Array]:
     return 2 * jnp.sum(noise.misfit(m, x)), data.sigma**2 * jnp.sum((m - noise.expected_magnitude(x)) ** 2)
 
 
-def _horner(basis: FrameHarmonics, f: Array, s: Array, d: Array | float = 0.0):
+Polynomial = tuple[Array, ...]  #: coefficients of 1, s, s², …; then those times d, d², …
+
+
+@jax.custom_jvp
+def _horner(f: Polynomial, s: Array, d: Array) -> tuple[Array, Array, Array]:
     """Value of a polynomial and its derivatives by s and by d; unused ones cost nothing."""
-    rows: list[list[Array]] = [[] for _ in range(1 + int(basis.powers[:, 1].max()))]
-    for k, (_, j) in enumerate(basis.powers):
-        rows[j].append(f[k])
     value = ds = dd = jnp.zeros_like(s)
-    for n, row in enumerate(reversed(rows)):
+    for n, row in enumerate(reversed(f)):
         p, dp = jnp.full_like(s, 1) * row[-1], jnp.zeros_like(s)
-        for c in reversed(row[:-1]):
+        for k in reversed(range(len(row) - 1)):
             dp = dp * s + p
-            p = p * s + c
+            p = p * s + row[k]
         if n:
             dd = dd * d + value
             value, ds = value * d + p, ds * d + dp
         else:
             value, ds = p, dp
     return value, ds, dd
+
+
+@partial(_horner.defjvp, symbolic_zeros=True)
+def _of_horner(primals, tangents):
+    """Linear in the coefficients, and by s or d the same of another polynomial; nothing for what does not change."""
+    f, s, d = primals
+    by_s = tuple(row[1:] * jnp.arange(1, len(row), dtype=row.dtype) for row in f if len(row) > 1)
+    by_d = tuple(j * row for j, row in enumerate(f))[1:]
+    out = _horner(f, s, d)
+    terms = [tuple(map(jnp.zeros_like, out))]
+    if not isinstance(tangents[0][0], SymbolicZero):
+        terms.append(_horner(tangents[0], s, d))
+    for polynomial, change in ((by_s, tangents[1]), (by_d, tangents[2])):
+        if polynomial and not isinstance(change, SymbolicZero):
+            terms.append(tuple(change * v for v in _horner(polynomial, s, d)))
+    return out, tuple(map(sum, zip(*terms, strict=True)))
 
 
 def _slope(kappa: Array) -> Array:

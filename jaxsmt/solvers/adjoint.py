@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.custom_derivatives import SymbolicZero
 
 from .base import Point, Problem, Solver
 from .box import dot
-from .linear import inverse
-
-# Unknowns up to which derivatives are written out, one after the other.
-_WRITTEN_OUT = 3
+from .linear import inverse, square
 
 
 class Minimum(NamedTuple):
@@ -37,27 +36,24 @@ def implicit(find: Callable[[Any], Minimum], problem: Callable[[Any], Problem]) 
     def minimum(data: Any) -> Minimum:
         return find(data)
 
-    @minimum.defjvp
+    @partial(minimum.defjvp, symbolic_zeros=True)
     def _tangent(primals, tangents):
         (data,), (change,) = primals, tangents
         end = minimum(data)
         x = end.x
-        down, up = problem(data).room(x)
-        zero = jnp.zeros_like(x[0])
-        still = (zero,) * len(up)
+        own = problem(data)
+        down, up = own.room(x)
+        rows = square(own.hessian(x))
+        leaves, tree = jax.tree.flatten(data)
+        changes = {i: d for i, d in enumerate(jax.tree.leaves(change)) if not isinstance(d, SymbolicZero)}
 
-        def gradient(data, step: Point) -> Point:
-            own = problem(data)
-            return own.normal(own.move(x, step)).gradient
+        def gradient(moving: dict[int, Array]) -> Point:
+            every = [moving.get(i, leaf) for i, leaf in enumerate(leaves)]
+            return problem(jax.tree.unflatten(tree, every)).normal(x).gradient
 
-        def by_step(change: Point) -> Point:
-            return jax.jvp(lambda step: gradient(data, step), (still,), (change,))[1]
+        g, by_data = jax.jvp(gradient, ({i: leaves[i] for i in changes},), (changes,))
 
-        g = gradient(data, still)
-        rows = _jacobian(by_step, len(g), zero)
-        by_data = jax.jvp(lambda data: gradient(data, still), (data,), (change,))[1]
-
-        tiny = 4 * float(jnp.finfo(zero.dtype).eps)
+        tiny = 4 * float(jnp.finfo(x[0].dtype).eps)
         held = [((hi <= tiny) & (s <= 0)) | ((lo >= -tiny) & (s >= 0)) for lo, hi, s in zip(down, up, g, strict=True)]
         matrix = [
             [jnp.where(held[i] | held[j], 1.0 if i == j else 0.0, rows[i][j]) for j in range(len(g))]
@@ -67,18 +63,11 @@ def implicit(find: Callable[[Any], Minimum], problem: Callable[[Any], Problem]) 
         inverted, part = inverse(matrix)
         known = (end.converged > 0) & (part > tiny)
         step = [jnp.where(known, dot(row, right), 0) for row in inverted]
-        dx = jax.jvp(lambda step: problem(data).move(x, step), (still,), (tuple(step),))[1]
+        still = (jnp.zeros_like(x[0]),) * len(step)
+        dx = jax.jvp(lambda step: own.move(x, step), (still,), (tuple(step),))[1]
         return end, Minimum(dx, jnp.zeros_like(end.converged))
 
     return minimum
-
-
-def _jacobian(push: Callable[[Point], Point], n: int, zero: Array) -> list[Point]:
-    """Derivatives by each coordinate; a loop where writing them out would take the compiler long."""
-    if n <= _WRITTEN_OUT:
-        return [push(tuple(jnp.ones_like(zero) if i == j else zero for j in range(n))) for i in range(n)]
-    columns = jax.lax.map(push, tuple(jnp.eye(n, dtype=zero.dtype)))
-    return [tuple(column[i] for column in columns) for i in range(n)]
 
 
 def unrolled(solver: Solver, problem: Problem, x0: Point, size: int) -> tuple[Minimum, Array]:

@@ -38,12 +38,15 @@ class Problem(NamedTuple):
     A point and a step need not have the same number of coordinates: a direction is three numbers,
     a step of it two.
 
-    normal: `(x) -> Normal`. room: `(x) -> (lower, upper)`, the box that a step from x may lie in.
+    normal: `(x) -> Normal`. hessian: `(x)` -> all of the cost's second derivatives by a step, rows of the lower
+        triangle; terms that vanish with the gradient may be left out.
+    room: `(x) -> (lower, upper)`, the box that a step from x may lie in.
     move: `(x, step) -> x`, to first order along the step, perhaps on a curve that follows the
         valleys of the cost; the result obeys the bounds whenever the step is in its box.
     """
 
     normal: Callable[[Point], Normal]
+    hessian: Callable[[Point], tuple[Point, ...]]
     room: Callable[[Point], tuple[Point, Point]]
     move: Callable[[Point, Point], Point]
 

@@ -10,6 +10,10 @@ import jax.numpy as jnp
 
 from .base import Normal, Point, Problem
 
+# Unknowns up to which second derivatives are written out, one after the other: in a loop they are slower, but written
+# out many take the compiler long.
+_WRITTEN_OUT = 3
+
 
 def _straight(x: Point, step: Point) -> Point:
     return tuple(p + d for p, d in zip(x, step, strict=True))
@@ -37,6 +41,19 @@ def in_box(
             hessian=tuple(tuple(dot(a, b) for b in columns[: i + 1]) for i, a in enumerate(columns)),
         )
 
+    def hessian(x: Point) -> tuple[Point, ...]:
+        n, zero, one = len(x), jnp.zeros_like(x[0]), jnp.ones_like(x[0])
+
+        def by_step(change: Point) -> Point:
+            return jax.jvp(lambda step: normal(inside(x, step)).gradient, ((zero,) * n,), (change,))[1]
+
+        if n <= _WRITTEN_OUT:
+            rows = [by_step(tuple(one if i == j else zero for j in range(n))) for i in range(n)]
+        else:
+            columns = jax.lax.map(by_step, tuple(jnp.eye(n, dtype=zero.dtype)))
+            rows = [tuple(column[i] for column in columns) for i in range(n)]
+        return tuple(row[: i + 1] for i, row in enumerate(rows))
+
     def room(x: Point) -> tuple[Point, Point]:
         return (
             tuple(lo - p for lo, p in zip(lower, x, strict=True)),
@@ -48,7 +65,7 @@ def in_box(
         moved = zip(move(x, step), lower, upper, strict=True)
         return tuple(jnp.where(p < lo, lo, jnp.where(p > hi, hi, p)) for p, lo, hi in moved)
 
-    return Problem(normal, room, inside)
+    return Problem(normal, hessian, room, inside)
 
 
 def dot(a, b):

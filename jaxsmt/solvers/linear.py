@@ -8,8 +8,16 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from .base import Point
+
 # Unknowns up to which linear systems are solved by straight-line code.
 _WRITTEN_OUT = 5
+
+
+def square(lower_rows) -> list[Point]:
+    """The full rows of a symmetric matrix from those of its lower triangle."""
+    n = len(lower_rows)
+    return [tuple(lower_rows[max(i, j)][min(i, j)] for j in range(n)) for i in range(n)]
 
 
 def solve(matrix: list[list[Array]], right: list[Array]) -> tuple[list[Array], Array]:

@@ -11,7 +11,7 @@ from jax import Array
 
 from .base import Normal, Point, Problem, Solver
 from .box import dot
-from .linear import solve
+from .linear import solve, square
 
 _START_DAMPING = 1e-3
 _GROWTH = 10.0
@@ -97,13 +97,13 @@ def levenberg_marquardt(max_steps: int = 100, rtol: float | None = None, cautiou
         x = keep(state.trial, state.x)
         cost, gradient, hessian = keep(at_trial, Normal(state.cost, state.gradient, state.hessian))
 
-        square = _square(hessian)
+        rows = square(hessian)
         scale = tuple(row[-1] for row in hessian)
         if cautious:
             scale = tuple(jnp.maximum(new, old) for new, old in zip(scale, state.scale, strict=True))
-        move = _step_in_box(gradient, square, [damping * s for s in scale], *problem.room(x))
+        move = _step_in_box(gradient, rows, [damping * s for s in scale], *problem.room(x))
         slope = [g * d for g, d in zip(gradient, move, strict=True)]
-        curvature = dot(move, [dot(row, move) for row in square])
+        curvature = dot(move, [dot(row, move) for row in rows])
         promised = jnp.asarray(sum(jnp.abs(s) for s in slope))
         settled = (damping <= _GAUSS_NEWTON) & (promised <= 2 * relative * cost + (5 * eps) ** 2)
         # A step rejected although it is this short: nothing is left to gain.
@@ -134,7 +134,7 @@ def promise(normal: Normal, room: tuple[Point, Point]) -> Array:
     Never negative, as gᵀd can be: d is clipped to the box and need not go downhill. Next to a corner d is short,
     wherever the minimum is; so it is at least what the best step of one coordinate gains.
     """
-    step = _step_in_box(normal.gradient, _square(normal.hessian), [0 * normal.cost] * len(normal.gradient), *room)
+    step = _step_in_box(normal.gradient, square(normal.hessian), [0 * normal.cost] * len(normal.gradient), *room)
     gains = [0.5 * dot([jnp.abs(g) for g in normal.gradient], [jnp.abs(d) for d in step])]
     for g, row, down, up in zip(normal.gradient, normal.hessian, *room, strict=True):
         alone = jnp.clip(-g / jnp.where(row[-1] > 0, row[-1], 1), down, up)
@@ -146,12 +146,6 @@ def settled(normal: Normal, room: tuple[Point, Point], rtol: float) -> Array:
     """Whether a step promises less than `rtol` of the cost, or than rounding shows."""
     enough = promise(normal, room) <= rtol * normal.cost + float(jnp.finfo(normal.cost.dtype).eps) ** 2
     return enough & jnp.isfinite(normal.cost)
-
-
-def _square(lower_rows) -> list[Point]:
-    """The full rows of a symmetric matrix from those of its lower triangle."""
-    n = len(lower_rows)
-    return [tuple(lower_rows[max(i, j)][min(i, j)] for j in range(n)) for i in range(n)]
 
 
 def _step_in_box(gradient: Point, hessian, damping: list[Array], room_down: Point, room_up: Point) -> list[Array]:
