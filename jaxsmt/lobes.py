@@ -82,9 +82,9 @@ class Lobes:
         return 3 if self.axial else 5
 
     @property
-    def _turns(self) -> tuple[str, ...]:
-        """Axes that a step turns towards each other."""
-        return ("wv", "wu") if self.axial else ("wv", "wu", "vu")
+    def _turns(self) -> tuple[tuple[str, str], ...]:
+        """Pairs of axes that a step turns in their plane."""
+        return (("w", "v"), ("w", "u"), ("v", "u"))[: 2 if self.axial else 3]
 
     @property
     def size(self) -> int:
@@ -110,8 +110,8 @@ class Lobes:
         def normal(x: Point) -> Normal:
             signal, columns = self.linearise(data, x)
             if data.sigma is not None:
-                return _likelihood(data, signal, columns)
-            rows = [*columns, _score(data, signal)]
+                return _likelihood(data.y, data.sigma, signal, columns)
+            rows = [*columns, _score(data.y, None, signal)]
             gram = [tuple(_sum(a * b) for b in rows[: i + 1]) for i, a in enumerate(rows)]
             return Normal(0.5 * gram[-1][-1], gram[-1][:-1], tuple(gram[:-1]))
 
@@ -285,7 +285,7 @@ class Lobes:
         those that other ways to turn the three axes of a Bingham lobe would add.
         """
         signal, columns = self.linearise(data, x)
-        slope, weight = jax.jvp(partial(_score, data), (signal,), (jnp.ones_like(signal),))
+        slope, weight = jax.jvp(partial(_score, data.y, data.sigma), (signal,), (jnp.ones_like(signal),))
         rows = [[_sum(a * b * weight) for b in columns[: i + 1]] for i, a in enumerate(columns)]
         for n, (point, share) in enumerate(zip(self.split(x)[0], self.weights(x), strict=True)):
             first = n * self._step
@@ -300,19 +300,19 @@ def _sum(values: Array) -> Array:
     return jnp.matmul(values, jnp.ones_like(values), precision="highest")
 
 
-def _score(data: Data, signal: Array) -> Array:
+def _score(y: Array, sigma: Array | None, signal: Array) -> Array:
     """Derivative of the cost by the signal."""
-    if data.sigma is None:
-        return signal - data.y
-    m, x = data.y / data.sigma, signal / data.sigma
-    return (x - noise.expected_real(m, x)) / data.sigma
+    if sigma is None:
+        return signal - y
+    x = signal / sigma
+    return (x - noise.expected_real(y / sigma, x)) / sigma
 
 
-def _likelihood(data: Data, signal: Array, columns: tuple[Array, ...]) -> Normal:
+def _likelihood(y: Array, sigma: Array, signal: Array, columns: tuple[Array, ...]) -> Normal:
     """-log p of Rician magnitudes, its gradient, and their information as its Hessian."""
-    score, weight = _score(data, signal), noise.information(signal / data.sigma) / data.sigma**2
+    score, weight = _score(y, sigma, signal), noise.information(signal / sigma) / sigma**2
     return Normal(
-        _sum(noise.misfit(data.y / data.sigma, signal / data.sigma)),
+        _sum(noise.misfit(y / sigma, signal / sigma)),
         tuple(_sum(c * score) for c in columns),
         tuple(tuple(_sum(a * b * weight) for b in columns[: i + 1]) for i, a in enumerate(columns)),
     )
