@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -13,13 +14,18 @@ import numpy as np
 
 from . import masks
 from .engine import IdealMeans, MeansFitter
-from .errors import InputError
+from .errors import InputError, JaxsmtWarning
 from .noise import expected_real, information, signal_of_mean
+from .solvers import Status
 from .voxelwise import VoxelFits
 
 # Times that means are expected from a fit, and fitted again.
 _PASSES = 3
-_BLOCK = 8192  # voxels whose expectations are in memory at once
+# Fewest voxels whose σ are drawn to their median.
+_FEW_VOXELS = 30
+# Part of the volumes that may be negative before magnitudes are doubted.
+_NEGATIVE = 0.01
+_BLOCK = 65_536  # voxels whose expectations are in memory at once
 # Least degrees of freedom with which σ is estimated in every voxel.
 _FREEDOM = 10
 
@@ -103,19 +109,21 @@ def pooled(sigma: Any, freedom: int) -> tuple[np.ndarray, float]:
     log σ varies between voxels by τ² + 1/(2ν); what is left of τ² by the median absolute deviation decides.
 
     Returns:
-        (voxels,), and their relative standard error: near 1/√(2ν) where σ differs from voxel to voxel, near 0 where it
-        is the same everywhere.
+        (voxels,), and their relative standard error, without bias of the method: near 1/√(2ν) where σ differs from
+        voxel to voxel, near 0 where it is the same everywhere.
     """
     good = np.isfinite(sigma) & (sigma > 0)
-    if not good.any():
-        return sigma, np.inf
-    logs, own = np.log(sigma[good]), 1 / (2 * freedom)
+    own, n = 1 / (2 * freedom), int(good.sum())
+    if n < _FEW_VOXELS:  # too few to tell
+        return np.where(good, sigma, np.nan), own**0.5
+    logs = np.log(sigma[good])
     centre = np.median(logs)
     between = max((1.4826 * np.median(np.abs(logs - centre))) ** 2 - own, 0.0)
     part = between / (between + own)
     out = np.full(sigma.shape, np.exp(centre))
     out[good] = np.exp(centre + part * (logs - centre))
-    return out, float(np.sqrt(part * own))
+    of_median = np.pi / 2 * (own + between) / n
+    return out, float(np.sqrt(part**2 * own + (1 - part) ** 2 * of_median + part * (1 - part) * own))
 
 
 def expected_means(
@@ -126,7 +134,7 @@ def expected_means(
     Args:
         data, predicted: (voxels, volumes) magnitudes and signals. weights: (shells, volumes) of the means.
     """
-    m, x = (jnp.asarray(v / sigma[:, None], jnp.float32) for v in (data, np.maximum(predicted, 0)))
+    m, x = (jnp.asarray(np.maximum(v, 0) / sigma[:, None], jnp.float32) for v in (data, predicted))
     squares = weights**2
     told = squares @ np.asarray(information(x), float).T
     return sigma * (weights @ np.asarray(expected_real(m, x), float).T), squares.sum(axis=1)[:, None] ** 2 / told
@@ -163,13 +171,10 @@ class ConditionsFitter:
             self.fitter.compile(uncertainty, sigma=not c.ideal)
         if self._expect is None:
             return
-        one, data = np.ones(1), np.ones((1, acquisition.bvals.size))
         if isinstance(c.sigma, str):
-            self._expect.sigma(lambda part: data[part], 1)
+            self._expect.sigma(lambda part: np.ones((1, acquisition.bvals.size))[part], 1)
         if not c.ideal:
-            deviation = None if c.grad_dev is None else np.zeros((1, 3, 3))
-            kernels = dict.fromkeys(self.fitter.model.kernel.names, one)
-            self._expect(lambda part: data[part], kernels, one, one, deviation, 1)
+            self._expect.compile(deviation=c.grad_dev is not None)
 
     def __call__(
         self,
@@ -192,6 +197,12 @@ class ConditionsFitter:
         sigma, deviation = c.sigmas(inside, order), c.deviations(inside, order)
         factors = np.broadcast_to(self.fitter.acquisition.variances[:, None], means.shape) if c.uncertainty else None
         if self._expect is None:
+            if sigma is not None and not (c.uncertainty or self.fitter.prior is not None):
+                warnings.warn(
+                    "sigma has no effect here: noise is Gaussian, and neither uncertainties nor a prior are asked for",
+                    JaxsmtWarning,
+                    stacklevel=3,
+                )
             needed = sigma if c.uncertainty or self.fitter.prior is not None else None
             return Found(self.fitter(means, progress, given, needed, factors), needed)
         assert signal is not None
@@ -201,8 +212,18 @@ class ConditionsFitter:
         if c.ideal:
             return Found(self.fitter(means, progress, given, sigma, factors), sigma, accuracy)
         if c.rician:
+            few = signal(slice(0, min(voxels, _BLOCK)))
+            with np.errstate(invalid="ignore"):
+                negative = np.mean(few < 0)
+            if negative > _NEGATIVE:
+                warnings.warn(
+                    f"{negative:.1%} of the values are negative, which magnitudes never are; --noise rician takes them "
+                    "for 0",
+                    JaxsmtWarning,
+                    stacklevel=3,
+                )
             means = sigma * np.asarray(signal_of_mean(jnp.asarray(means / sigma, jnp.float32)))
-        fits = self.fitter(means, lambda voxels: None, given, sigma)
+        first = fits = self.fitter(means, lambda voxels: None, given, sigma)
         for nth in range(_PASSES):
             expected = self._expect(signal, fits.parameters, fits.s0, sigma, deviation, voxels)
             last = nth == _PASSES - 1
@@ -211,7 +232,10 @@ class ConditionsFitter:
             factors = np.ascontiguousarray(expected.factors.T) if c.uncertainty and last else None
             quiet = progress if last else (lambda voxels: None)
             fits = self.fitter(np.ascontiguousarray(expected.means.T), quiet, given, sigma, factors)
-        return Found(fits, sigma, accuracy)
+        # Of what is not finite nothing is expected.
+        status = np.where(np.asarray(first.status) == Status.NON_FINITE, Status.NON_FINITE, fits.status)
+        told: Any = status.astype(np.uint8)
+        return Found(fits._replace(status=told), sigma, accuracy)
 
     def again(
         self,
@@ -235,7 +259,7 @@ class ConditionsFitter:
         means = np.zeros((len(acquisition.shells), len(sigma)))
         factors = np.ones_like(means)
         for i in range(0, len(sigma), _BLOCK):
-            part = slice(i, i + _BLOCK)
+            part = slice(i, min(i + _BLOCK, len(sigma)))
             s = sigma[part]
             if deviation is None:
                 data = signal(part)
@@ -244,7 +268,8 @@ class ConditionsFitter:
                 own = partial(_shifted, signal, i)
                 expected = self._expect(own, kernels, fits.s0[part], s, deviation[part], len(s), magnitudes=True)
                 data = np.asarray(expected.magnitude)
-            means[:, part], factors[:, part] = expected_means(data, predicted(part), s, acquisition.weights)
+            with jax.default_device(self.fitter.device):
+                means[:, part], factors[:, part] = expected_means(data, predicted(part), s, acquisition.weights)
         uncertain = factors if self.conditions.uncertainty else None
         fresh = self.fitter(means, lambda voxels: None, self._maps(inside, order), sigma, uncertain)
 

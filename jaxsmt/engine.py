@@ -147,7 +147,10 @@ class MeansFitter(_Runner):
         super().__init__(_MEANS, dtype, device)
         require_determined(model, acquisition, "fit" if fit_s0 else "mean")
         if prior is not None:
-            prior.require(model.names)
+            held = dict(model.held)
+            prior.require([name for name in model.names if name not in held])
+            if weights is not None:
+                raise InputError("a prior and weights", fix="a prior is weighed against inverse variances: give one")
         self.model, self.acquisition, self.fit_s0 = model, acquisition, fit_s0
         self.shells = len(acquisition.shells)
         static, self._numbers, self.maps = model.without_values()
@@ -221,12 +224,19 @@ class IdealMeans(_Runner):
         shells = acquisition.shells[1:]
         self._names = kernel.names
         self._volumes = np.concatenate([shell.volumes for shell in acquisition.shells])
-        self._bases = tuple(b.astype(self.dtype) for b in _residual_bases(acquisition))
+        self._smooth, bases = _residual_bases(acquisition)
+        self._bases = tuple(b.astype(self.dtype) for b in bases)
         self._weights = acquisition.weights[:, self._volumes].astype(self.dtype)
         self._directions = tuple(acquisition.bvecs[shell.volumes].astype(self.dtype) for shell in shells)
         pulses = tuple(shell.pulse for shell in shells)
         self._how = {"rician": rician, "lanes": self.shape.lanes}
         self._program = partial(ideal_volumes, kernel=kernel, pulses=pulses, **self._how)
+
+    def compile(self, deviation: bool) -> None:
+        """Compile now, so that the first call does not wait for it."""
+        one, data = np.ones(1), np.ones((1, len(self._volumes)))
+        turned = np.zeros((1, 3, 3)) if deviation else None
+        self(lambda part: data[part], dict.fromkeys(self._names, one), one, one, turned, 1)
 
     @property
     def freedom(self) -> int:
@@ -237,7 +247,7 @@ class IdealMeans(_Runner):
         """(voxels,) σ, from what smooth functions of the direction leave of each shell."""
 
         def run(part: slice) -> np.ndarray:
-            data = self._padded(signal(part)[:, self._volumes])
+            data = self._padded(signal(part)[:, self._smooth])
             return self._call(partial(sigmas, **self._how), data, self._bases, count=part.stop - part.start)
 
         return self._map(run, voxels, lambda voxels: None)
@@ -275,18 +285,27 @@ class IdealMeans(_Runner):
         return self._map(run, voxels, lambda voxels: None)
 
 
-def _residual_bases(acquisition: Acquisition) -> list[np.ndarray]:
-    """Orthonormal bases (n, coefficients) of each shell's harmonics, at most half as many as it has volumes."""
-    bases = []
+def _residual_bases(acquisition: Acquisition) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Volumes whose noise shows as what smooth signals leave of them, and each shell's orthonormal basis of those.
+
+    Harmonics, at most half as many as volumes; only shells for which those are enough that no signal is left, and
+    b = 0, whose signal is one number.
+    """
+    volumes, bases = [], []
     for shell in acquisition.shells:
         n, order = len(shell.volumes), 0
         while shell is not acquisition.b0 and order < LMAX and 2 * n_coefficients(order + 2) <= n:
             order += 2
-        g = acquisition.bvecs[shell.volumes] if order else np.tile([0.0, 0.0, 1.0], (n, 1))
-        bases.append(np.linalg.qr(even_harmonics(g, order))[0])
-    return bases
+        needed = 0 if shell is acquisition.b0 else _ORDER_NEEDED[shell.b > _HIGH_B]
+        if order >= needed:
+            g = acquisition.bvecs[shell.volumes] if order else np.tile([0.0, 0.0, 1.0], (n, 1))
+            volumes.append(shell.volumes)
+            bases.append(np.linalg.qr(even_harmonics(g, order))[0])
+    return np.concatenate(volumes), bases
 
 
+# Orders of harmonics that leave less than a few percent of usual noise of a signal, below and above this b in ms/µm².
+_ORDER_NEEDED, _HIGH_B = (4, 6), 1.6
 _BLOCK = 32_768  # voxels whose signals are predicted at once
 
 

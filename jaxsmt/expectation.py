@@ -121,6 +121,8 @@ def ideal(data: Array, sigma: Array, s0: Array, actual: Design, nominal: Design 
         nominal: of those that were meant; None: they are the same.
     """
     m, amplitude = data / sigma, s0 / sigma
+    if rician:
+        m = jnp.maximum(m, 0)
     zeros = data.shape[0] - sum(map(len, actual.matrices))
     c = orientation(actual, m[zeros:], amplitude, rician)
 

@@ -63,6 +63,26 @@ class Fit:
         """Number of voxels with this status."""
         return int(np.count_nonzero(self.status == status))
 
+    def voxels(self, numbers: np.ndarray) -> Fit:
+        """The fits of some voxels, numbered in C order, without their uncertainties: arrays (len(numbers),)."""
+
+        def take(values: np.ndarray) -> np.ndarray:
+            return values.reshape(-1)[numbers]
+
+        return replace(
+            self,
+            parameters={name: take(values) for name, values in self.parameters.items()},
+            derived={name: take(values) for name, values in self.derived.items()},
+            s0=take(self.s0),
+            mse=take(self.mse),
+            r2=take(self.r2),
+            status=take(self.status),
+            sigma=None if self.sigma is None else take(self.sigma),
+            sd=None,
+            shrinkage=None,
+            deviations=None,
+        )
+
     def predict(self, acquisition: Acquisition | None = None) -> np.ndarray:
         """Spherical means of b = 0 and each shell that the fitted parameters give, (..., shells), in units of the data.
 
@@ -198,6 +218,8 @@ def fit(
         raise InputError(f"mask of shape {inside.shape} for data of shape {data.shape}", fix="shapes must agree")
     inside = masks.inside(inside)
     acquisition.require_volumes(data.shape[-1])
+    if isinstance(model, FodModel) and inside.ndim == 0:
+        raise InputError(f"data of shape {data.shape} for a FOD fit", fix="give (voxels, volumes), of one voxel too")
     if isinstance(model, FodModel) and not isinstance(model.kernels, SphericalMeanModel):
         of_kernels = [sigma, grad_dev, prior, weights, uncertainty or None]
         if (noise, s0) != ("gaussian", "fit") or any(option is not None for option in of_kernels):
@@ -244,9 +266,13 @@ def second_pass(
 
     rows: `(slice) -> (voxels, volumes)` data of the voxels inside.
     """
-    predicted = masks.take(fods.predict(), inside, order)
     chosen = np.isin(masks.take(fods.status, inside, order), FITTED)
-    again = under.again(found, rows, lambda part: predicted[part], chosen, inside, order)
+    numbers = masks.take(np.arange(inside.size).reshape(inside.shape), inside, order)
+
+    def predicted(part: slice) -> np.ndarray:
+        return fods.voxels(numbers[part]).predict()
+
+    again = under.again(found, rows, predicted, chosen, inside, order)
     return assemble(under, again, inside, order)
 
 
@@ -276,8 +302,6 @@ def _fit_fods(model: FodModel, acquisition: Acquisition, data: np.ndarray, insid
         )
     conditions = model.fitted.conditions
     fitter = FodFitter(model.spherical, acquisition, model.family, lobe_counts(model.n_fibres), conditions, **options)
-    if inside.ndim == 0:
-        raise InputError(f"data of shape {data.shape} for a FOD fit", fix="give (voxels, volumes), of one voxel too")
     # In the order in which voxels lie in memory, so that a memory map is read in long pieces.
     order: Literal["C", "F"] = "F" if data.strides[0] < data.strides[inside.ndim - 1] else "C"
     return fitter(model, _rows(data, inside, order), inside, order)

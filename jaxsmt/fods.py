@@ -127,6 +127,7 @@ class FodFit:
 
         return replace(
             self,
+            model=replace(self.model, kernels=self.model.fitted.voxels(numbers)),
             parameters={name: take(values) for name, values in self.parameters.items()},
             n_fibres=take(self.n_fibres),
             mse=take(self.mse),
@@ -316,7 +317,11 @@ class FodFitter:
         """Compile now, so that the first call does not wait for it. prior: parameters that have one."""
         k = len(self.acquisition.shells) + prior if self.conditions.uncertainty else 0
         with ThreadPoolExecutor() as pool:
-            list(pool.map(partial(LobesFitter.compile, uncertainty=k), self._fitters))
+            waiting = [pool.submit(fitter.compile, k) for fitter in self._fitters]
+            if self._ideal is not None:
+                waiting.append(pool.submit(self._ideal.compile, deviation=True))
+            for one in waiting:
+                one.result()
 
     def __call__(
         self,
@@ -455,7 +460,7 @@ class FodFitter:
             axes=self.acquisition.axes,
             device=self.device,
             acquisition=self.acquisition,
-            sd=None if found.sd is None else {name: place(values) for name, values in found.sd.items()},
+            sd=None if found.sd is None else {name: masks.place(v, inside, order) for name, v in found.sd.items()},
         )
 
 
@@ -469,7 +474,7 @@ class _Found:
         self.status = status
         self.lobes, self.squared = np.zeros(len(status), np.uint8), np.zeros(len(status))
         names = ("weight", "odi", "kappa", "beta", "direction")
-        self.sd = {name: np.zeros(shape, dtype) for name in names} if uncertain else None
+        self.sd = {name: np.full(shape, np.nan, dtype) for name in names} if uncertain else None
 
     def put(self, voxels: np.ndarray, fits: LobeFits, chosen: np.ndarray, squared: Any) -> None:
         """Take the chosen fits as those of these voxels."""

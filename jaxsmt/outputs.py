@@ -47,7 +47,7 @@ FOD_DESCRIPTIONS = {
 
 #: Of these there are no standard deviations.
 _CERTAIN = ("mse", "r2", "status", "fod")
-_SD = "standard deviation; NaN where the status is not 1, inf where the data do not determine it"
+_SD = "standard deviation; NaN where the status (of lobes the kernel's too) is not 1, inf where not determined"
 
 
 def with_sd(maps) -> tuple[str, ...]:

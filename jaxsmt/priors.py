@@ -57,8 +57,13 @@ class NormalPrior:
             return POPULATION[model]
         if not isinstance(given, Mapping):
             raise InputError(f"a prior of type {type(given).__name__}", fix="{name: (mean, standard deviation)}")
-        means, deviations = zip(*given.values(), strict=True)
-        return cls(tuple(given), np.array(means), np.diag(np.square(np.array(deviations, float))))
+        try:
+            means, deviations = np.array(list(given.values()), float).reshape(-1, 2).T
+        except (TypeError, ValueError):
+            raise InputError(f"a prior {dict(given)}", fix="{name: (mean, standard deviation)}, numbers") from None
+        if np.any(deviations <= 0):
+            raise InputError("a prior's standard deviation is not positive", fix="above 0")
+        return cls(tuple(given), means, np.diag(deviations**2))
 
     @classmethod
     def read(cls, path: str | os.PathLike) -> NormalPrior:

@@ -262,6 +262,11 @@ def expected_errors(request: Request, inputs: Inputs) -> tuple[str, dict[str, li
     from . import uncertainty
 
     model = request.entry.build()
+    conditions = inputs.conditions(request)
+    conditions.sigmas(inputs.mask)
+    conditions.deviations(inputs.mask)
+    if inputs.prior is not None:
+        inputs.prior.require(model.names)
     with collected_warnings() as texts:
         uncertainty.require_determined(model, inputs.acquisition)
     relative, snr = uncertainty.TYPICAL_SIGMA, "SNR 30"

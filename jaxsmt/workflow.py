@@ -101,7 +101,7 @@ def _run_fit(request, inputs: Inputs, paths: list[Path], clock: _Clock, progress
     if request.overwrite:  # no summary of an earlier fit may stand beside the new maps
         for path in (run_json, report):
             path.unlink(missing_ok=True)
-        _remove_other_fods(request, paths)
+        _remove_others(request, paths)
     _write_maps(request, inputs.image, fit, fods, run, progress)
     clock.lap("write")
     if request.report:
@@ -115,6 +115,8 @@ def _run_fit(request, inputs: Inputs, paths: list[Path], clock: _Clock, progress
 def _load_and_compile(request: Request, inputs: Inputs):
     from . import conditions, engine
 
+    for given in (inputs.conditions(request).sigmas, inputs.conditions(request).deviations):
+        given(inputs.mask)  # before anything is compiled
     how = {"dtype": request.dtype, "device": engine.find_device(request.device)}
     fitter = engine.MeansFitter(
         request.entry.build(), inputs.acquisition, fit_s0=request.s0 == "fit", prior=inputs.prior, **how
@@ -273,13 +275,17 @@ def _noise_facts(request: Request, inputs: Inputs, fit: Fit) -> dict[str, Any]:
     return facts
 
 
-def _remove_other_fods(request: Request, paths: list[Path]) -> None:
-    """Maps of an earlier fit's FODs under the same prefix would seem to belong to the new kernels."""
+def _remove_others(request: Request, paths: list[Path]) -> None:
+    """Maps of an earlier fit under the same prefix that this one does not replace would seem to belong to it."""
+    prefix, model = prefix_of(request), request.entry
+    names = outputs.names(prefix, model.name, outputs.with_sd(model.maps), "sd")
     for family in ("watson", "bingham"):
-        for name in outputs.names(prefix_of(request), request.entry.name + family, FOD_MAPS):
-            if request.out / name not in paths:
-                for path in (request.out / name, outputs.sidecar_path(request.out / name)):
-                    path.unlink(missing_ok=True)
+        names += outputs.names(prefix, model.name + family, FOD_MAPS)
+        names += outputs.names(prefix, model.name + family, outputs.with_sd(FOD_MAPS), "sd")
+    for name in names:
+        if request.out / name not in paths:
+            for path in (request.out / name, outputs.sidecar_path(request.out / name)):
+                path.unlink(missing_ok=True)
 
 
 def _write_maps(request, image: nifti.Image, fit: Fit, fods: FodFit | None, run: dict, progress: Progress) -> None:

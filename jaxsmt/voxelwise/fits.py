@@ -182,7 +182,6 @@ def fit_means(
 
         spread = blocks(uncertain, (means, maps, end.x, sigma, factors), count, lanes)
         spread = jax.tree.map(lambda a: where(settled, a, jnp.full_like(a, jnp.nan)), spread)
-        spread = jax.tree.map(lambda a: where(usable, a, jnp.zeros_like(a)), spread)
     return VoxelFits(
         parameters=clear(found.values),
         derived=clear(found.derived),
@@ -310,6 +309,7 @@ def fit_lobes(
         return one(fresh), table
 
     floor = sigma if rician else None
+    y = jnp.maximum(y, 0) if rician else y
     end = _search_lobes(lobes, solver, (y, values, floor), fetch, data, count, lanes)
 
     def uniform(own):
