@@ -212,7 +212,7 @@ def test_what_cannot_be_is_refused():
         ({"grad_dev": grad_dev + 2}, "up to 2"),
         ({"grad_dev": grad_dev * np.nan}, "up to nan"),
         ({"prior": {"lambda": (1, 1)}}, "a prior of 'lambda'"),
-        ({"prior": {"lambda_par": (1, 0)}}, "positive definite"),
+        ({"prior": {"lambda_par": (1, 0)}}, "not positive"),
         ({"prior": "everyone"}, "unknown prior"),
     ):
         with pytest.raises(js.InputError, match=message):
