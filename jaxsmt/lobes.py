@@ -333,9 +333,10 @@ Polynomial = tuple[Array, ...]  #: coefficients of 1, s, s², …; then those ti
 @jax.custom_jvp
 def _horner(f: Polynomial, s: Array, d: Array) -> tuple[Array, Array, Array]:
     """Value of a polynomial and its derivatives by s and by d; unused ones cost nothing."""
-    value = ds = dd = jnp.zeros_like(s)
+    zero = 0 * s  # with the axes that vmap adds, as its derivatives have them
+    value = ds = dd = zero
     for n, row in enumerate(reversed(f)):
-        p, dp = jnp.full_like(s, 1) * row[-1], jnp.zeros_like(s)
+        p, dp = zero + row[-1], zero
         for k in reversed(range(len(row) - 1)):
             dp = dp * s + p
             p = p * s + row[k]
@@ -354,7 +355,7 @@ def _of_horner(primals, tangents):
     by_s = tuple(row[1:] * jnp.arange(1, len(row), dtype=row.dtype) for row in f if len(row) > 1)
     by_d = tuple(j * row for j, row in enumerate(f))[1:]
     out = _horner(f, s, d)
-    terms = [tuple(map(jnp.zeros_like, out))]
+    terms = [tuple(0 * v for v in out)]
     if not isinstance(tangents[0][0], SymbolicZero):
         terms.append(_horner(tangents[0], s, d))
     for polynomial, change in ((by_s, tangents[1]), (by_d, tangents[2])):
