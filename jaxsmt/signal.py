@@ -37,6 +37,7 @@ def _oblate_coefficients(terms: int) -> np.ndarray:
     return np.polynomial.chebyshev.chebfit(nodes, values, terms - 1)
 
 
+@partial(jax.jit, static_argnums=2)
 def _moments(c: Array, z: Array, count: int) -> tuple[Array, ...]:
     """E_0 … E_{count-1} of `attenuation_moments`, without derivatives."""
     series_terms, oblate_terms = _TERMS[np.dtype(c.dtype)]
