@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from . import masks
@@ -134,10 +133,18 @@ def expected_means(
     Args:
         data, predicted: (voxels, volumes) magnitudes and signals. weights: (shells, volumes) of the means.
     """
-    m, x = (jnp.asarray(np.maximum(v, 0) / sigma[:, None], jnp.float32) for v in (data, predicted))
+    m, x = (np.asarray(np.maximum(v, 0) / sigma[:, None], np.float32) for v in (data, predicted))
+    real, told = (np.asarray(values, float).T for values in _expected(m, x))
     squares = weights**2
-    told = squares @ np.asarray(information(x), float).T
-    return sigma * (weights @ np.asarray(expected_real(m, x), float).T), squares.sum(axis=1)[:, None] ** 2 / told
+    return sigma * (weights @ real), squares.sum(axis=1)[:, None] ** 2 / (squares @ told)
+
+
+@jax.jit
+def _expected(m: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return expected_real(m, x), information(x)
+
+
+_without_floor = jax.jit(signal_of_mean)
 
 
 def _shifted(signal: Signal, start: int, part: slice) -> np.ndarray:
@@ -222,7 +229,7 @@ class ConditionsFitter:
                     JaxsmtWarning,
                     stacklevel=3,
                 )
-            means = sigma * np.asarray(signal_of_mean(jnp.asarray(means / sigma, jnp.float32)))
+            means = sigma * np.asarray(_without_floor(np.asarray(means / sigma, np.float32)))
         first = fits = self.fitter(means, lambda voxels: None, given, sigma)
         for nth in range(_PASSES):
             expected = self._expect(signal, fits.parameters, fits.s0, sigma, deviation, voxels)

@@ -1,4 +1,4 @@
-"""Strict numerics for all tests, and the reference data where they are present."""
+"""Strict numerics and quick compilation for all tests, and the reference data where they are present."""
 
 import os
 from pathlib import Path
@@ -7,6 +7,11 @@ import jax
 import numpy as np
 import pytest
 
+# Most of the tests' time is the compiler's: it need not optimise here. `XLA_FLAGS= pytest` tests what users run.
+_QUICK = "--xla_backend_optimization_level=0"
+if jax.__version_info__ < (0, 11):  # later ones do not know it, and refuse what they do not know
+    _QUICK += " --xla_cpu_use_fusion_emitters=false"
+os.environ.setdefault("XLA_FLAGS", _QUICK)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 

@@ -1,5 +1,6 @@
 """The command line end to end: good input to exact files, each bad input to one clear message."""
 
+import dataclasses
 import gzip
 import json
 import os
@@ -14,7 +15,7 @@ import pytest
 from test_acquisition import scheme
 
 import jaxsmt as js
-from jaxsmt import __version__, catalogue, cli
+from jaxsmt import __version__, catalogue, cli, simulate
 from jaxsmt.io import nifti, sidecar
 from jaxsmt.simulate import rician, zeppelin_signal
 
@@ -490,7 +491,11 @@ def test_progress_is_plain_lines_off_a_terminal(folder, capsys):
     assert [line.split(":")[0] for line in lines] == ["read", "fit", "write", "warning"]
 
 
-def test_demo(tmp_path, capsys):
+def test_demo(tmp_path, capsys, monkeypatch):
+    """With an eighth of the slice in the mask."""
+    whole = simulate.coronal_slice()
+    few = dataclasses.replace(whole, mask=whole.mask & (np.arange(len(whole.mask)) % 8 == 0)[:, None, None])
+    monkeypatch.setattr(simulate, "coronal_slice", lambda: few)
     assert cli.main(["demo", "-o", str(tmp_path / "demo")]) == 0
     said = capsys.readouterr().out
     assert re.search(r"\d voxels/s", said)
@@ -552,8 +557,8 @@ def test_fods_are_those_of_python_and_the_files_are_exact(folder, series, capsys
 
     # A fit of another family replaces these, and none of theirs stay beside the new kernels.
     capsys.readouterr()
-    assert run(folder, "--fod", "watson", "--fibres", "auto", "--no-report") == 2
-    assert run(folder, "--fod", "watson", "--fibres", "auto", "--no-report", "--overwrite") == 0
+    assert run(folder, "--fod", "watson", "--no-report") == 2
+    assert run(folder, "--fod", "watson", "--no-report", "--overwrite") == 0
     assert set(os.listdir(folder / "out")) == kernels | fod_names("watson") | {"sub-01_run.json"}
     assert run(folder, "--no-report", "--overwrite") == 0
     assert set(os.listdir(folder / "out")) == kernels | {"sub-01_run.json"}

@@ -9,6 +9,7 @@ import jaxsmt as js
 from jaxsmt.engine import MeansFitter
 from jaxsmt.harmonics import even_harmonics
 from jaxsmt.io import nifti
+from jaxsmt.simulate import rician
 
 
 def read(path):
@@ -45,7 +46,7 @@ def test_noise_free_phantom(phantom, dtype, median, p95):
 
 
 def test_noise_floor_of_the_phantom(phantom):
-    """Rician SNR 30 against Gaussian noise of the same σ (several draws, as one scatters by 1 %).
+    """Rician SNR 30 against Gaussian noise of the same σ (several draws of both, as one scatters by 1 %).
 
     λ∥ without correction: bias 0.41, RMSE 0.58 µm²/ms; the C++ program's median error with the true σ: 0.14.
     """
@@ -60,15 +61,17 @@ def test_noise_floor_of_the_phantom(phantom):
     def rmse(fit):
         return np.sqrt(np.mean(error(fit) ** 2))
 
-    draws = [clean + sigma[:, None] * rng.standard_normal(clean.shape) for _ in range(5)]
+    draws = (clean + sigma[:, None] * rng.standard_normal(clean.shape) for _ in range(20))
     gaussian = np.mean([rmse(js.fit(js.smt(), acquisition, draw)) for draw in draws])
     known, found = (js.fit(js.smt(), acquisition, data, noise="rician", sigma=s) for s in (sigma, None))
     assert np.median(np.abs(error(known))) <= 0.14
     assert np.median(found.sigma / sigma) == pytest.approx(1, abs=0.05)
     assert rmse(found) <= 1.05 * rmse(known)
-    second = js.fit(js.FodModel(js.smt(), "watson"), acquisition, data, noise="rician", sigma=sigma).model.kernels
-    assert np.abs(np.mean(error(second))) <= 0.03
-    assert rmse(second) <= 1.08 * gaussian
+    draws = (data, *(rician(clean, sigma[:, None], rng) for _ in range(2)))
+    joint = js.FodModel(js.smt(), "watson")
+    second = [js.fit(joint, acquisition, draw, noise="rician", sigma=sigma).model.kernels for draw in draws]
+    assert np.abs(np.mean(error(second[0]))) <= 0.03
+    assert np.mean([rmse(fit) for fit in second]) <= 1.08 * gaussian
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -118,9 +121,9 @@ def truth(phantom):
     return truth
 
 
-def fods_of(phantom, file, family, n_fibres=1):
+def fods_of(phantom, file, family, n_fibres=1, chosen=slice(None)):
     acquisition, folder = phantom
-    data = read(folder / file).reshape(-1, acquisition.bvals.size)
+    data = read(folder / file).reshape(-1, acquisition.bvals.size)[chosen]
     return js.fit(js.fit(js.smt(), acquisition, data).fod_model(family, n_fibres), acquisition, data)
 
 
@@ -152,16 +155,17 @@ def test_bingham_on_the_noise_free_phantom(phantom, truth):
 @pytest.mark.parametrize("family", ["watson", "bingham"])
 def test_crossings_on_the_noise_free_phantom(phantom, truth, family):
     """Both lobes Watson: 2×Watson must find them. Others need 2×Bingham, having no Watson lobes."""
-    fods = fods_of(phantom, "dwi_noisefree.nii.gz", family, 2)
-    mu, found = truth["mu"][:, :2], fods.parameters["direction"]
+    mu = truth["mu"][:, :2]
     chosen = (truth["n_lobes"] == 2) & (truth["fraction"] < 0.5)
     chosen &= (truth["weight"][:, :2].min(axis=1) >= 0.25) & (truth["kappa"][:, :2].min(axis=1) >= 4)
     chosen &= degrees(mu[:, 0], mu[:, 1]) >= 30
     if family == "watson":
         chosen &= np.all(truth["beta"][:, :2] == 0, axis=1)
+    mu, found = mu[chosen], fods_of(phantom, "dwi_noisefree.nii.gz", family, 2, chosen).parameters["direction"]
     straight = np.maximum(degrees(found[:, 0], mu[:, 0]), degrees(found[:, 1], mu[:, 1]))
     swapped = np.maximum(degrees(found[:, 0], mu[:, 1]), degrees(found[:, 1], mu[:, 0]))
-    assert np.mean(np.minimum(straight, swapped)[chosen] <= 3) >= 0.9
+    assert len(mu) > 50
+    assert np.mean(np.minimum(straight, swapped) <= 3) >= 0.9
 
 
 @pytest.mark.parametrize("noise", ["clean", "noisy"])
