@@ -492,9 +492,9 @@ def test_progress_is_plain_lines_off_a_terminal(folder, capsys):
 
 
 def test_demo(tmp_path, capsys, monkeypatch):
-    """With an eighth of the slice in the mask."""
+    """With four columns of the slice in the mask."""
     whole = simulate.coronal_slice()
-    few = dataclasses.replace(whole, mask=whole.mask & (np.arange(len(whole.mask)) % 8 == 0)[:, None, None])
+    few = dataclasses.replace(whole, mask=whole.mask & (np.arange(len(whole.mask)) % 32 == 16)[:, None, None])
     monkeypatch.setattr(simulate, "coronal_slice", lambda: few)
     assert cli.main(["demo", "-o", str(tmp_path / "demo")]) == 0
     said = capsys.readouterr().out
