@@ -436,6 +436,8 @@ def test_noise_deviation_prior_and_uncertainty(folder, series):
     assert facts["prior"]["mean"] == {"lambda_par": 2.2, "lambda_perp": 0.25}
     assert 0 < facts["prior"]["median_shrinkage"]["lambda_par"] < 0.1
     assert set(sidecar["inputs"]) == {"dwi", "bval", "bvec", "mask", "sigma", "grad_dev"}
+    assert run(folder, "--overwrite", "--no-report") == 0  # and no standard deviations stay beside other estimates
+    assert not list((folder / "out").glob("*_desc-sd_*"))
 
 
 @pytest.mark.parametrize(

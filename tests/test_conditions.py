@@ -201,6 +201,23 @@ def test_priors():
     assert some.parameters["lambda_par"][5] == pytest.approx(float(one["lambda_par"]), abs=2e-3)
 
 
+def test_awkward_voxels_of_magnitudes():
+    """NaN, nothing, a volume without signal, one voxel alone: statuses are those of a plain fit, σ is still found."""
+    data = noisy("rician", 30)[:40]
+    data[0, 100], data[1], data[2, 100] = np.nan, 0, 0
+    fit = js.fit(js.smt(), ACQUISITION, data, noise="rician", uncertainty=True)
+    assert fit.status[:2].tolist() == [js.Status.NON_FINITE, js.Status.NO_SIGNAL]
+    assert np.all(np.isin(fit.status[2:], (js.Status.CONVERGED, js.Status.AT_BOUND)))
+    assert np.median(fit.sigma) == pytest.approx(1000 / 30, rel=0.05)
+    assert np.isnan(fit.sd["lambda_par"][:2]).all()
+    for values in (*fit.parameters.values(), fit.s0, fit.mse):
+        assert np.isfinite(values).all()
+    alone = js.fit(js.smt(), ACQUISITION, data[5], noise="rician", uncertainty=True)
+    assert alone.sigma == pytest.approx(1000 / 30, rel=0.2)  # from one voxel's 288 volumes
+    assert alone.sigma_error > 0.02
+    assert alone.parameters["lambda_par"] == pytest.approx(fit.parameters["lambda_par"][5], abs=0.1)
+
+
 def test_what_cannot_be_is_refused():
     data, grad_dev = np.ones((2, len(ACQUISITION.bvals))), np.zeros((2, 9))
     for options, message in (
@@ -214,11 +231,15 @@ def test_what_cannot_be_is_refused():
         ({"prior": {"lambda": (1, 1)}}, "a prior of 'lambda'"),
         ({"prior": {"lambda_par": (1, 0)}}, "not positive"),
         ({"prior": "everyone"}, "unknown prior"),
+        ({"prior": {"lambda_par": (1, 1)}, "sigma": 1.0, "weights": [1, 1, 1, 1]}, "a prior and weights"),
     ):
         with pytest.raises(js.InputError, match=message):
             js.fit(js.smt(), ACQUISITION, data, **options)
     with pytest.raises(js.InputError, match="no population prior"):
         js.fit(js.ball_stick(), ACQUISITION, data, prior="population")
+    few = js.Acquisition(np.r_[0, 0, np.repeat([1000.0, 2000.0], 6)], np.r_[np.zeros((2, 3)), np.eye(3).repeat(4, 0)])
+    with pytest.raises(js.InputError, match="sigma cannot be estimated"):
+        js.fit(js.smt(), few, np.ones((2, 14)), noise="rician")
     kernels = js.fit(js.smt(), ACQUISITION, clean()[:2])
     with pytest.raises(js.InputError, match="options of the kernels' fit"):
         js.fit(kernels.fod_model("watson"), ACQUISITION, clean()[:2], noise="rician")
