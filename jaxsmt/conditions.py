@@ -18,9 +18,9 @@ from .noise import expected_real, information, signal_of_mean
 from .solvers import Status
 from .voxelwise import VoxelFits
 
-# Times that means are expected from a fit, and fitted again: until an estimated σ and deviations have settled. Of noise
-# whose σ is known once is best: more often takes bias away (of λ∥ at SNR 30 from 0.03 to 0.01 µm²/ms), adds variance.
-_PASSES, _KNOWN_PASSES = 3, 1
+# Times that means are expected from a fit, and fitted again. Before FODs let them be expected better once is enough, if
+# neither σ nor deviations have to settle: more often leaves no smaller error.
+_PASSES, _PASSES_BEFORE_FODS = 3, 1
 # Fewest voxels whose σ are drawn to their median.
 _FEW_VOXELS = 30
 # Part of the volumes that may be negative before magnitudes are doubted.
@@ -191,12 +191,13 @@ class ConditionsFitter:
         inside: np.ndarray,
         order: Order = "C",
         progress: Callable[[int], None] = lambda voxels: None,
+        before_fods: bool = False,
     ) -> Found:
         """Fit the voxels inside a mask.
 
         Args:
             means: (shells, voxels) plain spherical means.
-            signal: `(slice) -> (voxels, volumes)`, where conditions need it.
+            signal: `(slice) -> (voxels, volumes)`, where conditions need it. before_fods: `again` will follow.
         Raises:
             InputError: maps in the model, σ or deviations of another shape, or that cannot be.
         """
@@ -232,7 +233,7 @@ class ConditionsFitter:
                 )
             means = sigma * np.asarray(_without_floor(np.asarray(means / sigma, np.float32)))
         first = fits = self.fitter(means, lambda voxels: None, given, sigma)
-        passes = _KNOWN_PASSES if deviation is None and not estimated else _PASSES
+        passes = _PASSES_BEFORE_FODS if before_fods and deviation is None and not estimated else _PASSES
         for nth in range(passes):
             expected = self._expect(signal, fits.parameters, fits.s0, sigma, deviation, voxels)
             last = nth == passes - 1

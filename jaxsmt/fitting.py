@@ -241,7 +241,7 @@ def fit(
     under = ConditionsFitter(fitter, make_conditions(noise, sigma, uncertainty, grad_dev), dtype=dtype, device=device)
     means = spherical_means(acquisition, data)[:, inside.ravel()]
     rows = _rows(data, inside)
-    found = under(means, rows, inside)
+    found = under(means, rows, inside, before_fods=isinstance(model, FodModel))
     kernels = assemble(under, found, inside)
     if not isinstance(model, FodModel):
         return kernels

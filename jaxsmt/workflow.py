@@ -80,7 +80,7 @@ def _run_fit(request, inputs: Inputs, paths: list[Path], clock: _Clock, progress
             from .report import html, maps  # noqa: F401
         under = compiling.result()
         clock.lap("wait for compilation")
-        found = _fit(under, means, signal, inputs, progress)
+        found = _fit(under, means, signal, inputs, progress, request.fod != "none")
         fit = assemble(under, found, inputs.mask, order="F")
         clock.lap("fit")
         fods = None
@@ -182,7 +182,9 @@ def _rows(signal: np.ndarray | None, image: nifti.Image) -> Callable[[Any], np.n
     return rows
 
 
-def _fit(under, means: np.ndarray, signal: np.ndarray | None, inputs: Inputs, progress: Progress):
+def _fit(
+    under, means: np.ndarray, signal: np.ndarray | None, inputs: Inputs, progress: Progress, before_fods: bool
+) -> Any:
     done = 0
 
     def tell(voxels: int) -> None:
@@ -190,7 +192,7 @@ def _fit(under, means: np.ndarray, signal: np.ndarray | None, inputs: Inputs, pr
         done += voxels
         progress("fit", done, means.shape[1])
 
-    return under(means, _rows(signal, inputs.image), inputs.mask, "F", progress=tell)
+    return under(means, _rows(signal, inputs.image), inputs.mask, "F", progress=tell, before_fods=before_fods)
 
 
 def _fit_fods(request: Request, fitter, fit: Fit, signal, inputs: Inputs, progress: Progress) -> FodFit:

@@ -237,7 +237,8 @@ def test_what_cannot_be_is_refused():
             js.fit(js.smt(), ACQUISITION, data, **options)
     with pytest.raises(js.InputError, match="no population prior"):
         js.fit(js.ball_stick(), ACQUISITION, data, prior="population")
-    few = js.Acquisition(np.r_[0, 0, np.repeat([1000.0, 2000.0], 6)], np.r_[np.zeros((2, 3)), np.eye(3).repeat(4, 0)])
+    with pytest.warns(js.JaxsmtWarning, match="too few"):
+        few = js.Acquisition(np.r_[0, 0, np.repeat([1000.0, 2000], 6)], np.r_[np.zeros((2, 3)), np.eye(3).repeat(4, 0)])
     with pytest.raises(js.InputError, match="sigma cannot be estimated"):
         js.fit(js.smt(), few, np.ones((2, 14)), noise="rician")
     kernels = js.fit(js.smt(), ACQUISITION, clean()[:2])
