@@ -137,7 +137,9 @@ def expected_means(
     m, x = (np.asarray(np.maximum(v, 0) / sigma[:, None], np.float32) for v in (data, predicted))
     real, told = (np.asarray(values, float).T for values in _expected(m, x))
     squares = weights**2
-    return sigma * (weights @ real), squares.sum(axis=1)[:, None] ** 2 / (squares @ told)
+    with np.errstate(divide="ignore"):  # magnitudes of no signal tell nothing of it
+        factors = squares.sum(axis=1)[:, None] ** 2 / (squares @ told)
+    return sigma * (weights @ real), factors
 
 
 @jax.jit

@@ -331,7 +331,7 @@ Polynomial = tuple[Array, ...]  #: coefficients of 1, s, s², …; then those ti
 
 
 @jax.custom_jvp
-@jax.jit
+@jax.jit  # traced once for each shape
 def _horner(f: Polynomial, s: Array, d: Array) -> tuple[Array, Array, Array]:
     """Value of a polynomial and its derivatives by s and by d; unused ones cost nothing."""
     zero = 0 * s  # with the axes that vmap adds, as its derivatives have them

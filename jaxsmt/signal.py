@@ -37,7 +37,7 @@ def _oblate_coefficients(terms: int) -> np.ndarray:
     return np.polynomial.chebyshev.chebfit(nodes, values, terms - 1)
 
 
-@partial(jax.jit, static_argnums=2)
+@partial(jax.jit, static_argnums=2)  # traced once for each shape, however often a model calls it
 def _moments(c: Array, z: Array, count: int) -> tuple[Array, ...]:
     """E_0 … E_{count-1} of `attenuation_moments`, without derivatives."""
     series_terms, oblate_terms = _TERMS[np.dtype(c.dtype)]

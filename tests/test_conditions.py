@@ -212,6 +212,11 @@ def test_awkward_voxels_of_magnitudes():
     assert np.isnan(fit.sd["lambda_par"][:2]).all()
     for values in (*fit.parameters.values(), fit.s0, fit.mse):
         assert np.isfinite(values).all()
+    # A second pass meets the voxel without a fit as predicted signals of 0.
+    some = np.nan_to_num(data[:3])
+    means, factors = conditions.expected_means(some, 0 * some, np.full(3, 30.0), ACQUISITION.weights)
+    assert not np.any(means)
+    assert np.isinf(factors).all()
     alone = js.fit(js.smt(), ACQUISITION, data[5], noise="rician", uncertainty=True)
     assert alone.sigma == pytest.approx(1000 / 30, rel=0.2)  # from one voxel's 288 volumes
     assert alone.sigma_error > 0.02
