@@ -4,14 +4,17 @@ import os
 from pathlib import Path
 
 import jax
+import nibabel as nib
 import numpy as np
 import pytest
+from test_acquisition import scheme
 
-# Most of the tests' time is the compiler's: it need not optimise here. `XLA_FLAGS= pytest` tests what users run.
-_QUICK = "--xla_backend_optimization_level=0"
-if jax.__version_info__ < (0, 11):  # later ones do not know it, and refuse what they do not know
-    _QUICK += " --xla_cpu_use_fusion_emitters=false"
-os.environ.setdefault("XLA_FLAGS", _QUICK)
+from jaxsmt.simulate import rician, zeppelin_signal
+
+# Most of the tests' time is the compiler's: it need not optimise here. `XLA_FLAGS= pytest` tests what users run; so do
+# later versions, which compile faster and do not know all of these.
+if jax.__version_info__ < (0, 11):
+    os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -39,3 +42,42 @@ def degrees(a, b):
     """Angle between axes (..., 3), exact for small ones in single precision too."""
     a, b = np.asarray(a, float), np.asarray(b, float)
     return np.degrees(np.arctan2(np.linalg.norm(np.cross(a, b), axis=-1), np.abs(np.sum(a * b, axis=-1))))
+
+
+# A good set of inputs of the command line.
+ACQUISITION = scheme([1000, 2000], n=30)
+SHAPE = (6, 5, 4)
+AFFINE = np.array([[0, -2.0, 0, 3], [2.0, 0, 0, -5], [0, 0, 2.5, 7], [0, 0, 0, 1]])
+
+
+@pytest.fixture(scope="module")
+def series():
+    """A small noisy series with known kernels."""
+    rng = np.random.default_rng(0)
+    n = int(np.prod(SHAPE))
+    par, fraction = rng.uniform(1.0, 2.5, n), rng.uniform(0.1, 0.6, n)
+    axes = rng.standard_normal((n, 1, 3))
+    axes /= np.linalg.norm(axes, axis=-1, keepdims=True)
+    signal = zeppelin_signal(ACQUISITION, par, par * fraction, axes, np.full((n, 1), 5.0), np.ones((n, 1)))
+    return rician(1000 * signal, 1.0, rng).reshape(*SHAPE, -1).astype(np.float32), par.reshape(SHAPE)
+
+
+@pytest.fixture
+def folder(tmp_path, series):
+    """sub-01_dwi.nii.gz with bval and bvec beside it, and a mask."""
+    data, _ = series
+    nib.save(nib.Nifti1Image(data, AFFINE), tmp_path / "sub-01_dwi.nii.gz")
+    nib.save(nib.Nifti1Image(mask_of(SHAPE), AFFINE), tmp_path / "mask.nii.gz")
+    write_table(tmp_path, ACQUISITION.bvals, ACQUISITION.bvecs)
+    return tmp_path
+
+
+def mask_of(shape):
+    mask = np.ones(shape, np.uint8)
+    mask[0], mask[-1, :, 0] = 0, 0
+    return mask
+
+
+def write_table(folder, bvals, bvecs):
+    np.savetxt(folder / "sub-01_dwi.bval", bvals[None], fmt="%g")
+    np.savetxt(folder / "sub-01_dwi.bvec", bvecs.T, fmt="%.9f")

@@ -12,50 +12,13 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from test_acquisition import scheme
+from conftest import ACQUISITION, AFFINE, SHAPE, mask_of, write_table
 
 import jaxsmt as js
 from jaxsmt import __version__, catalogue, cli, simulate
 from jaxsmt.io import nifti, sidecar
-from jaxsmt.simulate import rician, zeppelin_signal
 
-ACQUISITION = scheme([1000, 2000], n=30)
-SHAPE = (6, 5, 4)
-AFFINE = np.array([[0, -2.0, 0, 3], [2.0, 0, 0, -5], [0, 0, 2.5, 7], [0, 0, 0, 1]])
 PARAMETERS = ["lambdapar", "lambdaperp", "fraction", "md", "fa", "fapow3", "s0", "mse", "r2", "status"]
-
-
-@pytest.fixture(scope="module")
-def series():
-    """A small noisy series with known kernels."""
-    rng = np.random.default_rng(0)
-    n = int(np.prod(SHAPE))
-    par, fraction = rng.uniform(1.0, 2.5, n), rng.uniform(0.1, 0.6, n)
-    axes = rng.standard_normal((n, 1, 3))
-    axes /= np.linalg.norm(axes, axis=-1, keepdims=True)
-    signal = zeppelin_signal(ACQUISITION, par, par * fraction, axes, np.full((n, 1), 5.0), np.ones((n, 1)))
-    return rician(1000 * signal, 1.0, rng).reshape(*SHAPE, -1).astype(np.float32), par.reshape(SHAPE)
-
-
-@pytest.fixture
-def folder(tmp_path, series):
-    """A good set of inputs: sub-01_dwi.nii.gz with bval and bvec beside it, and a mask."""
-    data, _ = series
-    nib.save(nib.Nifti1Image(data, AFFINE), tmp_path / "sub-01_dwi.nii.gz")
-    nib.save(nib.Nifti1Image(mask_of(SHAPE), AFFINE), tmp_path / "mask.nii.gz")
-    write_table(tmp_path, ACQUISITION.bvals, ACQUISITION.bvecs)
-    return tmp_path
-
-
-def mask_of(shape):
-    mask = np.ones(shape, np.uint8)
-    mask[0], mask[-1, :, 0] = 0, 0
-    return mask
-
-
-def write_table(folder, bvals, bvecs):
-    np.savetxt(folder / "sub-01_dwi.bval", bvals[None], fmt="%g")
-    np.savetxt(folder / "sub-01_dwi.bvec", bvecs.T, fmt="%.9f")
 
 
 def run(folder, *extra, command="fit", mask=True):
@@ -387,81 +350,6 @@ def test_check_says_what_fit_would_do(folder, capsys):
     assert f"{mask_of(SHAPE).sum()} of 120 voxels" in said
     assert run(folder, command="check", mask=False) == 0
     assert "no mask" in capsys.readouterr().err
-    assert not (folder / "out").exists()
-
-
-def save(folder, name, values):
-    nib.save(nib.Nifti1Image(np.asarray(values, np.float32), AFFINE), folder / name)
-    return folder / name
-
-
-def test_noise_deviation_prior_and_uncertainty(folder, series):
-    """Exact files; the facts of the noise; and gradient deviations in FSL's axes are those of the array fit there."""
-    rng = np.random.default_rng(5)
-    nine = rng.uniform(-0.03, 0.03, (*SHAPE, 9))
-    options = ["--noise", "rician", "--uncertainty", "--prior", "--no-report", "--dtype", "float64"]
-    options += ["--sigma", save(folder, "sigma.nii.gz", np.full(SHAPE, 1.0))]
-    assert run(folder, *options, "--grad-dev", save(folder, "grad_dev.nii.gz", nine)) == 0
-    stems = [f"sub-01_model-smt_param-{p}_dwimap" for p in PARAMETERS]
-    stems += [f"sub-01_model-smt_desc-sd_param-{p}_dwimap" for p in PARAMETERS if p not in ("mse", "r2", "status")]
-    expected = {f"{s}{e}" for s in stems for e in (".nii.gz", ".json")} | {"sub-01_run.json"}
-    assert set(os.listdir(folder / "out")) == expected
-
-    data, _ = series
-    acquisition = js.Acquisition.from_fsl(folder / "sub-01_dwi.bval", folder / "sub-01_dwi.bvec")
-    fit = js.fit(
-        js.smt(),
-        acquisition,
-        data,
-        mask_of(SHAPE),
-        noise="rician",
-        sigma=1.0,
-        uncertainty=True,
-        grad_dev=nine,
-        prior="population",
-        dtype="float64",
-    )
-    written = load(folder, "lambdapar").get_fdata()
-    np.testing.assert_allclose(written, fit.parameters["lambda_par"], atol=1e-3)
-    path = folder / "out" / "sub-01_model-smt_desc-sd_param-lambdapar_dwimap"
-    sd = nib.load(f"{path}.nii.gz").get_fdata()
-    np.testing.assert_allclose(sd, fit.sd["lambda_par"], atol=1e-3)
-    assert np.all(sd[mask_of(SHAPE) == 0] == 0)
-    assert np.all(np.isnan(sd[fit.status == js.Status.AT_BOUND]))
-    sidecar = json.loads(path.with_suffix(".json").read_text())
-    assert sidecar["Units"] == "um2/ms"
-    facts = sidecar["options"]
-    assert facts["noise"] == "rician"
-    assert facts["sigma"] == {"from": str(folder / "sigma.nii.gz"), "median": 1.0}
-    assert facts["prior"]["mean"] == {"lambda_par": 2.2, "lambda_perp": 0.25}
-    assert 0 < facts["prior"]["median_shrinkage"]["lambda_par"] < 0.1
-    assert set(sidecar["inputs"]) == {"dwi", "bval", "bvec", "mask", "sigma", "grad_dev"}
-    assert run(folder, "--overwrite", "--no-report") == 0  # and no standard deviations stay beside other estimates
-    assert not list((folder / "out").glob("*_desc-sd_*"))
-
-
-@pytest.mark.parametrize(
-    ("option", "value", "message"),
-    [
-        ("--sigma", "-1", "sigma is -1"),
-        ("--sigma", "none.nii.gz", "No such file"),
-        ("--sigma", np.ones((6, 5, 5)), r"sigma map has dimensions \(6, 5, 5\)"),
-        ("--sigma", np.zeros(SHAPE), "not positive and finite in 95 voxels"),
-        ("--grad-dev", np.zeros((*SHAPE, 8)), "should have 9 volumes"),
-        ("--grad-dev", np.full((*SHAPE, 9), 3.0), "values up to 3"),
-        ("--prior", '{"mean": {"lambda_par": 1}, "covariance": [[-1]]}', "positive definite"),
-        ("--prior", '{"mean": {"diff": 1}, "covariance": [[1]]}', "a prior of 'diff'"),
-        ("--prior", "{", "no prior"),
-    ],
-)
-def test_bad_noise_and_priors_are_refused(folder, capsys, option, value, message):
-    if not isinstance(value, str):
-        value = save(folder, "map.nii.gz", value)
-    elif option == "--prior":
-        (folder / "prior.json").write_text(value)
-        value = folder / "prior.json"
-    assert run(folder, "--noise", "rician", option, value) == 2
-    assert re.search(message, capsys.readouterr().err)
     assert not (folder / "out").exists()
 
 

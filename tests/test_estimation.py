@@ -283,7 +283,7 @@ def test_crlb_is_the_inverse_of_the_information_and_has_derivatives():
 SHARDED = """
 import os
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XLA_FLAGS"] += " --xla_force_host_platform_device_count=2"  # beside those of all tests
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
 import jax, numpy as np
 from functools import partial
 from jax.sharding import Mesh, NamedSharding, PartitionSpec

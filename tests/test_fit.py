@@ -84,9 +84,8 @@ def test_single_precision_is_good_enough():
     noise = rng.choice([0, 0.01, 0.03, 0.06], n) * rng.standard_normal(means.shape)
     means = means + means[0] * noise * np.sqrt(ACQUISITION.variances)[:, None]
     single, double = (MeansFitter(js.smt(), ACQUISITION, dtype=d)(means) for d in ("float32", "float64"))
+    assert np.all(np.isin(single.status, (js.Status.CONVERGED, js.Status.AT_BOUND)))
     assert np.all(np.isin(double.status, (js.Status.CONVERGED, js.Status.AT_BOUND)))
-    # One of 20,000 may stop at rounding on a bound and say so, with some compilers; its cost is judged as all are.
-    assert np.sum(~np.isin(single.status, (js.Status.CONVERGED, js.Status.AT_BOUND))) <= 1
     assert np.median(np.abs(single.parameters["lambda_par"] - double.parameters["lambda_par"])) < 1e-4
     cost = {}
     for name, fit in (("single", single), ("double", double)):
