@@ -14,8 +14,8 @@ import time
 import numpy as np
 
 import jaxsmt as js
-from jaxsmt.engine import find_device
-from jaxsmt.fods import FodFitter
+from jaxsmt.batch.engine import find_device
+from jaxsmt.fitting.fods import FodFitter
 from jaxsmt.simulate import hcp_scheme, rician, zeppelin_signal
 from record import options as shared_options
 from record import publish

@@ -13,7 +13,7 @@ import time
 import numpy as np
 
 import jaxsmt as js
-from jaxsmt.engine import MeansFitter, find_device
+from jaxsmt.batch.engine import MeansFitter, find_device
 from jaxsmt.simulate import hcp_scheme
 from record import options as shared_options
 from record import publish

@@ -15,8 +15,8 @@ import numpy as np
 import optimistix
 
 import jaxsmt as js
-from jaxsmt.compartments import FREE
-from jaxsmt.engine import MeansFitter
+from jaxsmt.batch.engine import MeansFitter
+from jaxsmt.physics.compartments import FREE
 from jaxsmt.simulate import hcp_scheme
 from means_to_parameters import simulated_means
 from record import options as shared_options

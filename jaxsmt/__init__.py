@@ -1,66 +1,43 @@
 """jaxsmt: microstructure maps from multi-shell diffusion MRI with the Spherical Mean Technique."""
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-# Where each public name lives. They are loaded on first use, so that `import jaxsmt`, the command
+# The public names by the module that has them. They are loaded on first use, so that `import jaxsmt`, the command
 # line's --help and its input checks do not wait for JAX.
-_PUBLIC = {
-    "Acquisition": "schemes",  # which knows JAX
-    "Compartment": "compartments",
-    "Fit": "fitting",
-    "FodFit": "fods",
-    "FodModel": "fods",
-    "InputError": "errors",
-    "JaxsmtError": "errors",
-    "JaxsmtWarning": "errors",
-    "Link": "links",
-    "Parameter": "compartments",
-    "Pulse": "acquisition",
-    "SphericalMeanModel": "models",
-    "Status": "solvers",
-    "ball": "compartments",
-    "ball_stick": "presets",
-    "bingham": "orientation",
-    "check_compartment": "contracts",
-    "check_solver": "contracts",
-    "crlb": "uncertainty",
-    "dot": "compartments",
-    "estimate": "estimation",
-    "equal": "links",
-    "fisher_information": "uncertainty",
-    "first_order": "solvers",
-    "fit": "fitting",
-    "fixed": "links",
-    "fraction": "links",
-    "lbfgs": "solvers",
-    "levenberg_marquardt": "solvers",
-    "mcsmt": "presets",
-    "optimistix_minimiser": "solvers",
-    "ordering": "links",
-    "sandi": "presets",
-    "smt": "presets",
-    "smt_noddi": "presets",
-    "sphere": "compartments",
-    "stick": "compartments",
-    "tortuosity": "links",
-    "watson": "orientation",
-    "zeppelin": "compartments",
-    "Solver": "solvers",
-    "signal": None,
-    "simulate": None,
+_NAMES = {
+    "acquisition.pytree": ("Acquisition",),
+    "acquisition.acquisition": ("Pulse",),
+    "errors": ("InputError", "JaxsmtError", "JaxsmtWarning"),
+    "fitting.estimate": ("estimate",),
+    "fitting.fit": ("Fit", "fit"),
+    "fitting.fods": ("FodFit", "FodModel"),
+    "models.contract": ("check_compartment", "check_solver"),
+    "models.information": ("crlb", "fisher_information"),
+    "models.links": ("Link", "equal", "fixed", "fraction", "ordering", "tortuosity"),
+    "models.model": ("SphericalMeanModel",),
+    "models.presets": ("ball_stick", "mcsmt", "sandi", "smt", "smt_noddi"),
+    "models.priors": ("NormalPrior",),
+    "physics.compartments": ("Compartment", "Parameter", "ball", "dot", "sphere", "stick", "zeppelin"),
+    "physics.orientation": ("bingham", "watson"),
+    "solvers": ("Solver", "first_order", "lbfgs", "levenberg_marquardt", "optimistix_minimiser"),
+    "status": ("Status",),
 }
-__all__ = ["__version__", *_PUBLIC]
+_HOMES = {name: home for home, names in _NAMES.items() for name in names}
+_MODULES = {"signal": "physics.signal", "simulate": "simulate"}
+__all__ = ["__version__", *_HOMES, *_MODULES]
 
 
-def __getattr__(name: str):
-    if name not in _PUBLIC:
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        value: Any = import_module(f"{__name__}.{_MODULES[name]}")
+    elif name in _HOMES:
+        value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    else:
         raise AttributeError(f"module 'jaxsmt' has no attribute {name!r}")
-    home = _PUBLIC[name]
-    module = import_module(f"{__name__}.{home or name}")
-    value = globals()[name] = getattr(module, name) if home else module
+    globals()[name] = value
     return value
 
 
@@ -69,17 +46,20 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
-    from . import signal, simulate
-    from .acquisition import Acquisition, Pulse
-    from .compartments import Compartment, Parameter, ball, dot, sphere, stick, zeppelin
-    from .contracts import check_compartment, check_solver
+    from . import simulate
+    from .acquisition.acquisition import Acquisition, Pulse
     from .errors import InputError, JaxsmtError, JaxsmtWarning
-    from .estimation import estimate
-    from .fitting import Fit, fit
-    from .fods import FodFit, FodModel
-    from .links import Link, equal, fixed, fraction, ordering, tortuosity
-    from .models import SphericalMeanModel
-    from .orientation import bingham, watson
-    from .presets import ball_stick, mcsmt, sandi, smt, smt_noddi
-    from .solvers import Solver, Status, first_order, lbfgs, levenberg_marquardt, optimistix_minimiser
-    from .uncertainty import crlb, fisher_information
+    from .fitting.estimate import estimate
+    from .fitting.fit import Fit, fit
+    from .fitting.fods import FodFit, FodModel
+    from .models.contract import check_compartment, check_solver
+    from .models.information import crlb, fisher_information
+    from .models.links import Link, equal, fixed, fraction, ordering, tortuosity
+    from .models.model import SphericalMeanModel
+    from .models.presets import ball_stick, mcsmt, sandi, smt, smt_noddi
+    from .models.priors import NormalPrior
+    from .physics import signal
+    from .physics.compartments import Compartment, Parameter, ball, dot, sphere, stick, zeppelin
+    from .physics.orientation import bingham, watson
+    from .solvers import Solver, first_order, lbfgs, levenberg_marquardt, optimistix_minimiser
+    from .status import Status

@@ -1,6 +1,6 @@
 """`python -m jaxsmt` is the program `jaxsmt`."""
 
-from .cli import entry
+from .app.cli import entry
 
 if __name__ == "__main__":
     entry()

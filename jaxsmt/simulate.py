@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .acquisition import Acquisition
-from .quadrature import gradient_directions
+from .acquisition.acquisition import Acquisition
+from .sphere.quadrature import gradient_directions
 
 
 def hcp_scheme(n_b0: int = 18, n_directions: int = 90, shells=(1000.0, 2000.0, 3000.0)) -> Acquisition:

@@ -7,9 +7,9 @@ import jax
 import nibabel as nib
 import numpy as np
 import pytest
-from test_acquisition import scheme
 
 from jaxsmt.simulate import rician, zeppelin_signal
+from tests.acquisition.test_acquisition import scheme
 
 # Most of the tests' time is the compiler's: it need not optimise here. `XLA_FLAGS= pytest` tests what users run; so do
 # later versions, which compile faster and do not know all of these.

@@ -5,7 +5,7 @@ import pytest
 
 import jaxsmt as js
 from jaxsmt import simulate
-from jaxsmt.quadrature import fibonacci_sphere, gradient_directions
+from jaxsmt.sphere.quadrature import fibonacci_sphere, gradient_directions
 
 
 def test_directions_are_spread_over_axes():

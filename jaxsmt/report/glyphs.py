@@ -12,11 +12,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
-from ..quadrature import icosphere
+from ..sphere.quadrature import icosphere
 from .maps import slice_axis, slice_of
 
 if TYPE_CHECKING:
-    from ..fods import FodFit
+    from ..fitting.fods import FodFit
 
 #: Voxels of a glyph picture: most across and up.
 PATCH = (18, 12)

@@ -1,7 +1,7 @@
 """Solvers of one voxel's bounded least-squares problem; `base` has the contract."""
 
 from .adjoint import Minimum, implicit, unrolled
-from .base import Normal, Point, Problem, Solver, Status
+from .base import Normal, Point, Problem, Solver
 from .box import in_box
 from .first_order import first_order
 from .lm import levenberg_marquardt
@@ -13,7 +13,6 @@ __all__ = [
     "Point",
     "Problem",
     "Solver",
-    "Status",
     "first_order",
     "implicit",
     "in_box",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import IntEnum
 from typing import Any, NamedTuple
 
 from jax import Array
@@ -11,17 +10,6 @@ from jax import Array
 #: Where a search is, or a step of it: a tuple of scalars, so that a batch of them is a few long
 #: vectors (the layout that vector units and GPUs like) instead of many short rows.
 Point = tuple[Array, ...]
-
-
-class Status(IntEnum):
-    """Outcome in one voxel, as written to the status map."""
-
-    OUTSIDE = 0  #: not in the mask
-    CONVERGED = 1
-    AT_BOUND = 2  #: converged with a parameter at its bound
-    NOT_CONVERGED = 3
-    NO_SIGNAL = 4
-    NON_FINITE = 5
 
 
 class Normal(NamedTuple):

@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 
-from ...acquisition import Acquisition
+from ...acquisition.acquisition import Acquisition
 from ...errors import InputError, NotCoveredError
 from .. import refuse
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...errors import InputError
-from ...fitting import Fit
-from ...fods import MOST, FodFit
+from ...fitting.fit import Fit
+from ...fitting.fods import MOST, FodFit
 from .. import refuse
 from ..orientations import directions_from_mu
 from .parameters import not_covered

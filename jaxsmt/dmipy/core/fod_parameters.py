@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...fods import FodFit, FodModel
-from ...solvers import Status
+from ...fitting.fods import FodFit, FodModel
+from ...status import Status
 from ..orientations import directions_from_mu, frame_of, mu_from_directions
 
 if TYPE_CHECKING:

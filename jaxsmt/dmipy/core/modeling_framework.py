@@ -11,12 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ... import fitting
-from ...acquisition import Pulse
-from ...engine import predicted_means
+from ...acquisition.acquisition import Pulse
+from ...batch.engine import predicted_means
 from ...errors import InputError
-from ...links import Link, equal, fraction, tortuosity
-from ...models import SphericalMeanModel
+from ...fitting import fit as fitting
+from ...models.links import Link, equal, fraction, tortuosity
+from ...models.model import SphericalMeanModel
 from .. import refuse
 from ..distributions.distribute_models import BundleModel, instance_names
 from ..signal_models.base import DIFFUSIVITY

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...orientation import kappa_from_odi, odi_from_kappa
+from ...physics.orientation import kappa_from_odi, odi_from_kappa
 from .. import refuse
 
 __all__ = ["kappa2odi", "odi2kappa"]

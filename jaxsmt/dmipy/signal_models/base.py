@@ -8,8 +8,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from ...compartments import Compartment
 from ...errors import InputError
+from ...physics.compartments import Compartment
 from ..orientations import directions_from_mu
 
 DIFFUSIVITY = 1e-9  # m²/s in µm²/ms

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ... import compartments
+from ...physics import compartments
 from .. import refuse
 from .base import SignalModel
 

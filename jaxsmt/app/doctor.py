@@ -1,0 +1,87 @@
+"""Does this machine compute what it should? Versions, devices, and a numeric self-test."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import jaxlib
+import numpy as np
+
+from .. import __version__
+from ..acquisition.acquisition import Acquisition
+from ..batch.engine import MeansFitter
+from ..models.presets import smt
+from ..physics.signal import zeppelin_mean
+from ..sphere.quadrature import gradient_directions
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the doctor's report."""
+
+    what: str
+    fact: str
+    good: bool = True
+
+
+def examine(device: jax.Device) -> Iterator[Finding]:
+    """Findings about this installation, one after another as they are made."""
+    yield Finding(
+        "versions",
+        f"jaxsmt {__version__}, jax {jax.__version__}, jaxlib {jaxlib.__version__}, numpy {np.__version__}, "
+        f"Python {platform.python_version()}",
+    )
+    yield Finding("devices", ", ".join(f"{d.platform} ({d.device_kind})" for d in jax.devices()))
+    yield _large_batch(device)
+    yield from _signal(device)
+    yield from _recovery(device)
+
+
+def _large_batch(device) -> Finding:
+    """A jitted vmap over many rows against a loop's answer: some jaxlibs fail past 32,768 rows."""
+    rows = 40_000
+    x = np.arange(4 * rows, dtype=np.float32).reshape(rows, 4) % 7 + 1
+
+    def one(row):
+        a = row[:2, None] * row[None, 2:]
+        return jnp.sum(a @ a.T) / jnp.sum(row)
+
+    with jax.default_device(device), jax.default_matmul_precision("highest"):
+        batched = np.asarray(jax.jit(jax.vmap(one))(x))
+    a = x[:, :2, None] * x[:, None, 2:]
+    expected = (a @ a.transpose(0, 2, 1)).sum(axis=(1, 2)) / x.sum(axis=1)
+    error = float(np.max(np.abs(batched / expected - 1)))
+    return Finding("batch of 40,000 rows", f"largest relative error {error:.1e}", error < 1e-5)
+
+
+def _signal(device) -> Iterator[Finding]:
+    """The zeppelin's spherical mean against quadrature, prolate, spherical and oblate."""
+    x, w = np.polynomial.legendre.leggauss(200)
+    b, par, perp = np.meshgrid([0.0, 0.005, 1, 3, 10], [0.1, 1.0, 1.7, 3.0], [0.0, 0.1, 1.0, 3.0], indexing="ij")
+    x, w = (x + 1) / 2, w / 2
+    oracle = np.exp(-(b * perp)[..., None] - (b * (par - perp))[..., None] * x**2) @ w
+    for dtype, limit in (("float32", 3e-6), ("float64", 1e-12)):
+        with jax.enable_x64(dtype == "float64"), jax.default_device(device):
+            value = jax.jit(zeppelin_mean)(*(jnp.asarray(a, dtype) for a in (b, par, perp)))
+            error = float(np.max(np.abs(np.asarray(value, np.float64) / oracle - 1)))
+        yield Finding(f"signal equation, {dtype}", f"largest relative error {error:.1e}", error < limit)
+
+
+def _recovery(device) -> Iterator[Finding]:
+    """Noise-free means of known parameters, fitted back."""
+    directions = gradient_directions(30)
+    acquisition = Acquisition(np.repeat([0.0, 1000, 2000, 3000], 30), np.tile(directions, (4, 1)))
+    rng = np.random.default_rng(0)
+    par, fraction = rng.uniform(0.5, 2.9, 2000), rng.uniform(0.02, 0.8, 2000)
+    x, w = np.polynomial.legendre.leggauss(64)
+    x, w = (x + 1) / 2, w / 2
+    perp = par * fraction
+    means = np.stack([np.exp(-b * perp[:, None] - b * (par - perp)[:, None] * x**2) @ w for b in acquisition.b])
+    for dtype, limit in (("float32", 1e-3), ("float64", 1e-6)):
+        fit = MeansFitter(smt(), acquisition, dtype=dtype, device=device)(means)
+        error = float(np.percentile(np.abs(fit.parameters["lambda_par"] - par), 99))
+        yield Finding(f"fit of known parameters, {dtype}", f"99 % within {error:.1e} µm²/ms", error < limit)

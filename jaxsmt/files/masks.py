@@ -1,0 +1,49 @@
+"""What a mask means, in files and in arrays alike."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ..errors import InputError, JaxsmtWarning
+
+
+def place(values: ArrayLike, within: np.ndarray, order: Literal["C", "F"] = "C") -> np.ndarray:
+    """Values (voxels, …) of the voxels inside a mask, in `order`, as a map (*mask.shape, …); 0 outside."""
+    values = np.asarray(values)
+    out = np.zeros((*within.shape, *values.shape[1:]), values.dtype)
+    if order == "C":
+        out[within] = values
+    else:  # a view with the first axis fastest
+        spatial = range(within.ndim)
+        out.transpose(*reversed(spatial), *range(within.ndim, out.ndim))[within.T] = values
+    return out
+
+
+def take(values: ArrayLike, within: np.ndarray, order: Literal["C", "F"] = "C") -> np.ndarray:
+    """Values (voxels, …) inside a mask, in `order`, of a map (*mask.shape, …): what `place` undoes."""
+    values = np.asarray(values)
+    if order == "C":
+        return values[within]
+    spatial = range(within.ndim)
+    return values.transpose(*reversed(spatial), *range(within.ndim, values.ndim))[within.T]
+
+
+def inside(mask: np.ndarray, name: str = "the mask") -> np.ndarray:
+    """Voxels to fit: integers above 0, floats above 0.5; NaN is outside. Warns of other values than 0 and 1.
+
+    Raises:
+        InputError: no voxel is inside.
+    """
+    mask = np.asarray(mask)
+    odd = int(np.count_nonzero((mask != 0) & (mask != 1)))
+    if odd:
+        rule = "above 0.5 is inside, NaN outside" if mask.dtype.kind == "f" else "above 0 is inside"
+        warnings.warn(f"{name}: {odd} values are neither 0 nor 1; {rule}", JaxsmtWarning, stacklevel=3)
+    chosen = mask > (0.5 if mask.dtype.kind == "f" else 0)
+    if not chosen.any():
+        raise InputError(f"{name}: the mask is empty", fix="give a mask with voxels to fit")
+    return chosen

@@ -1,0 +1,256 @@
+"""NIfTI files: headers by nibabel, bytes by isal to the verified end of the stream."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import queue
+import threading
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from isal import igzip, isal_zlib
+
+from ..errors import InputError, JaxsmtWarning, OutputError
+from . import headers as checks
+
+Path_ = str | os.PathLike
+_STREAM_ERRORS: Any = (EOFError, isal_zlib.error, OSError)  # BadGzipFile is an OSError
+_GZIP_MAGIC = b"\x1f\x8b"
+# The empty member that ends a BGZF file: its zeros are no padding.
+_BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
+
+
+@dataclass(frozen=True)
+class Image:
+    """A NIfTI file whose header has been checked and whose data have not been read yet.
+
+    Attributes:
+        shape: singleton fifth and later dimensions removed. dtype: on disk, with byte order.
+        slope, inter: values are slope·raw + inter. header: nibabel's, affine: (4, 4), voxel
+        indices to scanner mm.
+    """
+
+    path: Path
+    header: nib.Nifti1Header
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    slope: float
+    inter: float
+    affine: np.ndarray
+    compressed: bool
+
+    @property
+    def offset(self) -> int:
+        """Bytes before the data."""
+        return int(self.header["vox_offset"]) or int(self.header["sizeof_hdr"]) + 4
+
+    @property
+    def data_bytes(self) -> int:
+        return int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
+
+
+def open_image(path: Path_) -> Image:
+    """Read and check the header of a `.nii` or `.nii.gz` file (NIfTI-1 or -2, either byte order).
+
+    Raises:
+        InputError: not a readable NIfTI file, or a header that cannot be trusted.
+    """
+    path = Path(path)
+    if not path.name.endswith((".nii", ".nii.gz")) or path.name.startswith(".nii"):
+        raise InputError("is not named something.nii or something.nii.gz", file=path, fix="give a NIfTI file")
+    try:
+        with path.open("rb") as file:
+            start = file.read(4)
+        compressed = start[:2] == _GZIP_MAGIC
+    except OSError as error:
+        raise InputError(error.strerror or str(error), file=path, fix="check the path") from None
+    if not start:
+        raise InputError("is empty", file=path)
+    if path.name.endswith(".gz") and not compressed:
+        raise InputError("is named .gz but is not gzip", file=path, fix="rename it or compress it")
+    if not path.name.endswith(".gz") and compressed:
+        raise InputError("is gzip but is not named .gz", file=path, fix="rename it to .nii.gz")
+    with _stream(path, compressed) as stream:
+        raw = stream.read(540)
+    header = checks.parse_header(raw, path)
+    facts = checks.check_header(header, path, path.stat().st_size, compressed)
+    return Image(path=path, header=header, compressed=compressed, **facts)
+
+
+def read_volumes(image: Image, depth: int = 3) -> Iterator[np.ndarray]:
+    """The volumes of a 4-D image one after another, each (voxels,) raw values in file order.
+
+    A thread reads ahead by up to `depth` volumes. The stream is read to its end, so a cut file, a
+    wrong checksum or trailing garbage raises InputError: use no number before the iteration ends.
+    An array is valid only until the next one is asked for.
+    """
+    voxels = int(np.prod(image.shape[:3], dtype=object))
+    n = image.shape[3] if len(image.shape) > 3 else 1
+    free: queue.Queue = queue.Queue()
+    full: queue.Queue = queue.Queue()
+    for _ in range(depth):
+        free.put(np.empty(voxels, image.dtype))
+
+    def read():
+        try:
+            with _stream(image.path, image.compressed) as stream:
+                _skip(stream, image)
+                for i in range(n):
+                    buffer = free.get()
+                    if buffer is None:
+                        return
+                    _read_into(stream, buffer, image, i * buffer.nbytes)
+                    full.put(buffer)
+                _expect_end(stream, image)
+            full.put(None)
+        except BaseException as error:  # handed to the reader of the iterator
+            full.put(error)
+
+    thread = threading.Thread(target=read, daemon=True)
+    thread.start()
+    try:
+        while (item := full.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+            free.put(item)
+    finally:
+        free.put(None)
+        thread.join()
+
+
+def read_array(image: Image) -> np.ndarray:
+    """All data of an image, scaled, in its shape; verified to the end of the stream."""
+    raw = np.empty(image.shape, image.dtype, order="F")
+    flat = raw.reshape(-1, order="F")
+    with _stream(image.path, image.compressed) as stream:
+        _skip(stream, image)
+        _read_into(stream, flat, image, 0)
+        _expect_end(stream, image)
+    return raw if (image.slope, image.inter) == (1, 0) else raw * image.slope + image.inter
+
+
+def write_image(path: Path_, data: np.ndarray, like: Image | None, affine: np.ndarray | None = None) -> None:
+    """Write a map as `.nii.gz`: complete under its name or not at all, the same bytes every time.
+
+    Args:
+        data: float or uint8 array in the image's spatial shape. like: the image whose affine,
+            qform and sform with their codes, and units are kept; or `affine` alone.
+    """
+    if like is None:
+        header = nib.Nifti1Header()
+        header.set_xyzt_units("mm")
+        header.set_sform(affine, code=1)
+        header.set_qform(affine, code=1)
+    else:
+        header = like.header.as_byteswapped("<")  # a copy
+        header.extensions.clear()
+        header["descrip"] = b""
+        header["intent_code"] = 0
+        header["cal_min"] = header["cal_max"] = 0
+    header.set_data_dtype(data.dtype)
+    header.set_data_shape(data.shape)
+    header.set_slope_inter(1, 0)
+    size = int(header["sizeof_hdr"]) + 4
+    header["vox_offset"] = size
+    header["magic"] = b"n+1" if size == 352 else b"n+2\0\r\n\x1a\n"
+    content = header.binaryblock + b"\0" * 4 + np.asarray(data, order="F").tobytes(order="F")
+    # No time stamp and no file name inside, so that equal maps are equal files.
+    write_bytes(path, igzip.compress(content, compresslevel=1, mtime=0))
+
+
+def write_bytes(path: Path_, content: bytes) -> None:
+    """Write a file under a temporary name in its folder, then rename it: all or nothing.
+
+    Raises:
+        OutputError: it cannot be written; the temporary file is gone again.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        if not isinstance(error, OSError):
+            raise
+        fix = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "choose another folder or name"
+        raise OutputError(error.strerror or str(error), file=path, fix=fix) from None
+
+
+@contextlib.contextmanager
+def _stream(path: Path, compressed: bool):
+    """An open binary stream; errors of the compression become InputErrors with byte counts."""
+    file = path.open("rb", buffering=0)
+    try:
+        with file, igzip.IGzipFile(fileobj=file, mode="rb") if compressed else file as stream:
+            yield stream
+    except _STREAM_ERRORS as error:
+        size = path.stat().st_size
+        text = str(error).lower()
+        if getattr(error, "errno", None) is not None:
+            raise InputError(os.strerror(error.errno), file=path, fix="check the disk or the connection") from None
+        if "end-of-stream" in text:
+            fact = f"the compressed data end too early, after {size} bytes: the file is cut"
+        elif "not a gzipped file" in text:
+            fact = "garbage follows the compressed data"
+        elif "crc" in text or "length" in text or "incorrect data check" in text:
+            fact = "the checksum of the data is wrong: the file is damaged"
+        else:
+            fact = f"the compressed data are damaged ({error})"
+        raise InputError(fact, file=path, fix="copy or download the file again") from None
+
+
+def _skip(stream, image: Image) -> None:
+    left = image.offset
+    while left > 0:
+        got = len(stream.read(min(left, 1 << 20)))
+        if not got:
+            raise _too_short(image, 0)
+        left -= got
+
+
+def _read_into(stream, buffer: np.ndarray, image: Image, done: int) -> None:
+    view = buffer.view(np.uint8).data
+    filled = 0
+    while filled < len(view):
+        got = stream.readinto(view[filled : filled + (8 << 20)])
+        if not got:
+            raise _too_short(image, done + filled)
+        filled += got
+
+
+def _too_short(image: Image, found: int) -> InputError:
+    return InputError(
+        f"the header promises {image.data_bytes} bytes of data, {found} are there",
+        file=image.path,
+        fix="copy or download the file again",
+    )
+
+
+def _expect_end(stream, image: Image) -> None:
+    """One read past the data: verifies the checksum and finds what does not belong there."""
+    if stream.read(1):
+        raise InputError(
+            f"more data follow the {image.data_bytes} bytes that the header promises",
+            file=image.path,
+            fix="the header and the data do not belong together",
+        )
+    if image.compressed:
+        with image.path.open("rb") as file:
+            file.seek(-min(len(_BGZF_END), image.path.stat().st_size), os.SEEK_END)
+            tail = file.read()
+        # A gzip file ends in its length: zeros there are padding that some tools append.
+        if tail.endswith(b"\0\0\0\0") and tail != _BGZF_END and (image.offset + image.data_bytes) % 2**32:
+            warnings.warn(f"{image.path}: zeros follow the compressed data; ignored", JaxsmtWarning, stacklevel=2)

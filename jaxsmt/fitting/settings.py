@@ -1,0 +1,198 @@
+"""How to fit: every option of a fit, declared once. No JAX is loaded until a distribution or device is asked for.
+
+An option has its name, default, check and help here and nowhere else: `fit` and `estimate` take it by this name, the
+command line as a flag, sidecars, run.json and the report tell it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..physics import noises
+
+if TYPE_CHECKING:
+    import jax
+
+    from ..physics.noises.base import Noise
+    from ..solvers import Solver
+
+
+@dataclass(frozen=True)
+class Option:
+    """What is said of an option besides its name and default.
+
+    Attributes:
+        help: one line for `--help` and docstrings, without the default.
+        choices: what it may be; empty: anything that `check` accepts.
+        check: value -> whether it can be. rule: what it must be, in words.
+        flag: arguments of argparse beyond help, choices and default; None: the command line does not have it.
+        fact: value -> how sidecars and run.json tell it; None: they do not.
+    """
+
+    help: str
+    choices: tuple[str, ...] = ()
+    check: Callable[[Any], bool] | None = None
+    rule: str = ""
+    flag: Mapping[str, Any] | None = field(default_factory=dict)
+    fact: Callable[[Any], Any] | None = lambda value: value
+
+    def require(self, name: str, value: Any) -> None:
+        """Raise InputError if the option cannot have this value."""
+        if self.choices and isinstance(value, str) and value not in self.choices:
+            raise InputError(f"{name}={value!r} is unknown", fix=" or ".join(f"{name}={c!r}" for c in self.choices))
+        if self.check is not None and not self.check(value):
+            raise InputError(f"{name}={value!r} cannot be", fix=f"{name}= takes {self.rule}")
+
+
+def option(default: Any, help: str, **rest: Any) -> Any:
+    """A dataclass field that is an option, see `Option`."""
+    return field(default=default, metadata={"option": Option(help, **rest)})
+
+
+def options_of(record: type) -> dict[str, tuple[Option, Field[Any]]]:
+    """The options that a dataclass declares, by name, each with its field."""
+    return {f.name: (f.metadata["option"], f) for f in fields(record) if "option" in f.metadata}
+
+
+def _is_sigma(value: Any) -> bool:
+    """None, or real numbers; a map is compared with the data where those are known."""
+    if value is None or hasattr(value, "aval"):  # JAX's, perhaps traced
+        return True
+    array = np.asarray(value)
+    if array.dtype.kind not in "iuf":
+        return False
+    return array.ndim > 0 or (math.isfinite(float(array)) and float(array) > 0)
+
+
+@dataclass(frozen=True, eq=False)
+class Settings:
+    """How a model is fitted. Arguments of `fit` and `estimate`, frozen.
+
+    Raises:
+        InputError: a value that cannot be, named as the caller named it.
+
+    Example:
+        >>> Settings(noise="rician", uncertainty=True).noise
+        'rician'
+        >>> Settings(noise="poisson")
+        Traceback (most recent call last):
+        jaxsmt.errors.InputError: noise='poisson' is unknown
+          fix: noise='gaussian' or noise='noncentral-chi' or noise='rician'
+    """
+
+    noise: str | Noise = option(
+        "gaussian",
+        "distribution of the noise; with rician or noncentral-chi the data are magnitudes, whose noise floor the fit "
+        "removes",
+        choices=noises.names(),
+        fact=lambda noise: noise if isinstance(noise, str) else noise.name,
+    )
+    coils: int = option(
+        1,
+        "receiver coils whose squares were summed, for noncentral-chi noise",
+        check=lambda n: isinstance(n, int) and not isinstance(n, bool) and n >= 1,
+        rule="a whole number from 1",
+        flag={"type": int, "metavar": "N"},
+    )
+    sigma: Any = option(
+        None,
+        "noise of one volume in units of the data: a number, or a map; by default it is estimated where it is needed",
+        check=_is_sigma,
+        rule="a number above 0, or a map of numbers",
+        flag={"default": "auto", "metavar": "S"},
+        fact=None,
+    )
+    uncertainty: bool = option(
+        False,
+        "also give standard deviations",
+        check=lambda value: isinstance(value, bool | np.bool_),
+        rule="True or False",
+        flag={"action": "store_true"},
+    )
+    grad_dev: Any = option(
+        None,
+        "gradient deviation L of gradients g' = (I + L)g in every voxel, nine volumes as of the HCP",
+        flag={"metavar": "F"},
+        fact=None,
+    )
+    prior: Any = option(
+        None,
+        "weak normal prior of the parameters: that of a population, or one of yours",
+        flag={"nargs": "?", "const": "population", "metavar": "F"},
+        fact=None,
+    )
+    s0: str = option("fit", "fit S0 with the model, or fix it to the mean of the b = 0 volumes", choices=("fit", "mean"))
+    weights: Any = option(
+        None, "weights of the squared residuals of b = 0 and the shells' means; by default inverse variances", flag=None, fact=None
+    )
+    solver: Solver | None = option(None, "the solver; by default `levenberg_marquardt()`", flag=None, fact=None)
+    dtype: str = option("float32", "precision of the fit", choices=("float32", "float64"))
+    device: jax.Device | None = option(
+        None, "where to compute; by default the first device that JAX finds", flag=None, fact=None
+    )
+
+    def __post_init__(self) -> None:
+        for name, (declared, _) in options_of(Settings).items():
+            declared.require(name, getattr(self, name))
+        if self.coils != 1 and self.noise != "noncentral-chi":
+            raise InputError(f"coils={self.coils} without noncentral-chi noise", fix="give noise='noncentral-chi' too")
+        grad_dev = self.grad_dev
+        if grad_dev is not None:
+            grad_dev = np.asarray(grad_dev, float)
+            if grad_dev.shape[-1:] == (9,):  # column by column
+                grad_dev = np.swapaxes(grad_dev.reshape(*grad_dev.shape[:-1], 3, 3), -1, -2)
+            object.__setattr__(self, "grad_dev", grad_dev)
+
+    @classmethod
+    def make(cls, options: Mapping[str, Any]) -> Settings:
+        """From the keyword arguments of `fit`.
+
+        Raises:
+            InputError: a name that is none of the options.
+        """
+        known = options_of(cls)
+        odd = [name for name in options if name not in known]
+        if odd:
+            raise InputError(f"there is no option {odd[0]!r}", fix=f"one of {', '.join(known)}")
+        return cls(**options)
+
+    def changed(self) -> list[str]:
+        """Names of the options that differ from their defaults."""
+        every = options_of(Settings).items()
+        return [name for name, (_, f) in every if getattr(self, name) is not f.default and getattr(self, name) != f.default]
+
+    @property
+    def distribution(self) -> Noise:
+        """The noise distribution as a record of functions."""
+        return noises.find(self.noise, self.coils) if isinstance(self.noise, str) else self.noise
+
+    def facts(self) -> dict[str, Any]:
+        """What sidecars and run.json tell of the options."""
+        told = {}
+        for name, (declared, _) in options_of(Settings).items():
+            if declared.fact is not None:
+                told[name] = declared.fact(getattr(self, name))
+        return told
+
+
+def takes_settings(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Show the options of `Settings` in the signature and docstring of a function that takes them as `**options`."""
+    signature = inspect.signature(function)
+    kept = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    lines, more = [], []
+    for name, (declared, f) in options_of(Settings).items():
+        if name in signature.parameters:
+            continue
+        assert f.default is not MISSING
+        more.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=f.type))
+        lines.append(f"        {name}: {declared.help}.")
+    function.__signature__ = signature.replace(parameters=kept + more)  # type: ignore[attr-defined]
+    function.__doc__ = (function.__doc__ or "").replace("        **options: see `Settings`.", "\n".join(lines))
+    return function

@@ -1,0 +1,240 @@
+"""Compartments: the signal of one kind of water around one axis, and sums of them.
+
+A compartment is its attenuation k(x), the signal over S0 as a function of x = g·n, the cosine between the
+gradient and the compartment's axis; all else follows. Where a closed form of the spherical mean
+∫₀¹ k dx or of the Legendre moments ∫₀¹ k P_l dx is at hand it can be given too, and is faster.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from typing import Any
+
+import jax.numpy as jnp
+from jax import Array
+
+from ..acquisition.acquisition import Pulse
+from ..errors import InputError
+from .signal import legendre_moments, sphere_mean, zeppelin_legendre, zeppelin_mean
+
+#: Diffusivities are sought up to here, µm²/ms: that of water at body temperature.
+FREE = 3.05
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A quantity to be fitted: its name, its closed interval, and where searches start in it.
+
+    Attributes:
+        lower, upper: the interval, numbers (of a model's parameters also maps, see `SphericalMeanModel.bound`).
+        typical: value in the living brain, at which expected errors are told; None: the middle.
+        unit: "um2/ms", "um" or "". starts: parts of the interval, strictly inside (0, 1); a fit begins at
+            the best point of the grid that the parameters' starts span, unless `start`, a value, is given.
+        smallest, largest: beyond these it has no meaning, and bounds are refused.
+    """
+
+    name: str
+    lower: Any = 0.0
+    upper: Any = 1.0
+    typical: float | None = None
+    unit: str = ""
+    starts: tuple[float, ...] = (0.1, 0.3, 0.5, 0.7, 0.9)
+    start: Any = None
+    smallest: float = 0.0
+    largest: float = math.inf
+
+
+@dataclass(frozen=True)
+class Compartment:
+    """One kind of water: its parameters and its signal.
+
+    Attributes:
+        kind: what it is called, as in diagrams. parameters: in the order in which the functions take them.
+        attenuation: `(pulse, x, *parameters) -> signal / S0`, elementwise, pure JAX, even and smooth in x.
+            `pulse.b` is in ms/µm², `pulse.delta` and `pulse.Delta` in ms, x = |g·n|.
+        mean: `(pulse, *parameters) -> spherical mean` of their shape, or None: by quadrature.
+        legendre: `(pulse, lmax, *parameters) -> (..., lmax/2 + 1)`, or None: by quadrature.
+        isotropic: whether the attenuation does not depend on x. timed: whether it needs δ and Δ.
+    The quadrature has 32 nodes: exact to rounding for exp(-z x²), z ≤ 60.
+    """
+
+    kind: str
+    parameters: tuple[Parameter, ...]
+    attenuation: Callable[..., Array]
+    mean: Callable[..., Array] | None = None
+    legendre: Callable[..., Array] | None = None
+    isotropic: bool = False
+    timed: bool = False
+
+    def spherical_mean(self, pulse: Pulse, *values: Array) -> Array:
+        """∫₀¹ k(x) dx for parameters of one shape."""
+        if self.isotropic:
+            return self.attenuation(pulse, jnp.zeros_like(_like(pulse, values)), *values)
+        if self.mean is not None:
+            return self.mean(pulse, *values)
+        return self.moments(pulse, 0, *values)[..., 0]
+
+    def moments(self, pulse: Pulse, lmax: int, *values: Array) -> Array:
+        """∫₀¹ k(x) P_l(x) dx for l = 0, 2, …, lmax: (..., lmax/2 + 1)."""
+        if self.isotropic:
+            mean = self.spherical_mean(pulse, *values)[..., None]
+            return jnp.concatenate([mean, *[jnp.zeros_like(mean)] * (lmax // 2)], axis=-1)
+        if self.legendre is not None:
+            return self.legendre(pulse, lmax, *values)
+        like = _like(pulse, values)
+        return legendre_moments(lambda x: self.at(pulse, x, *values), like.dtype, lmax)
+
+    def at(self, pulse: Pulse, x: Array, *values: Array) -> Array:
+        """k at cosines (n,): (..., n)."""
+        like = _like(pulse, values)
+        return self.attenuation(pulse, x.reshape((1,) * like.ndim + x.shape), *(v[..., None] for v in values))
+
+
+def _like(pulse: Pulse, values: Sequence[Array]) -> Array:
+    """Something of the shape and type that a signal will have."""
+    return values[0] if values else jnp.zeros_like(jnp.asarray(pulse.b, jnp.result_type(float)))
+
+
+# Squares: denser where diffusion is slow.
+_DIFFUSIVITY_STARTS = tuple(((i + 0.5) / 12) ** 2 for i in range(12))
+
+
+def _diffusivity(name: str, typical: float) -> Parameter:
+    return Parameter(name, 0.0, FREE, typical, "um2/ms", _DIFFUSIVITY_STARTS)
+
+
+def zeppelin() -> Compartment:
+    """Axially symmetric Gaussian diffusion: k = exp(-b λ⊥ - b (λ∥ - λ⊥) x²); `lambda_par`, `lambda_perp`.
+
+    Source: Kaden et al. 2016, Magn Reson Med 75:1752, doi:10.1002/mrm.25734.
+    """
+    parameters = _diffusivity("lambda_par", 1.7), _diffusivity("lambda_perp", 0.5)
+    return Compartment("zeppelin", parameters, _zeppelin, _zeppelin_mean, _zeppelin_legendre)
+
+
+def stick() -> Compartment:
+    """Diffusion along the axis only: k = exp(-b λ∥ x²); `lambda_par`.
+
+    Source: Behrens et al. 2003, Magn Reson Med 50:1077, doi:10.1002/mrm.10609.
+    """
+    return Compartment("stick", (_diffusivity("lambda_par", 1.7),), _stick, _stick_mean, _stick_legendre)
+
+
+def ball() -> Compartment:
+    """Isotropic Gaussian diffusion: k = exp(-b D); `diffusivity`."""
+    return Compartment("ball", (_diffusivity("diffusivity", 2.0),), _ball, isotropic=True)
+
+
+def dot() -> Compartment:
+    """Water that does not move: k = 1; no parameters."""
+    return Compartment("dot", (), _dot, isotropic=True)
+
+
+def sphere() -> Compartment:
+    """Diffusion restricted in a sphere (`signal.sphere_mean`); `radius` in µm, `diffusivity` inside. Needs δ and Δ."""
+    radius = Parameter("radius", 1.0, 15.0, 7.0, "um", smallest=0.1, largest=25.0)
+    inside = replace(_diffusivity("diffusivity", 2.0), lower=0.1, smallest=0.01)
+    return Compartment("sphere", (radius, inside), _sphere, isotropic=True, timed=True)
+
+
+def _zeppelin(pulse, x, lambda_par, lambda_perp):
+    return jnp.exp(-pulse.b * (lambda_perp + (lambda_par - lambda_perp) * x * x))
+
+
+def _zeppelin_mean(pulse, lambda_par, lambda_perp):
+    return zeppelin_mean(pulse.b, lambda_par, lambda_perp)
+
+
+def _zeppelin_legendre(pulse, lmax, lambda_par, lambda_perp):
+    return zeppelin_legendre(pulse.b, lambda_par, lambda_perp, lmax)
+
+
+def _stick(pulse, x, lambda_par):
+    return jnp.exp(-pulse.b * lambda_par * x * x)
+
+
+def _stick_mean(pulse, lambda_par):
+    return zeppelin_mean(pulse.b, lambda_par, jnp.zeros_like(lambda_par))
+
+
+def _stick_legendre(pulse, lmax, lambda_par):
+    return zeppelin_legendre(pulse.b, lambda_par, jnp.zeros_like(lambda_par), lmax)
+
+
+def _ball(pulse, x, diffusivity):
+    return jnp.exp(-pulse.b * diffusivity) * jnp.ones_like(x)
+
+
+def _dot(pulse, x):
+    return jnp.ones_like(x)
+
+
+def _sphere(pulse, x, radius, diffusivity):
+    return sphere_mean(pulse.b, pulse.delta, pulse.Delta, radius, diffusivity) * jnp.ones_like(x)
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A sum of compartments with one axis, k = Σ w_c k_c: what fibre orientations are convolved with.
+
+    Attributes:
+        compartments: (name, compartment) each. A parameter's name is `compartment.parameter`, a volume
+            fraction's `weight.compartment`; the parameters of one compartment without a name have no prefix.
+    """
+
+    compartments: tuple[tuple[str, Compartment], ...]
+
+    @property
+    def timed(self) -> bool:
+        return any(compartment.timed for _, compartment in self.compartments)
+
+    @property
+    def isotropic(self) -> bool:
+        return all(compartment.isotropic for _, compartment in self.compartments)
+
+    def of(self, name: str) -> list[str]:
+        """Full names of the parameters of a compartment."""
+        return [f"{name}.{p.name}" if name else p.name for p in dict(self.compartments)[name].parameters]
+
+    @property
+    def weights(self) -> list[str]:
+        """Names of the volume fractions; one compartment has none."""
+        return [f"weight.{name}" for name, _ in self.compartments] if len(self.compartments) > 1 else []
+
+    @property
+    def names(self) -> list[str]:
+        """All that the signal depends on."""
+        return [full for name, _ in self.compartments for full in self.of(name)] + self.weights
+
+    def mean(self, pulse: Pulse, values: Mapping[str, Array]) -> Array:
+        """Spherical mean over S0, (...), from all `names`, each (...)."""
+        parts = [c.spherical_mean(pulse, *own) for c, own in self._each(values)]
+        return self._sum([values[weight] for weight in self.weights], parts)
+
+    def legendre(self, pulse: Pulse, lmax: int, values: Mapping[str, Array]) -> Array:
+        """Legendre moments (..., lmax/2 + 1) from all `names`, each (...)."""
+        return self._sum([values[weight][..., None] for weight in self.weights], self.moments(pulse, lmax, values))
+
+    def moments(self, pulse: Pulse, lmax: int, values: Mapping[str, Array]) -> list[Array]:
+        """Legendre moments of each compartment."""
+        return [c.moments(pulse, lmax, *own) for c, own in self._each(values)]
+
+    def _each(self, values: Mapping[str, Array]):
+        return [(c, [values[p] for p in self.of(name)]) for name, c in self.compartments]
+
+    @staticmethod
+    def _sum(weights: list[Array], parts: list[Array]) -> Array:
+        return reduce(operator.add, map(operator.mul, weights, parts)) if weights else parts[0]
+
+    def require(self, pulses) -> None:
+        """Raise InputError if a compartment needs pulse timings that are not known."""
+        if self.timed and any(pulse.delta is None for pulse in pulses):
+            needy = next(c.kind for _, c in self.compartments if c.timed)
+            raise InputError(
+                f"a {needy} needs the duration δ and separation Δ of the gradient pulses",
+                fix="js.Acquisition(..., delta=, Delta=), in ms",
+            )

@@ -1,0 +1,144 @@
+"""What one voxel's volumes would be without noise floor, at the gradients that were meant.
+
+A fitted kernel, and a FOD of free harmonics that is fitted to all volumes under it, predict each volume's signal A.
+Under Rician noise the volume's expected real part follows; where gradients deviate, so does what the deviation
+changed. Spherical means of such volumes are unbiased, and the kernel is fitted again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from ..physics import noise
+from ..physics.orientation import zonal_coefficients
+
+#: Order of the FOD's harmonics.
+LMAX = 6
+#: Orders l of its coefficients but the first.
+L = np.concatenate([np.full(2 * l + 1, l, np.int32) for l in range(2, LMAX + 1, 2)])
+# Standard deviation of coefficients 4π ψ_lm of lobes of this κ and any axis: what keeps them finite where the kernel
+# is isotropic.
+_SPREAD = np.sqrt(4 * np.pi) * zonal_coefficients(20.0, LMAX)[L // 2]
+# Gauss-Newton steps, and those of conjugate gradients in each.
+_STEPS, _INNER = 3, 10
+_LEAST = 0.05  # signal over σ, so that no volume is without influence
+
+
+class Design(NamedTuple):
+    """Volumes above b = 0 as a linear function of a FOD's coefficients c = 4π ψ_lm, l ≥ 2, shell by shell.
+
+    E = K_0 + Σ_lm K_l Y_lm(g) c_lm (Funk-Hecke). mean: K_0, (volumes,). Each shell's matrix (n, coefficients) and
+    scale (coefficients,), whose product is K_l Y_lm.
+    """
+
+    mean: Array
+    matrices: tuple[Array, ...]
+    scales: tuple[Array, ...]
+
+    def signal(self, c: Array) -> Array:
+        """The part linear in c, (volumes,)."""
+        each = zip(self.matrices, self.scales, strict=True)
+        return jnp.concatenate([jnp.matmul(matrix, scale * c, precision="highest") for matrix, scale in each])
+
+    def energy(self, weight: Array) -> Array:
+        """Σ_i w_i (∂E_i/∂c)² of each coefficient."""
+        squares = Design(self.mean, tuple(m * m for m in self.matrices), tuple(s * s for s in self.scales))
+        return jax.linear_transpose(squares.signal, jnp.zeros(len(L), weight.dtype))(weight)[0]
+
+
+def shared_design(harmonics: tuple[Array, ...], moments: tuple[Array, ...]) -> Design:
+    """Of shells whose volumes have one b-value. harmonics: Y_lm, (n, coefficients) each. moments: K_0, K_2, … each."""
+    means = [jnp.broadcast_to(k[0], y.shape[:1]) for y, k in zip(harmonics, moments, strict=True)]
+    return Design(jnp.concatenate(means), harmonics, tuple(k[L // 2] for k in moments))
+
+
+def own_design(harmonics: tuple[Array, ...], moments: tuple[Array, ...]) -> Design:
+    """Of volumes that each have a b-value of their own. moments: (n, LMAX/2 + 1) of each shell."""
+    matrices = tuple(y * k[:, L // 2] for y, k in zip(harmonics, moments, strict=True))
+    ones = jnp.ones_like(matrices[0][0])
+    return Design(jnp.concatenate([k[:, 0] for k in moments]), matrices, (ones,) * len(matrices))
+
+
+def orientation(design: Design, m: Array, amplitude: Array, rician: bool) -> Array:
+    """Coefficients c of the most probable FOD, in any voxel.
+
+    Maximises the likelihood of the volumes and a Gaussian density of c about 0, that of lobes of any axis.
+
+    Args:
+        m: (volumes,) over σ. amplitude: S0 over σ. rician: else Gaussian noise.
+    """
+    base = amplitude * design.mean
+    zero = jnp.zeros(len(L), m.dtype)
+    penalty = jnp.asarray(1 / _SPREAD**2, m.dtype)
+
+    def forward(c: Array) -> Array:
+        return amplitude * design.signal(c)
+
+    back = jax.linear_transpose(forward, zero)
+
+    def step(_, c: Array) -> Array:
+        x = base + forward(c)
+        if rician:
+            x = jnp.maximum(x, _LEAST)
+            score, weight = noise.expected_real(m, x) - x, jnp.maximum(noise.information(x), _LEAST)
+        else:
+            score, weight = m - x, jnp.ones_like(m)
+
+        def curvature(v: Array) -> Array:
+            return back(weight * forward(v))[0] + penalty * v
+
+        right = back(score)[0] - penalty * c
+        return c + jax.scipy.sparse.linalg.cg(curvature, right, atol=1e-5, maxiter=_INNER)[0]
+
+    return jax.lax.fori_loop(0, _STEPS if rician else 1, step, zero)
+
+
+class Ideal(NamedTuple):
+    """A voxel's volumes (b = 0 first) as they are wanted, in units of the data.
+
+    real: expected real parts at the nominal gradients, for spherical means. magnitude: the same with their noise
+    floor, for likelihoods. information: what each volume tells of its signal, 1 of Gaussian noise. sigma: of the
+    noise, from the misfit of what was expected.
+    """
+
+    real: Array
+    magnitude: Array
+    information: Array
+    sigma: Array
+
+
+def ideal(data: Array, sigma: Array, s0: Array, actual: Design, nominal: Design | None, rician: bool) -> Ideal:
+    """Volumes without what noise floor and deviating gradients are expected to have done to them.
+
+    Args:
+        data: (volumes,) b = 0 first, then shell by shell. actual: of the gradients that were applied.
+        nominal: of those that were meant; None: they are the same.
+    """
+    m, amplitude = data / sigma, s0 / sigma
+    if rician:
+        m = jnp.maximum(m, 0)
+    zeros = data.shape[0] - sum(map(len, actual.matrices))
+    c = orientation(actual, m[zeros:], amplitude, rician)
+
+    def predicted(design: Design) -> Array:
+        weighted = jnp.maximum(design.mean + design.signal(c), 0)
+        return amplitude * jnp.concatenate([jnp.ones(zeros, m.dtype), weighted])
+
+    x = predicted(actual)
+    floor: Callable[[Array], Array] = noise.expected_magnitude if rician else (lambda x: x)
+    real = noise.expected_real(m, x) if rician else m
+    information = noise.information(x) if rician else jnp.ones_like(x)
+    # S0, the kernel, and as many coefficients as the data determine.
+    energy = amplitude**2 * actual.energy(information[zeros:])
+    known = 3 + jnp.sum(energy / (energy + 1 / _SPREAD**2))
+    found = sigma * noise.relative_sigma(m, x, known, rician)
+    if nominal is None:
+        return Ideal(sigma * real, data, information, found)
+    meant = predicted(nominal)
+    return Ideal(sigma * (real + meant - x), sigma * (m + floor(meant) - floor(x)), information, found)

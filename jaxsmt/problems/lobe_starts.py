@@ -1,0 +1,207 @@
+"""Where the search for lobes starts: the best of a dictionary, in the space of spherical harmonics.
+
+For directions that are spread evenly the squared error of a FOD ψ is, up to a constant,
+
+    Σ_lm N_l ψ_lm² - 2 a_lm ψ_lm,   N_l = 4π Σ_k n_k K_l(b_k)²,   a_lm = Σ_k n_k K_l(b_k) y_lm(b_k),
+
+with y_lm the harmonic fit of shell k's n_k volumes. That makes all of a dictionary of Watson lobes, and
+all pairs of them, cheap to compare; the true error is left to the solver.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from functools import cache, reduce
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from ..physics.orientation import odi_from_kappa, zonal_coefficients
+from ..solvers.base import Point
+from ..sphere import frames
+from ..sphere.harmonics import even_harmonics, n_coefficients
+from ..sphere.quadrature import fibonacci_sphere
+from .lobes import Lobes
+
+_LMAX = 8
+_L = np.arange(2, _LMAX + 1, 2)
+# 32 bits: what JAX takes as an index in either precision.
+_INDEX = np.repeat(np.arange(len(_L), dtype=np.int32), 2 * _L + 1)  # into _L, for each coefficient of order 2 … 8
+_SINGLE = (2.0, 5.0, 12.0, 30.0)  # κ of single lobes tried
+_PAIRS = ((24.0, 24.0), (6.0, 6.0), (6.0, 24.0))  # and of both lobes of a pair
+_THIRD = (6.0, 24.0)  # and of a lobe added to a pair
+_AXES = 48
+_LEAST = 0.1  # weight of a lobe at the start
+
+
+class Table(NamedTuple):
+    """Harmonic fits of the shells.
+
+    fits: each shell's (44, n) matrix from its volumes to n times the coefficients of order 2 … 8;
+    zero where its directions do not determine them. counts: each shell's (4,) n (2l + 1), or 0 there.
+    """
+
+    fits: tuple[Any, ...]
+    counts: tuple[Any, ...]
+
+
+def table(directions: Sequence[np.ndarray]) -> Table:
+    """Prepare the harmonic fits for shells of (n, 3) directions, NumPy's or JAX's.
+
+    Of JAX's directions, which may be traced, it is taken for granted that they are spread evenly.
+    """
+    fits, counts = [], []
+    for g in directions:
+        n, order = len(g), _LMAX
+        while order and (n_coefficients(order) > n or (isinstance(g, np.ndarray) and _poor(g, order))):
+            order -= 2
+        count = np.zeros(len(_L))
+        count[: order // 2] = n * (2 * _L + 1)[: order // 2]
+        xp = g.__array_namespace__()
+        fit = n * xp.linalg.pinv(even_harmonics(g, order))[1:]
+        fits.append(xp.concat([fit, xp.zeros((len(_INDEX) - len(fit), n), dtype=fit.dtype)]))
+        counts.append(count)
+    return Table(tuple(fits), tuple(counts))
+
+
+def _poor(directions: np.ndarray, order: int) -> bool:
+    return np.linalg.cond(even_harmonics(directions, order)) > 3
+
+
+def starts(lobes: Lobes, fits: Table, kernel: tuple[Array, ...], y: tuple[Array, ...]) -> list[Point]:
+    """Points to start from in one voxel, the most promising first.
+
+    Args:
+        kernel: each shell's Legendre moments. y: each shell's volumes (n,), over S0.
+    """
+    dtype = y[0].dtype
+    a = jnp.zeros(len(_INDEX), dtype)
+    energy = jnp.zeros(len(_L), dtype)  # N_l (2l+1)/4π
+    for fit, count, moments, values in zip(fits.fits, fits.counts, kernel, y, strict=True):
+        k = moments[1 : len(_L) + 1]
+        k = jnp.concatenate([k, jnp.zeros(len(_L) - len(k), dtype)]) if len(k) < len(_L) else k
+        a = a + k[_INDEX] * jnp.matmul(fit, values, precision="highest")
+        energy = energy + count * k * k
+    h = _Inner(a, energy)
+    if lobes.count == 1:
+        return _single(lobes, h)
+    return [_several(lobes, h, *kappas) for kappas in _PAIRS]
+
+
+class _Inner:
+    """Inner products of one voxel's data, and of FODs, with Watson lobes of the dictionary's axes."""
+
+    def __init__(self, a: Array, energy: Array):
+        self.a, self.energy, self.dtype = a, energy, a.dtype
+        axes = fibonacci_sphere(2 * _AXES)[:_AXES]
+        self.axes, self.cosine = axes, axes @ axes.T
+        # P_l of the angle between every two axes, (axes, axes, l).
+        self.legendre = np.polynomial.legendre.legvander(np.clip(self.cosine, -1, 1), _LMAX)[..., 2::2]
+        harmonics = even_harmonics(axes, _LMAX)[:, 1:]
+        self.along = [self._product(harmonics[:, i == _INDEX], a[i == _INDEX]) for i in range(len(_L))]
+
+    def _product(self, matrix: np.ndarray, vector: Array) -> Array:
+        return jnp.matmul(jnp.asarray(matrix, self.dtype), vector, precision="highest")
+
+    def data(self, kappa: float) -> Array:
+        """With the data, (axes,)."""
+        terms = [float(c) * values for c, values in zip(_zonal(kappa), self.along, strict=True)]
+        return reduce(operator.add, terms)
+
+    def lobes(self, kappa: float, other: float) -> Array:
+        """With lobes of another κ on the same axis."""
+        return jnp.sum(jnp.asarray(_zonal(kappa) * _zonal(other), self.dtype) * self.energy)
+
+    def pairs(self, kappa: float, other: float) -> Array:
+        """With lobes of another κ on every axis, (axes, axes)."""
+        c = _zonal(kappa) * _zonal(other)
+        terms = [jnp.asarray(c[k] * self.legendre[..., k], self.dtype) * self.energy[k] for k in range(len(_L))]
+        return reduce(operator.add, terms)
+
+    def axis(self, index: Array) -> tuple[Array, ...]:
+        axis = jnp.asarray(self.axes, self.dtype)[index]
+        return axis[0], axis[1], axis[2]
+
+
+@cache
+def _zonal(kappa: float) -> np.ndarray:
+    """c_l of a Watson lobe for l = 2 … 8."""
+    return zonal_coefficients(kappa, _LMAX)[1:]
+
+
+def _single(lobes: Lobes, h: _Inner) -> list[Point]:
+    """The best Watson lobe; for Bingham widened along either axis across it, the likelier first."""
+    gain = jnp.stack([2 * h.data(kappa) - h.lobes(kappa, kappa) for kappa in _SINGLE])
+    best = jnp.argmax(gain.reshape(-1))
+    axis = h.axis(best % _AXES)
+    kappa = jnp.asarray(_SINGLE, h.dtype)[best // _AXES]
+    if lobes.axial:
+        return [(*axis, odi_from_kappa(kappa))]
+    across = _widest(h.a, axis)
+    narrow, wide = odi_from_kappa(kappa), odi_from_kappa(kappa / 2)
+    return [(*axis, *across, narrow, wide), (*axis, *across, wide, narrow)]
+
+
+def _several(lobes: Lobes, h: _Inner, first: float, second: float) -> Point:
+    """The best pair of axes for lobes of κ `first` and `second`, and the best lobe to add to it."""
+    g11, g22, g12 = h.lobes(first, first), h.lobes(second, second), h.pairs(first, second)
+    h1, h2 = h.data(first)[:, None], h.data(second)[None, :]
+    w = _share(h1 - h2 + g22 - g12, g11 - 2 * g12 + g22)
+    gain = 2 * (w * h1 + (1 - w) * h2) - w * w * g11 - 2 * w * (1 - w) * g12 - (1 - w) ** 2 * g22
+    same = jnp.asarray(h.cosine > 0.99)
+    best = jnp.argmax(jnp.where(same, -jnp.inf, gain).reshape(-1))
+    i, j, w = best // _AXES, best % _AXES, w.reshape(-1)[best]
+    points = [_lobe(lobes, h.axis(i), first), _lobe(lobes, h.axis(j), second)]
+    if lobes.count == 2:
+        return (*points[0], *points[1], w)
+
+    h12 = w * h1[i, 0] + (1 - w) * h2[0, j]
+    g = w * w * g11 + 2 * w * (1 - w) * g12[i, j] + (1 - w) ** 2 * g22
+    gains, shares = [], []
+    for third in _THIRD:
+        g3, h3 = h.lobes(third, third), h.data(third)
+        g123 = w * h.pairs(first, third)[i] + (1 - w) * h.pairs(second, third)[j]
+        share = _share(h3 - h12 + g - g123, g3 - 2 * g123 + g)
+        gain = 2 * (share * h3 + (1 - share) * h12)
+        gain = gain - share**2 * g3 - 2 * share * (1 - share) * g123 - (1 - share) ** 2 * g
+        gains.append(jnp.where(same[i] | same[j], -jnp.inf, gain))
+        shares.append(share)
+    best = jnp.argmax(jnp.stack(gains).reshape(-1))
+    share = jnp.stack(shares).reshape(-1)[best]
+    narrow = best // _AXES == 1
+    options = [_lobe(lobes, h.axis(best % _AXES), third) for third in _THIRD]
+    added = tuple(jnp.where(narrow, q, p) for p, q in zip(*options, strict=True))
+    return (*added, *points[0], *points[1], share, w)
+
+
+def _share(slope: Array, curvature: Array) -> Array:
+    """Best weight of the first of two parts, kept away from 0 and 1."""
+    return jnp.clip(slope / jnp.where(curvature > 0, curvature, 1), _LEAST, 1 - _LEAST)
+
+
+def _lobe(lobes: Lobes, axis: tuple[Array, ...], kappa: float) -> Point:
+    odi = odi_from_kappa(jnp.full_like(axis[0], kappa))
+    if lobes.axial:
+        return (*axis, odi)
+    return (*axis, *frames.across(axis)[0], odi, odi_from_kappa(jnp.full_like(odi, 0.7 * kappa)))
+
+
+def _widest(a: Array, axis: tuple[Array, ...]) -> tuple[Array, ...]:
+    """Unit vector across an axis in which the second-order part of the FOD is largest."""
+    # The symmetric tensor T with gᵀTg = Σ_m a_2m Y_2m(g), from its values at six axes.
+    six = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [1, 0, 1], [0, 1, 1]]) / np.sqrt([[1]] * 3 + [[2]] * 3)
+    x, y, z = six.T
+    tensor = np.linalg.inv(np.stack([x * x, y * y, z * z, 2 * x * y, 2 * x * z, 2 * y * z], axis=1))
+    entries = jnp.matmul(jnp.asarray(tensor @ even_harmonics(six, 2)[:, 1:], a.dtype), a[:5], precision="highest")
+    xx, yy, zz, xy, xz, yz = (entries[i] for i in range(6))
+
+    def form(p, q):
+        rows = (xx, xy, xz), (xy, yy, yz), (xz, yz, zz)
+        return frames.dot(p, [frames.dot(row, q) for row in rows])
+
+    e1, e2 = frames.across(axis)
+    angle = 0.5 * jnp.arctan2(2 * form(e1, e2), form(e1, e1) - form(e2, e2))
+    return frames.combine(jnp.cos(angle), e1, jnp.sin(angle), e2)

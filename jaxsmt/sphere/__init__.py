@@ -1,0 +1,5 @@
+"""Geometry of the sphere: points, harmonics, frames.
+
+In: orders, numbers of points, unit vectors. Out: arrays of NumPy, or of JAX where the arguments are.
+Imports nothing of jaxsmt but `errors`.
+"""
