@@ -9,7 +9,7 @@ __version__ = "0.1.0"
 # line's --help and its input checks do not wait for JAX.
 _NAMES = {
     "acquisition.pytree": ("Acquisition",),
-    "acquisition.acquisition": ("Pulse",),
+    "acquisition.shells": ("Pulse",),
     "errors": ("InputError", "JaxsmtError", "JaxsmtWarning"),
     "fitting.estimate": ("estimate",),
     "fitting.fit": ("Fit", "fit"),
@@ -47,7 +47,8 @@ def __dir__() -> list[str]:
 
 if TYPE_CHECKING:
     from . import simulate
-    from .acquisition.acquisition import Acquisition, Pulse
+    from .acquisition.acquisition import Acquisition
+    from .acquisition.shells import Pulse
     from .errors import InputError, JaxsmtError, JaxsmtWarning
     from .fitting.estimate import estimate
     from .fitting.fit import Fit, fit

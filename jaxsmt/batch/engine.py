@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..acquisition.acquisition import Acquisition, Pulse
+from ..acquisition.acquisition import Acquisition
+from ..acquisition.shells import Pulse
 from ..errors import InputError, ResourceError
 from ..models.information import require_determined
 from ..models.model import SphericalMeanModel

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from ..acquisition.acquisition import Pulse
+from ..acquisition.shells import Pulse
 from ..physics import noise
 from ..physics.compartments import Kernel
 from ..physics.orientation import Lobe, watson

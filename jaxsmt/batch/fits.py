@@ -13,7 +13,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from ..acquisition.acquisition import Pulse
+from ..acquisition.shells import Pulse
 from ..physics.compartments import Kernel
 from ..problems import lobe_starts
 from ..problems.lobe_starts import Table

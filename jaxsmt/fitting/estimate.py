@@ -13,7 +13,8 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from ..acquisition.acquisition import Acquisition, Pulse
+from ..acquisition.acquisition import Acquisition
+from ..acquisition.shells import Pulse
 from ..batch.fits import minimum, outcome
 from ..errors import InputError
 from ..models.model import SphericalMeanModel

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..acquisition.acquisition import Pulse
+from ..acquisition.shells import Pulse
 from ..errors import InputError
 from ..physics.compartments import Compartment
 from ..solvers import Solver, in_box

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ..acquisition.acquisition import Acquisition, Pulse
+from ..acquisition.acquisition import Acquisition
+from ..acquisition.shells import Pulse
 from ..errors import InputError, JaxsmtWarning
 from ..physics import noise
 from ..physics.compartments import Parameter

@@ -15,7 +15,7 @@ import numpy as np
 from jax import Array
 
 from ..acquisition import pytree as schemes  # noqa: F401  acquisitions are pytrees wherever there are models
-from ..acquisition.acquisition import Pulse
+from ..acquisition.shells import Pulse
 from ..errors import InputError
 from ..physics.compartments import Compartment, Kernel, Parameter
 from ..physics.signal import ORDER_MAX, legendre_rule

@@ -17,7 +17,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
-from ..acquisition.acquisition import Pulse
+from ..acquisition.shells import Pulse
 from ..errors import InputError
 from .signal import legendre_moments, sphere_mean, zeppelin_legendre, zeppelin_mean
 

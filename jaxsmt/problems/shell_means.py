@@ -13,7 +13,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from ..acquisition.acquisition import Pulse
+from ..acquisition.shells import Pulse
 from ..models.model import SphericalMeanModel
 from ..solvers import Point, Problem, in_box
 from ..solvers.linear import inverse

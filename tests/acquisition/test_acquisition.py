@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.special import sph_harm_y
 
 from jaxsmt import Acquisition, InputError, JaxsmtWarning
-from jaxsmt.acquisition.acquisition import MAX_AMPLIFICATION, mean_weights
+from jaxsmt.acquisition.weights import MAX_AMPLIFICATION, mean_weights
 from jaxsmt.sphere.harmonics import even_harmonics, n_coefficients
 from jaxsmt.sphere.quadrature import fibonacci_sphere, gradient_directions
 
@@ -116,9 +116,9 @@ def test_directions_on_a_half_sphere_are_as_good_as_on_the_whole():
 @pytest.mark.parametrize(
     ("bvals", "bvecs", "message"),
     [
-        ([0, 1, 2, 3], None, "--b-unit ms/um2"),
-        ([0, 1e9, 2e9, 3e9], None, "--b-unit s/m2"),
-        ([0, 2e5, 4e5, 6e5], None, "--b-unit s/m2"),
+        ([0, 1, 2, 3], None, "b_unit=.ms/um2"),
+        ([0, 1e9, 2e9, 3e9], None, "b_unit=.s/m2"),
+        ([0, 2e5, 4e5, 6e5], None, "b_unit=.s/m2"),
         ([0, -1000, 2000, 3000], None, "not negative"),
         ([0, np.inf, 2000, 3000], None, "finite"),
         ([0, 1000, 2000, 3000], [[0, 0, 0], [2, 0, 0], [0, 1, 0], [0, 0, 1]], "length 2"),

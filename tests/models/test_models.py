@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import jaxsmt as js
-from jaxsmt.acquisition.acquisition import Pulse
+from jaxsmt.acquisition.shells import Pulse
 from jaxsmt.batch import fits as voxelwise
 from jaxsmt.batch.engine import MeansFitter
 from jaxsmt.models import information as uncertainty

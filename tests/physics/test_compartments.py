@@ -8,7 +8,7 @@ import scipy.optimize
 import scipy.special
 
 import jaxsmt as js
-from jaxsmt.acquisition.acquisition import Pulse
+from jaxsmt.acquisition.shells import Pulse
 from jaxsmt.physics.signal import _SPHERE_ROOTS, sphere_mean
 from tests.acquisition.test_acquisition import scheme
 from tests.conftest import gauss_mean

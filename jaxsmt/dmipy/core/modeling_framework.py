@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ...acquisition.acquisition import Pulse
+from ...acquisition.shells import Pulse
 from ...batch.engine import predicted_means
 from ...errors import InputError
 from ...fitting import fit as fitting

@@ -1,0 +1,37 @@
+"""Arrays of NumPy or of JAX, told apart without importing JAX."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def is_jax(values: Any) -> bool:
+    """Whether an array is JAX's, traced or not."""
+    return hasattr(values, "aval")
+
+
+def is_traced(values: Any) -> bool:
+    """Whether an array is one that JAX traces now: by `jit`, `vmap`, `grad`."""
+    return hasattr(values, "to_concrete_value")
+
+
+def concrete_value(values: Any) -> Any:
+    """The numbers behind an array that JAX traces, or None where there are none; other values as they are."""
+    return values.to_concrete_value() if is_traced(values) else values
+
+
+def equal_values(a: Any, b: Any) -> bool:
+    """Whether two arrays have the same shape and numbers, NaN equal to NaN. Never raises.
+
+    Traced arrays have no numbers to compare: each is equal to itself only.
+    """
+    if a is b:
+        return True
+    a, b = concrete_value(a), concrete_value(b)
+    if a is None or b is None:
+        return False
+    if hasattr(a, "__array__") and hasattr(b, "__array__"):
+        return np.array_equal(np.asarray(a), np.asarray(b), equal_nan=True)
+    return bool(a == b)
