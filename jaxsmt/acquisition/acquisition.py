@@ -1,8 +1,7 @@
-"""The acquisition: a gradient table, its shells, and the weights of their spherical means. Does not import JAX."""
+"""The acquisition: a gradient table and its shells. Does not import JAX."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -11,31 +10,56 @@ import numpy as np
 
 from ..errors import InputError
 from ..files import gradients
+from ..files.gradients import FilePath
 from .arrays import equal_values, is_jax, is_traced
 from .checks import check_bvals, check_options, check_shapes, known_numbers, pulse_times, unit_directions
 from .shells import SHELL_GAP, Group, Pulse, Shell, Table, find_groups, shell_of
 from .units import B_TO_MS_PER_UM2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Acquisition:
     """A multi-shell scheme: b = 0 volumes and shells of directions.
 
-    A JAX pytree of its b-values, directions and timings: `jax.grad` by an acquisition is an acquisition, and
-    `with_values` puts others in, traced ones too. Which volumes form a shell never changes with them.
+    An acquisition is a JAX pytree of its b-values, directions and timings: `jax.grad` with respect to an
+    acquisition is an acquisition, and `with_values` puts in other values, traced ones too. Which volumes form a
+    shell is decided once, here, and never changes with the values.
+
+    Two acquisitions are equal if their options, shells and numbers are. An acquisition has no hash: its arrays have
+    none.
 
     Args:
-        bvals: (n,) s/mm² (or `b_unit`). bvecs: (n, 3) unit vectors; rows at b = 0 are ignored.
-        b0_threshold: s/mm²; volumes up to it count as b = 0.
-        spherical_mean: "sh" (harmonic least squares, order by what the directions support) or
-            "arithmetic" (plain mean of the volumes).
-        b_unit: "s/mm2", "ms/um2" or "s/m2".
-        shell_gap: s/mm²; b-values further apart than this belong to different shells.
-        axes: of the directions: "scanner", or "fsl" (image axes with x as FSL writes it).
-        delta, Delta: duration δ and separation Δ of the gradient pulses, ms: a number or (n,), or
-            None. Compartments of restricted diffusion need them; a shell has one δ and one Δ.
+        bvals: (n,) b-values in s/mm², or in `b_unit`. The attribute is in s/mm² always.
+        bvecs: (n, 3) unit vectors. Rows at b = 0 are ignored, and may be 0 or NaN.
+        b0_threshold: s/mm². Volumes with b up to it count as b = 0.
+        spherical_mean: "sh" (least squares with spherical harmonics, of the order that the directions support) or
+            "arithmetic" (the plain mean of the volumes).
+        b_unit: unit of `bvals`: "s/mm2", "ms/um2" or "s/m2".
+        axes: axes of `bvecs`: "scanner", or "fsl" (image axes with x as FSL writes it).
+        shell_gap: s/mm². b-values further apart than this belong to different shells.
+        delta: duration δ of the gradient pulses in ms, a number or (n,), or None. Compartments of restricted
+            diffusion need it; volumes of different δ or Δ are different shells.
+        Delta: separation Δ of the gradient pulses in ms, as `delta`; both or neither.
+
+    Attributes:
+        groups: the volumes of each shell, as `shells`.
+
     Raises:
-        InputError: values that cannot be a multi-shell scheme; says which and what to do.
+        InputError: values that cannot be a multi-shell scheme. The text says which, and what to do.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxsmt as js
+        >>> from jaxsmt.sphere.quadrature import gradient_directions
+        >>> directions = gradient_directions(30)
+        >>> bvals = np.repeat([0.0, 1000.0, 2000.0], [1, 30, 30])
+        >>> bvecs = np.concatenate([np.zeros((1, 3)), directions, directions])
+        >>> acquisition = js.Acquisition(bvals, bvecs)
+        >>> for shell in acquisition.shells:
+        ...     print(shell)
+        b = 0 s/mm²: 1 volume
+        b = 1000 s/mm²: 30 volumes, harmonic order 6
+        b = 2000 s/mm²: 30 volumes, harmonic order 6
     """
 
     bvals: Any
@@ -51,7 +75,7 @@ class Acquisition:
 
     def __post_init__(self) -> None:
         check_options(self.b_unit, self.axes, self.spherical_mean)
-        inputs = self._table
+        inputs = self.table
         bvals, bvecs = (np.asarray(known_numbers(values), float) for values in (self.bvals, self.bvecs))
         check_shapes(bvals, bvecs)
         to_s_per_mm2 = B_TO_MS_PER_UM2[self.b_unit] / B_TO_MS_PER_UM2["s/mm2"]
@@ -68,14 +92,41 @@ class Acquisition:
                 traced["bvals"] = traced["bvals"] * to_s_per_mm2
             self.__dict__.update(self.with_values(**traced).__dict__)
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Acquisition):
+            return NotImplemented
+        return self.frame == other.frame and all(map(equal_values, self.table, other.table))
+
     @classmethod
-    def from_fsl(cls, bval, bvec, affine: np.ndarray | None = None, **options) -> Acquisition:
+    def from_fsl(cls, bval: FilePath, bvec: FilePath, affine: np.ndarray | None = None, **options: Any) -> Acquisition:
         """Read FSL `bval` and `bvec` files in any of their layouts.
 
         Args:
-            affine: (4, 4) voxel-to-scanner matrix of the image; with it directions are turned
-                into scanner axes (FSL's are image axes with x negated where det(affine) > 0),
-                without it they stay as written.
+            bval: file of n b-values, in a row or in a column.
+            bvec: file of n directions, in three rows or in three columns.
+            affine: (4, 4) voxel-to-scanner matrix of the image. With it, directions are turned into scanner axes
+                (FSL's are image axes with x negated where det(affine) > 0); without it, they stay as written.
+            options: other arguments of `Acquisition`.
+
+        Returns:
+            The acquisition of n volumes.
+
+        Raises:
+            InputError: a file that cannot be read, files that do not match, or no multi-shell scheme.
+
+        Example:
+            >>> from pathlib import Path
+            >>> from tempfile import TemporaryDirectory
+            >>> import numpy as np
+            >>> import jaxsmt as js
+            >>> scheme = js.simulate.hcp_scheme(n_b0=2, n_directions=15)
+            >>> with TemporaryDirectory() as folder:
+            ...     bval, bvec = Path(folder, "dwi.bval"), Path(folder, "dwi.bvec")
+            ...     np.savetxt(bval, scheme.bvals[None])
+            ...     np.savetxt(bvec, scheme.bvecs.T)
+            ...     acquisition = js.Acquisition.from_fsl(bval, bvec)
+            >>> acquisition.axes, len(acquisition.shells)
+            ('fsl', 4)
         """
         bvals, bvecs = gradients.read_fsl(bval, bvec)
         if affine is not None:
@@ -83,93 +134,206 @@ class Acquisition:
         return cls(bvals, bvecs, axes="fsl" if affine is None else "scanner", **options)
 
     @classmethod
-    def from_mrtrix(cls, grad: str | os.PathLike, **options) -> Acquisition:
-        """Read an MRtrix `.b` table: rows `x y z b`, scanner axes, b in s/mm²."""
-        return cls(*gradients.read_mrtrix(grad), **options)
-
-    def with_values(self, bvals=None, bvecs=None, delta=None, Delta=None) -> Acquisition:
-        """The same shells of the same volumes with other values, NumPy's or JAX's; traced ones may be.
+    def from_mrtrix(cls, grad: FilePath, **options: Any) -> Acquisition:
+        """Read an MRtrix `.b` table: rows `x y z b`, scanner axes, b in s/mm².
 
         Args:
-            bvals: (n,) s/mm². bvecs: (n, 3) of any length but 0. delta, Delta: (n,) ms. None: as they are.
-        """
-        old = {name: getattr(self, name) for name in Table._fields}
-        new = {"bvals": bvals, "bvecs": bvecs, "delta": delta, "Delta": Delta}
-        values = {name: new[name] if new[name] is not None else old[name] for name in Table._fields}
-        wrong = [n for n, v in values.items() if v is not None and old[n] is not None and np.shape(v) != old[n].shape]
-        if wrong:
-            raise InputError(f"{wrong[0]} of shape {np.shape(values[wrong[0]])}", fix="one for each volume, as before")
-        # All of one kind and precision.
-        like = next((v for v in values.values() if is_jax(v)), old["bvals"])
-        xp = like.__array_namespace__()
-        values = {name: None if v is None else xp.asarray(v, dtype=like.dtype) for name, v in values.items()}
-        if bvecs is not None:
-            square = (values["bvecs"] ** 2).sum(axis=1)
-            length = xp.sqrt(xp.where(square > 0, square, xp.ones_like(square)))
-            values["bvecs"] = values["bvecs"] / length[:, None]
-        return self.bare(tuple(values.values()))
+            grad: file of n rows.
+            options: other arguments of `Acquisition`.
 
-    def bare(self, values: tuple) -> Acquisition:
-        """The same with these b-values, directions, δ and Δ, whatever they are: JAX hands all sorts of things in."""
+        Returns:
+            The acquisition of n volumes.
+
+        Raises:
+            InputError: a file that cannot be read, or no multi-shell scheme.
+
+        Example:
+            >>> from pathlib import Path
+            >>> from tempfile import TemporaryDirectory
+            >>> import numpy as np
+            >>> import jaxsmt as js
+            >>> scheme = js.simulate.hcp_scheme(n_b0=2, n_directions=15)
+            >>> with TemporaryDirectory() as folder:
+            ...     grad = Path(folder, "grad.b")
+            ...     np.savetxt(grad, np.column_stack([scheme.bvecs, scheme.bvals]))
+            ...     acquisition = js.Acquisition.from_mrtrix(grad)
+            >>> acquisition.axes, len(acquisition.shells)
+            ('scanner', 4)
+        """
+        return cls(*gradients.read_mrtrix(grad), **options)
+
+    @property
+    def table(self) -> Table:
+        """The numbers, which may be traced: b (n,) in s/mm², directions (n, 3), δ and Δ (n,) in ms or None."""
+        return Table(self.bvals, self.bvecs, self.delta, self.Delta)
+
+    @property
+    def frame(self) -> tuple[Any, ...]:
+        """All that is not a number of the table: groups, threshold, kind of mean, axes, gap. It has a hash."""
+        return self.groups, self.b0_threshold, self.spherical_mean, self.axes, self.shell_gap
+
+    def with_values(self, bvals: Any = None, bvecs: Any = None, delta: Any = None, Delta: Any = None) -> Acquisition:
+        """The same shells of the same volumes with other values, of NumPy or of JAX; they may be traced.
+
+        Directions are divided by their lengths. If any of the values is JAX's, all become JAX's, of its precision.
+
+        Args:
+            bvals: (n,) s/mm², or None: as they are.
+            bvecs: (n, 3) vectors of any length but 0, or None: as they are.
+            delta: (n,) δ in ms, or None: as it is.
+            Delta: (n,) Δ in ms, or None: as it is.
+
+        Returns:
+            An acquisition with the same `groups`.
+
+        Raises:
+            InputError: values of another shape.
+
+        Example:
+            >>> import jax
+            >>> import jaxsmt as js
+            >>> scheme = js.simulate.hcp_scheme(n_b0=2, n_directions=15, shells=(1000.0,))
+            >>> acquisition = js.Acquisition(scheme.bvals, scheme.bvecs, spherical_mean="arithmetic")
+            >>> b_of_shells = jax.jit(lambda bvals: acquisition.with_values(bvals=bvals).b)
+            >>> b_of_shells(2 * acquisition.bvals).round(4).tolist()
+            [0.0, 2.0]
+        """
+        old = self.table
+        new = Table(bvals, bvecs, delta, Delta)
+        table = Table(*(a if a is not None else b for a, b in zip(new, old, strict=True)))
+        for name, values, before in zip(Table._fields, table, old, strict=True):
+            if values is not None and before is not None and np.shape(values) != before.shape:
+                raise InputError(f"{name} of shape {np.shape(values)}", fix="one for each volume, as before")
+        # All of one kind and precision.
+        like = next((values for values in table if is_jax(values)), old.bvals)
+        xp = like.__array_namespace__()
+        table = Table(*(None if values is None else xp.asarray(values, dtype=like.dtype) for values in table))
+        if bvecs is not None:
+            square = (table.bvecs**2).sum(axis=1)
+            length = xp.sqrt(xp.where(square > 0, square, xp.ones_like(square)))
+            table = table._replace(bvecs=table.bvecs / length[:, None])
+        return self.with_table(table)
+
+    def with_table(self, table: Table) -> Acquisition:
+        """The same shells with another table, without any check: JAX puts placeholders where numbers were.
+
+        Args:
+            table: what `table` is to return. Use `with_values` for numbers of your own.
+
+        Returns:
+            An acquisition with the same `groups`.
+
+        Example:
+            >>> import jaxsmt as js
+            >>> acquisition = js.simulate.hcp_scheme(n_b0=2, n_directions=15)
+            >>> acquisition.with_table(acquisition.table) == acquisition
+            True
+        """
         out = object.__new__(Acquisition)
         kept = {name: value for name, value in self.__dict__.items() if name != "shells"}
-        out.__dict__.update(kept | dict(zip(Table._fields, values, strict=True)))
+        out.__dict__.update(kept | table._asdict())
         return out
 
     def concrete(self) -> Acquisition:
-        """The same with NumPy's numbers, as files and whole fits need them."""
+        """The same acquisition in NumPy's numbers of double precision, which files and whole fits need.
+
+        Returns:
+            The acquisition itself where its numbers are NumPy's already.
+
+        Raises:
+            jax.errors.TracerArrayConversionError: JAX traces the numbers, so that nobody knows them.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import jaxsmt as js
+            >>> acquisition = js.simulate.hcp_scheme(n_b0=2, n_directions=15)
+            >>> in_jax = acquisition.with_values(bvals=jnp.asarray(acquisition.bvals))
+            >>> in_jax.traceable, in_jax.concrete().traceable
+            (True, False)
+        """
         if not self.traceable:
             return self
-        values = (None if v is None else np.asarray(v, float) for v in (getattr(self, n) for n in Table._fields))
-        return self.bare(tuple(values))
+        return self.with_table(Table(*(None if values is None else np.asarray(values, float) for values in self.table)))
 
     @property
     def traceable(self) -> bool:
-        """Whether its numbers are JAX's, and might be traced."""
+        """Whether the numbers are JAX's, and so may be traced."""
         return is_jax(self.bvals)
-
-    @property
-    def _table(self) -> Table:
-        """The numbers that may be traced."""
-        return Table(self.bvals, self.bvecs, self.delta, self.Delta)
 
     @cached_property
     def shells(self) -> tuple[Shell, ...]:
-        """b = 0, if there is any, then the others by rising b."""
-        return tuple(shell_of(group, self._table) for group in self.groups)
+        """The b = 0 shell, if there is one, then the others by rising b."""
+        return tuple(shell_of(group, self.table) for group in self.groups)
 
     @property
     def b0(self) -> Shell | None:
-        """The b = 0 volumes, or None."""
-        return self.shells[0] if self.groups and self.groups[0].zero else None
+        """The shell of the b = 0 volumes, or None."""
+        return self.shells[0] if self._has_b0 else None
 
     @property
-    def b(self) -> np.ndarray:
-        """(shells,) b-values in ms/µm², rising, b = 0 among them."""
+    def _has_b0(self) -> bool:
+        """Whether there are b = 0 volumes."""
+        return bool(self.groups) and self.groups[0].zero
+
+    @property
+    def b(self) -> Any:
+        """b-values of the shells, (shells,) in ms/µm², rising, b = 0 among them.
+
+        Example:
+            >>> import jaxsmt as js
+            >>> js.simulate.hcp_scheme(n_b0=2, n_directions=15).b.round(6)
+            array([0., 1., 2., 3.])
+        """
         return self._stack([shell.b for shell in self.shells])
 
     @property
     def pulses(self) -> tuple[Pulse, ...]:
-        """Weighting of each shell, as `b`."""
+        """Diffusion weighting of each shell, in the order of `b`."""
         return tuple(shell.pulse for shell in self.shells)
 
     @property
-    def variances(self) -> np.ndarray:
-        """(shells,) variance of each shell's mean over that of one volume."""
+    def variances(self) -> Any:
+        """Variance of each shell's spherical mean over the variance of one volume, (shells,).
+
+        Example:
+            >>> import jaxsmt as js
+            >>> scheme = js.simulate.hcp_scheme(n_b0=2, n_directions=20, shells=(1000.0,))
+            >>> js.Acquisition(scheme.bvals, scheme.bvecs, spherical_mean="arithmetic").variances
+            array([0.5 , 0.05])
+        """
         return self._stack([shell.variance for shell in self.shells])
 
-    def _stack(self, numbers: list) -> Any:
+    def _stack(self, numbers: list[Any]) -> Any:
+        """One number for each shell as an array of the table's kind."""
         return self.bvals.__array_namespace__().asarray(numbers, dtype=self.bvals.dtype)
 
     @property
-    def weights(self) -> np.ndarray:
-        """(shells, volumes): spherical means = weights @ signal."""
+    def weights(self) -> Any:
+        """Weights of the volumes in the spherical means, (shells, volumes): means = weights @ signal.
+
+        Example:
+            >>> import jaxsmt as js
+            >>> acquisition = js.simulate.hcp_scheme(n_b0=2, n_directions=15)
+            >>> acquisition.weights.shape, acquisition.weights.sum(axis=1).round(6)
+            ((4, 47), array([1., 1., 1., 1.]))
+        """
         xp, n = self.bvals.__array_namespace__(), self.bvals.size
         rows = (shell.weights @ xp.eye(n, dtype=self.bvals.dtype)[shell.volumes] for shell in self.shells)
         return xp.stack(list(rows))
 
     def require_volumes(self, volumes: int) -> None:
-        """Raise InputError unless data with this many volumes belong to the scheme."""
+        """Check that data with this number of volumes belong to the acquisition.
+
+        Args:
+            volumes: length of the data's last axis.
+
+        Raises:
+            InputError: the acquisition has another number of volumes.
+
+        Example:
+            >>> import jaxsmt as js
+            >>> js.simulate.hcp_scheme(n_b0=2, n_directions=15).require_volumes(47)
+        """
         if volumes != self.bvals.size:
             raise InputError(
                 f"{volumes} volumes in the data (last axis) but {self.bvals.size} b-values",
@@ -177,17 +341,29 @@ class Acquisition:
             )
 
     def require(self, shells: int, model: str) -> None:
-        """Raise InputError unless there are b = 0 volumes and `shells` shells above them."""
-        zero = bool(self.groups) and self.groups[0].zero
-        if zero and len(self.groups) > shells:
+        """Check that there are b = 0 volumes and enough shells for a model.
+
+        Args:
+            shells: number of shells with b > 0 that the model needs.
+            model: its name, for the text.
+
+        Raises:
+            InputError: no b = 0 volume, or too few shells.
+
+        Example:
+            >>> import jaxsmt as js
+            >>> js.simulate.hcp_scheme(n_b0=2, n_directions=15).require(shells=2, model="smt")
+        """
+        if self._has_b0 and len(self.groups) > shells:
             return
-        found = "other shells" if self.traceable else "; ".join(map(str, self.shells)) or "no volumes"
-        if not zero:
+        # The numbers of traced shells cannot be printed.
+        present = "other shells" if self.traceable else "; ".join(map(str, self.shells)) or "no volumes"
+        if not self._has_b0:
             raise InputError(
-                f"no b = 0 volume (b ≤ {self.b0_threshold:.0f} s/mm²); found {found}",
+                f"no b = 0 volume (b ≤ {self.b0_threshold:.0f} s/mm²); found {present}",
                 fix="add a b = 0 volume, or raise b0_threshold= if the lowest b-values are meant as b = 0",
             )
         raise InputError(
-            f"the {model} model needs at least {shells} shells with b > 0; found {found}",
+            f"the {model} model needs at least {shells} shells with b > 0; found {present}",
             fix="use a multi-shell acquisition",
         )

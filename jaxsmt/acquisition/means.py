@@ -8,10 +8,18 @@ from .acquisition import Acquisition
 
 
 def spherical_means(acquisition: Acquisition, data: np.ndarray) -> np.ndarray:
-    """Spherical means of an array (..., volumes) -> (shells, voxels) in double precision.
+    """Spherical means of a series, in double precision.
 
-    Reads the array once, volume after volume or block after block as it lies in memory, so that
-    memory maps and integer types in C or Fortran order cost no copy of the series.
+    Reads the array once, volume after volume or block after block as it lies in memory, so that memory maps and
+    integer types in C or Fortran order cost no copy of the series.
+
+    Args:
+        acquisition: of the series.
+        data: (..., volumes) of any real type.
+    Returns:
+        (shells, voxels), in the order of `acquisition.shells`.
+    Raises:
+        InputError: the acquisition has another number of volumes.
     """
     weights = acquisition.weights
     acquisition.require_volumes(data.shape[-1])
@@ -34,18 +42,22 @@ class MeansAccumulator:
 
     Args:
         weights: (shells, volumes), each volume in one shell.
+        voxels: number of them.
+
+    Attributes:
+        sums: (shells, voxels), the means when all volumes have been added.
     """
 
     _BLOCK = 32_768  # voxels: the working set stays in a core's cache
 
-    def __init__(self, weights: np.ndarray, voxels: int):
+    def __init__(self, weights: np.ndarray, voxels: int) -> None:
         self.sums = np.zeros((len(weights), voxels))
         self._shell = np.argmax(weights != 0, axis=0)
         self._weight = weights[self._shell, np.arange(weights.shape[1])]
         self._product = np.empty(self._BLOCK)
 
     def add(self, volume: int, values: np.ndarray) -> None:
-        """Add volume number `volume`, (voxels,) of any real type and byte order."""
+        """Add volume number `volume`: its values, (voxels,) of any real type and byte order."""
         total, weight = self.sums[self._shell[volume]], self._weight[volume]
         for i in range(0, values.size, self._BLOCK):
             part = values[i : i + self._BLOCK]

@@ -2,41 +2,41 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 
 from .acquisition import Acquisition
+from .shells import Table
 
 __all__ = ["Acquisition"]
 
 
-class _Frame:
-    """An acquisition without its values, for JAX to compare."""
+class _Structure:
+    """An acquisition without its numbers: JAX compares it, and puts numbers back into it."""
 
     def __init__(self, acquisition: Acquisition):
-        self.bare = acquisition.bare
-        self._facts = tuple(
-            getattr(acquisition, name) for name in ("groups", "b0_threshold", "spherical_mean", "axes", "shell_gap")
-        )
+        self.frame = acquisition.frame
+        self.with_table = acquisition.with_table
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Frame) and self._facts == other._facts
+        return isinstance(other, _Structure) and self.frame == other.frame
 
     def __hash__(self) -> int:
-        return hash(self._facts)
+        return hash(self.frame)
 
 
-def _flatten(acquisition: Acquisition):
-    return (acquisition.bvals, acquisition.bvecs, acquisition.delta, acquisition.Delta), _Frame(acquisition)
+def _flatten(acquisition: Acquisition) -> tuple[Table, _Structure]:
+    return acquisition.table, _Structure(acquisition)
 
 
-def _flatten_with_keys(acquisition: Acquisition):
-    values, frame = _flatten(acquisition)
-    names = ("bvals", "bvecs", "delta", "Delta")
-    return [(jax.tree_util.GetAttrKey(n), v) for n, v in zip(names, values, strict=True)], frame
+def _flatten_with_keys(acquisition: Acquisition) -> tuple[list[tuple[Any, Any]], _Structure]:
+    named = acquisition.table._asdict().items()
+    return [(jax.tree_util.GetAttrKey(name), values) for name, values in named], _Structure(acquisition)
 
 
-def _unflatten(frame: _Frame, values) -> Acquisition:
-    return frame.bare(tuple(values))
+def _unflatten(structure: _Structure, values: Any) -> Acquisition:
+    return structure.with_table(Table(*values))
 
 
 jax.tree_util.register_pytree_with_keys(Acquisition, _flatten_with_keys, _unflatten, _flatten)

@@ -21,9 +21,20 @@ SHELL_WIDTH = 400.0
 
 
 class Pulse(NamedTuple):
-    """Diffusion weighting of a measurement: b in ms/µm², the pulses' duration δ and separation Δ in ms.
+    """Diffusion weighting of a measurement by two gradient pulses.
 
-    γ²G² = b/(δ²(Δ - δ/3)). δ and Δ are None where they are not known; most compartments need b alone.
+    The gradient strength G follows from γ²G² = b/(δ²(Δ - δ/3)), with γ the gyromagnetic ratio. Most compartments need
+    b alone.
+
+    Args:
+        b: b-value in ms/µm², a number or an array.
+        delta: duration δ of each pulse in ms, or None where it is not known.
+        Delta: separation Δ of the pulses' beginnings in ms, or None.
+
+    Example:
+        >>> import jaxsmt as js
+        >>> js.Pulse(1.0, delta=10.0, Delta=30.0)
+        Pulse(b=1.0, delta=10.0, Delta=30.0)
     """
 
     b: Any
@@ -35,11 +46,20 @@ class Pulse(NamedTuple):
 class Shell:
     """Volumes of one b-value and timing, and the linear form a·S that estimates their spherical mean.
 
-    Attributes:
-        b: ms/µm², the mean b-value under the same weights (so b-value jitter cancels to first
-            order). volumes: (n,) volume numbers. weights: (n,), sum 1. order: of the harmonic
-            fit behind the weights; 0 is the plain mean. delta, Delta: ms, or None.
     Numbers are NumPy's, or JAX's where the acquisition's are.
+
+    Attributes:
+        b: ms/µm², the mean b-value under the same weights, so that jitter of b cancels to first order.
+        volumes: (n,) numbers of the volumes.
+        weights: (n,) a, which sum to 1.
+        order: of the harmonic fit behind the weights; 0 is the plain mean.
+        delta: δ in ms, or None.
+        Delta: Δ in ms, or None.
+
+    Example:
+        >>> import jaxsmt as js
+        >>> print(js.simulate.hcp_scheme(n_b0=2, n_directions=30).shells[1])
+        b = 1000 s/mm²: 30 volumes, harmonic order 6
     """
 
     b: Any
@@ -72,7 +92,13 @@ class Shell:
 
 
 class Group(NamedTuple):
-    """Volumes that are one shell, the order of the harmonic fit of their mean, and whether they count as b = 0."""
+    """Which volumes are one shell, decided once.
+
+    Attributes:
+        volumes: their numbers.
+        order: of the harmonic fit of their spherical mean; 0 is the plain mean.
+        zero: whether they count as b = 0.
+    """
 
     volumes: tuple[int, ...]
     order: int
@@ -80,7 +106,14 @@ class Group(NamedTuple):
 
 
 class Table(NamedTuple):
-    """The numbers of a gradient table: b in s/mm² (n,), unit vectors (n, 3), δ and Δ in ms (n,) or None."""
+    """The numbers of a gradient table, of NumPy or of JAX.
+
+    Attributes:
+        bvals: (n,) s/mm².
+        bvecs: (n, 3) unit vectors, 0 at b = 0.
+        delta: (n,) δ in ms, or None.
+        Delta: (n,) Δ in ms, or None.
+    """
 
     bvals: Any
     bvecs: Any
@@ -92,7 +125,10 @@ def find_groups(table: Table, b0_threshold: float, shell_gap: float, spherical_m
     """The b = 0 volumes, if there are any, then the shells by rising b, and by timing where b is the same.
 
     Args:
-        table: in NumPy's numbers. b0_threshold, shell_gap: s/mm². spherical_mean: "sh" or "arithmetic".
+        table: in NumPy's numbers.
+        b0_threshold: s/mm². Volumes with b up to it count as b = 0.
+        shell_gap: s/mm². b-values further apart than this belong to different shells.
+        spherical_mean: "sh" or "arithmetic".
     Raises:
         InputError: b-values without gaps.
     """

@@ -9,15 +9,15 @@ import numpy as np
 
 from ..errors import InputError
 
-Path_ = str | os.PathLike
+FilePath = str | os.PathLike[str]
 
 
-def read_table(path: Path_) -> np.ndarray:
+def read_table(path: FilePath) -> np.ndarray:
     """Read a text file of numbers into a 2-D array; rows are lines, blank lines are skipped.
 
     Raises:
-        InputError: missing, empty, not text, ragged, or a token that is no number, with its
-            line and column.
+        InputError: the file is missing, empty or not text; its lines differ in length; or a token is no number:
+            the text names its line and column.
     """
     try:
         raw = Path(path).read_bytes()
@@ -47,30 +47,40 @@ def read_table(path: Path_) -> np.ndarray:
     return np.array(rows)
 
 
-def _number(token: str, path: Path_, line: int, column: int) -> float:
+def _number(token: str, path: FilePath, line: int, column: int) -> float:
+    """A token of a table as a number; an InputError says where it is none."""
     try:
         return float(token)
     except ValueError:
-        comma = "use a decimal point and separate numbers by spaces" if "," in token else "only numbers may stand here"
-        raise InputError(f"line {line}, column {column}: {token!r} is not a number", file=path, fix=comma) from None
+        fix = "use a decimal point and separate numbers by spaces" if "," in token else "only numbers may stand here"
+        raise InputError(f"line {line}, column {column}: {token!r} is not a number", file=path, fix=fix) from None
 
 
-def read_bval(path: Path_) -> np.ndarray:
-    """b-values in a row or a column -> (n,)."""
+def read_bval(path: FilePath) -> np.ndarray:
+    """Read b-values from a row or a column, (n,) in the file's unit.
+
+    Raises:
+        InputError: the file cannot be read, or holds several rows and columns.
+    """
     table = read_table(path)
     if 1 not in table.shape:
         raise InputError(f"has {table.shape[0]} lines of {table.shape[1]} numbers", file=path, fix="one row or column")
     return table.ravel()
 
 
-def read_bvec(path: Path_) -> np.ndarray:
-    """Directions as 3 rows or 3 columns -> (n, 3). A 3×3 table is read by which side has unit norms."""
+def read_bvec(path: FilePath) -> np.ndarray:
+    """Read directions from 3 rows or 3 columns, (n, 3). In a table of 3×3, the side with unit norms decides.
+
+    Raises:
+        InputError: the file cannot be read, has another shape, or is a 3×3 table of which both sides, or none,
+            have unit norms.
+    """
     table = read_table(path)
     if table.shape == (3, 3):
         columns, rows = (np.abs(np.linalg.norm(table, axis=axis) - 1) < 0.02 for axis in (0, 1))
         if columns.all() == rows.all():
             raise InputError(
-                "3×3 numbers: rows and columns cannot be told apart", file=path, fix="use an MRtrix table (--grad)"
+                "3×3 numbers: rows and columns cannot be told apart", file=path, fix="use an MRtrix table (grad=)"
             )
         return table.T if columns.all() else table
     if table.shape[0] == 3:
@@ -82,8 +92,12 @@ def read_bvec(path: Path_) -> np.ndarray:
     )
 
 
-def read_fsl(bval: Path_, bvec: Path_) -> tuple[np.ndarray, np.ndarray]:
-    """b-values (n,) in the file's unit and directions (n, 3) as written."""
+def read_fsl(bval: FilePath, bvec: FilePath) -> tuple[np.ndarray, np.ndarray]:
+    """Read FSL files: b-values (n,) in the file's unit, and directions (n, 3) as they are written.
+
+    Raises:
+        InputError: a file cannot be read, or the files do not match.
+    """
     bvals, bvecs = read_bval(bval), read_bvec(bvec)
     if len(bvals) != len(bvecs):
         raise InputError(
@@ -93,8 +107,12 @@ def read_fsl(bval: Path_, bvec: Path_) -> tuple[np.ndarray, np.ndarray]:
     return bvals, bvecs
 
 
-def read_mrtrix(path: Path_) -> tuple[np.ndarray, np.ndarray]:
-    """MRtrix `.b`: rows x y z b in scanner axes -> b-values (n,), directions (n, 3)."""
+def read_mrtrix(path: FilePath) -> tuple[np.ndarray, np.ndarray]:
+    """Read an MRtrix `.b` table, rows x y z b: b-values (n,) in s/mm², and directions (n, 3) in scanner axes.
+
+    Raises:
+        InputError: the file cannot be read, or has not four numbers a line.
+    """
     table = read_table(path)
     if table.shape[1] != 4:
         raise InputError(f"has {table.shape[1]} numbers a line", file=path, fix="an MRtrix table has x y z b")
@@ -102,9 +120,15 @@ def read_mrtrix(path: Path_) -> tuple[np.ndarray, np.ndarray]:
 
 
 def fsl_to_scanner(bvecs: np.ndarray, affine: np.ndarray) -> np.ndarray:
-    """Turn FSL directions (image axes, x negated where det > 0) into scanner axes, (n, 3).
+    """Turn FSL directions (image axes, x negated where det > 0) into scanner axes.
 
-    The rotation is the orthogonal polar factor of the affine, so voxel sizes and shears drop out.
+    The rotation is the orthogonal polar factor of the affine, so that voxel sizes and shears drop out.
+
+    Args:
+        bvecs: (n, 3), as the file has them.
+        affine: (4, 4) voxel indices to scanner mm.
+    Returns:
+        (n, 3).
     """
     linear = np.asarray(affine, float)[:3, :3]
     u, _, vt = np.linalg.svd(linear)

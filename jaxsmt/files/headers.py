@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,23 @@ from ..errors import InputError, JaxsmtWarning
 #: Deflate cannot compress by more than this.
 _DEFLATE_LIMIT = 1032
 _SIZES = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
-_MAGIC = {348: (b"n+1",), 540: (b"n+2",)}
+_MAGIC = {348: b"n+1", 540: b"n+2"}
+
+#: Makes the error of a header that cannot be trusted, from the fact and the fix.
+Fail = Callable[..., InputError]
+#: Warns of a header that is read in one of several ways.
+Note = Callable[[str], None]
 
 
 def parse_header(raw: bytes, path: Path) -> nib.Nifti1Header:
-    """The header of a single-file NIfTI-1 or NIfTI-2, in its own byte order."""
+    """The header of a single-file NIfTI-1 or NIfTI-2, in its own byte order.
+
+    Args:
+        raw: the first 540 bytes of the file, unpacked, or all of a shorter one.
+        path: for the texts.
+    Raises:
+        InputError: these bytes are no such header.
+    """
     sizes = {order: int(np.frombuffer(raw[:4].ljust(4, b"\0"), f"{order}i4")[0]) for order in "<>"}
     match = [(order, size) for order, size in sizes.items() if size in _SIZES]
     if not match:
@@ -27,7 +40,7 @@ def parse_header(raw: bytes, path: Path) -> nib.Nifti1Header:
     if len(raw) < size:
         raise InputError(f"ends after {len(raw)} bytes, inside its header", file=path, fix="copy the file again")
     header = _SIZES[size](raw[:size], endianness=order, check=False)
-    if bytes(header["magic"].item())[:3] not in _MAGIC[size]:
+    if bytes(header["magic"].item())[:3] != _MAGIC[size]:
         raise InputError(
             f"has the magic {header['magic'].item()!r}", file=path, fix="give a single-file NIfTI (.nii or .nii.gz)"
         )
@@ -35,10 +48,17 @@ def parse_header(raw: bytes, path: Path) -> nib.Nifti1Header:
 
 
 def check_header(header: nib.Nifti1Header, path: Path, file_size: int, compressed: bool) -> dict[str, Any]:
-    """Check a header; returns shape, dtype, slope, inter, affine.
+    """Check a header, and repair in it what can be read in one way only.
 
     Args:
+        header: of the file.
+        path: for the texts.
         file_size: bytes of the file as it is, compressed or not.
+        compressed: whether it is gzip.
+    Returns:
+        shape, dtype, slope, inter and affine by name, as `nifti.Image` takes them.
+    Raises:
+        InputError: the header cannot be trusted.
     """
 
     def fail(fact: str, fix: str = "") -> InputError:
@@ -54,10 +74,10 @@ def check_header(header: nib.Nifti1Header, path: Path, file_size: int, compresse
     size = int(header["sizeof_hdr"])
     if not np.isfinite(offset) or (offset and not size <= offset < 2**40):
         raise fail(f"data offset (vox_offset) is {offset:g}")
-    wanted = int(offset or size + 4) + int(np.prod(shape, dtype=object)) * dtype.itemsize
-    if file_size * (_DEFLATE_LIMIT if compressed else 1) < wanted or (file_size > wanted and not compressed):
+    promised = int(offset or size + 4) + int(np.prod(shape, dtype=object)) * dtype.itemsize
+    if file_size * (_DEFLATE_LIMIT if compressed else 1) < promised or (file_size > promised and not compressed):
         kind = " compressed" if compressed else ""
-        raise fail(f"the header promises {wanted} bytes, the file has {file_size}{kind}", "copy the file again")
+        raise fail(f"the header promises {promised} bytes, the file has {file_size}{kind}", "copy the file again")
     slope, inter = _scaling(header, note)
     return {
         "shape": shape,
@@ -68,7 +88,8 @@ def check_header(header: nib.Nifti1Header, path: Path, file_size: int, compresse
     }
 
 
-def _dtype(header, fail, note) -> np.dtype:
+def _dtype(header: nib.Nifti1Header, fail: Fail, note: Note) -> np.dtype:
+    """The type of the data, with byte order: integers or floats of at most 8 bytes."""
     code = int(header["datatype"])
     try:
         dtype = np.dtype(header.get_data_dtype())
@@ -82,7 +103,8 @@ def _dtype(header, fail, note) -> np.dtype:
     return dtype
 
 
-def _shape(header, fail, note) -> tuple[int, ...]:
+def _shape(header: nib.Nifti1Header, fail: Fail, note: Note) -> tuple[int, ...]:
+    """At most four dimensions; singletons after them are dropped."""
     rank = int(header["dim"][0])
     if not 1 <= rank <= 7:
         raise fail(f"has {rank} dimensions (dim[0])")
@@ -98,7 +120,8 @@ def _shape(header, fail, note) -> tuple[int, ...]:
     return shape[:4]
 
 
-def _scaling(header, note) -> tuple[float, float]:
+def _scaling(header: nib.Nifti1Header, note: Note) -> tuple[float, float]:
+    """Slope and intercept of the values."""
     slope, inter = float(header["scl_slope"]), float(header["scl_inter"])
     if slope == 0 or not np.isfinite(slope):
         note(f"slope {slope:g} means unscaled data; intercept {inter:g} is not used")
@@ -109,7 +132,13 @@ def _scaling(header, note) -> tuple[float, float]:
     return slope, inter
 
 
-def _affine(header, fail, note) -> np.ndarray:
+def _usable(affine: np.ndarray) -> bool:
+    """Whether an affine is finite and can be inverted."""
+    return bool(np.all(np.isfinite(affine)) and abs(np.linalg.det(affine[:3, :3])) > 1e-9)
+
+
+def _affine(header: nib.Nifti1Header, fail: Fail, note: Note) -> np.ndarray:
+    """Voxel indices to scanner mm, (4, 4): of the sform, else of the qform, else of the voxel sizes."""
     zooms = np.asarray(header["pixdim"][1:4], float)
     if not np.all(np.isfinite(zooms)) or np.any(zooms == 0):
         raise fail(f"has voxel sizes {zooms.tolist()}", "repair the header")
@@ -121,12 +150,9 @@ def _affine(header, fail, note) -> np.ndarray:
             note(f"qfac {float(header['pixdim'][0]):g} read as 1")
         header["pixdim"][0] = 1
 
-    def usable(matrix) -> bool:
-        return bool(np.all(np.isfinite(matrix)) and abs(np.linalg.det(matrix[:3, :3])) > 1e-9)
-
     if int(header["sform_code"]) > 0:
         sform = header.get_sform()
-        if usable(sform):
+        if _usable(sform):
             return sform
         if int(header["qform_code"]) <= 0:
             raise fail("has a singular sform and no qform", "repair the header")
@@ -137,7 +163,7 @@ def _affine(header, fail, note) -> np.ndarray:
             qform = header.get_qform()
         except Exception:
             qform = np.full((4, 4), np.nan)
-        if not usable(qform):
+        if not _usable(qform):
             raise fail("has an unusable qform", "repair the header")
         return qform
     return header.get_base_affine()

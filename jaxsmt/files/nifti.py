@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import queue
 import threading
@@ -18,9 +19,10 @@ import numpy as np
 from isal import igzip, isal_zlib
 
 from ..errors import InputError, JaxsmtWarning, OutputError
-from . import headers as checks
+from . import headers
+from .gradients import FilePath
 
-Path_ = str | os.PathLike
+_Stream = io.RawIOBase | io.BufferedIOBase
 _STREAM_ERRORS: Any = (EOFError, isal_zlib.error, OSError)  # BadGzipFile is an OSError
 _GZIP_MAGIC = b"\x1f\x8b"
 # The empty member that ends a BGZF file: its zeros are no padding.
@@ -32,9 +34,13 @@ class Image:
     """A NIfTI file whose header has been checked and whose data have not been read yet.
 
     Attributes:
-        shape: singleton fifth and later dimensions removed. dtype: on disk, with byte order.
-        slope, inter: values are slope·raw + inter. header: nibabel's, affine: (4, 4), voxel
-        indices to scanner mm.
+        path: of the file.
+        header: nibabel's, checked and repaired.
+        shape: without singleton fifth and later dimensions.
+        dtype: on disk, with byte order.
+        slope, inter: values are slope·raw + inter.
+        affine: (4, 4) voxel indices to scanner mm.
+        compressed: whether the file is gzip.
     """
 
     path: Path
@@ -53,10 +59,11 @@ class Image:
 
     @property
     def data_bytes(self) -> int:
+        """Bytes of the data, unpacked."""
         return int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
 
 
-def open_image(path: Path_) -> Image:
+def open_image(path: FilePath) -> Image:
     """Read and check the header of a `.nii` or `.nii.gz` file (NIfTI-1 or -2, either byte order).
 
     Raises:
@@ -79,26 +86,26 @@ def open_image(path: Path_) -> Image:
         raise InputError("is gzip but is not named .gz", file=path, fix="rename it to .nii.gz")
     with _stream(path, compressed) as stream:
         raw = stream.read(540)
-    header = checks.parse_header(raw, path)
-    facts = checks.check_header(header, path, path.stat().st_size, compressed)
+    header = headers.parse_header(raw, path)
+    facts = headers.check_header(header, path, path.stat().st_size, compressed)
     return Image(path=path, header=header, compressed=compressed, **facts)
 
 
 def read_volumes(image: Image, depth: int = 3) -> Iterator[np.ndarray]:
     """The volumes of a 4-D image one after another, each (voxels,) raw values in file order.
 
-    A thread reads ahead by up to `depth` volumes. The stream is read to its end, so a cut file, a
-    wrong checksum or trailing garbage raises InputError: use no number before the iteration ends.
-    An array is valid only until the next one is asked for.
+    A thread reads ahead by up to `depth` volumes. The stream is read to its end, so that a cut file, a wrong
+    checksum or trailing garbage raises InputError: use no number before the iteration ends. An array is valid only
+    until the next one is asked for.
     """
     voxels = int(np.prod(image.shape[:3], dtype=object))
     n = image.shape[3] if len(image.shape) > 3 else 1
-    free: queue.Queue = queue.Queue()
-    full: queue.Queue = queue.Queue()
+    free: queue.Queue[np.ndarray | None] = queue.Queue()
+    full: queue.Queue[np.ndarray | BaseException | None] = queue.Queue()
     for _ in range(depth):
         free.put(np.empty(voxels, image.dtype))
 
-    def read():
+    def read() -> None:
         try:
             with _stream(image.path, image.compressed) as stream:
                 _skip(stream, image)
@@ -137,12 +144,16 @@ def read_array(image: Image) -> np.ndarray:
     return raw if (image.slope, image.inter) == (1, 0) else raw * image.slope + image.inter
 
 
-def write_image(path: Path_, data: np.ndarray, like: Image | None, affine: np.ndarray | None = None) -> None:
+def write_image(path: FilePath, data: np.ndarray, like: Image | None, affine: np.ndarray | None = None) -> None:
     """Write a map as `.nii.gz`: complete under its name or not at all, the same bytes every time.
 
     Args:
-        data: float or uint8 array in the image's spatial shape. like: the image whose affine,
-            qform and sform with their codes, and units are kept; or `affine` alone.
+        path: of the file.
+        data: float or uint8 array in the image's spatial shape, with further axes or not.
+        like: the image whose affine, qform and sform with their codes, and units are kept, or None.
+        affine: (4, 4) voxel indices to scanner mm, where `like` is None.
+    Raises:
+        OutputError: the file cannot be written.
     """
     if like is None:
         header = nib.Nifti1Header()
@@ -166,7 +177,7 @@ def write_image(path: Path_, data: np.ndarray, like: Image | None, affine: np.nd
     write_bytes(path, igzip.compress(content, compresslevel=1, mtime=0))
 
 
-def write_bytes(path: Path_, content: bytes) -> None:
+def write_bytes(path: FilePath, content: bytes) -> None:
     """Write a file under a temporary name in its folder, then rename it: all or nothing.
 
     Raises:
@@ -190,7 +201,7 @@ def write_bytes(path: Path_, content: bytes) -> None:
 
 
 @contextlib.contextmanager
-def _stream(path: Path, compressed: bool):
+def _stream(path: Path, compressed: bool) -> Iterator[_Stream]:
     """An open binary stream; errors of the compression become InputErrors with byte counts."""
     file = path.open("rb", buffering=0)
     try:
@@ -212,7 +223,8 @@ def _stream(path: Path, compressed: bool):
         raise InputError(fact, file=path, fix="copy or download the file again") from None
 
 
-def _skip(stream, image: Image) -> None:
+def _skip(stream: _Stream, image: Image) -> None:
+    """Read to where the data begin."""
     left = image.offset
     while left > 0:
         got = len(stream.read(min(left, 1 << 20)))
@@ -221,7 +233,8 @@ def _skip(stream, image: Image) -> None:
         left -= got
 
 
-def _read_into(stream, buffer: np.ndarray, image: Image, done: int) -> None:
+def _read_into(stream: _Stream, buffer: np.ndarray, image: Image, done: int) -> None:
+    """Fill an array with the stream's next bytes; `done` bytes of the data have been read before."""
     view = buffer.view(np.uint8).data
     filled = 0
     while filled < len(view):
@@ -231,15 +244,16 @@ def _read_into(stream, buffer: np.ndarray, image: Image, done: int) -> None:
         filled += got
 
 
-def _too_short(image: Image, found: int) -> InputError:
+def _too_short(image: Image, present: int) -> InputError:
+    """The error of a file that holds fewer bytes of data than its header promises."""
     return InputError(
-        f"the header promises {image.data_bytes} bytes of data, {found} are there",
+        f"the header promises {image.data_bytes} bytes of data, {present} are there",
         file=image.path,
         fix="copy or download the file again",
     )
 
 
-def _expect_end(stream, image: Image) -> None:
+def _expect_end(stream: _Stream, image: Image) -> None:
     """One read past the data: verifies the checksum and finds what does not belong there."""
     if stream.read(1):
         raise InputError(

@@ -11,27 +11,29 @@ from jax import Array
 Vector = tuple[Array, ...]
 
 
-def dot(a, b) -> Array:
-    """Inner product; either may be the columns of an array of vectors."""
+def dot(a: Vector | Array, b: Vector | Array) -> Array:
+    """Inner product a·b; either may be an array whose first axis has the three components."""
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
 def cross(a: Vector, b: Vector) -> Vector:
+    """Cross product a × b."""
     return a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]
 
 
-def combine(p, a: Vector, q, b: Vector) -> Vector:
-    """p a + q b."""
+def combine(p: Array | float, a: Vector, q: Array | float, b: Vector) -> Vector:
+    """Linear combination p a + q b."""
     return tuple(p * x + q * y for x, y in zip(a, b, strict=True))
 
 
 def unit(a: Vector) -> Vector:
+    """A vector divided by its length."""
     scale = 1 / jnp.sqrt(dot(a, a))
     return tuple(x * scale for x in a)
 
 
 def across(axis: Vector) -> tuple[Vector, Vector]:
-    """Two unit vectors that complete an axis to a frame, without a pole where they fail.
+    """Two unit vectors that complete a unit vector to a right-handed orthonormal frame, without a pole where they fail.
 
     Source: Duff et al. 2017, J Comput Graph Tech 6(1):1.
     """

@@ -11,7 +11,12 @@ from ..errors import InputError
 
 
 def n_coefficients(lmax: int) -> int:
-    """Number of even harmonics up to order `lmax`: (l+1)(l+2)/2."""
+    """Number of even harmonics up to an even order: (lmax+1)(lmax+2)/2.
+
+    Example:
+        >>> n_coefficients(8)
+        45
+    """
     return (lmax + 1) * (lmax + 2) // 2
 
 
@@ -23,9 +28,14 @@ def even_harmonics(directions: Any, lmax: int) -> Any:
     (tournier07). Columns in its order: l = 0, 2, …, lmax and m = -l … l within each l.
 
     Args:
-        directions: (n, 3) unit vectors. lmax: even order.
+        directions: (n, 3) unit vectors, of NumPy or JAX.
+        lmax: even order.
     Returns:
         (n, (lmax+1)(lmax+2)/2).
+
+    Example:
+        >>> even_harmonics(np.array([[0.0, 0.0, 1.0]]), 2)[0, [0, 3]].round(4)
+        array([0.2821, 0.6308])
     """
     xp = directions.__array_namespace__()
     x, y, z = directions.T
@@ -44,15 +54,23 @@ BASES = ("mrtrix", "descoteaux07", "descoteaux07_legacy")
 
 
 def to_basis(coefficients: np.ndarray, basis: str) -> np.ndarray:
-    """Even coefficients (..., n) of MRtrix's basis in another: DIPY's `descoteaux07`, legacy or not.
+    """Turn coefficients of MRtrix's basis into those of another: DIPY's `descoteaux07`, legacy or not.
 
-    All have the order m = -l … l within each l. With MRtrix's c (cosines at m > 0, sines at m < 0),
-    DIPY's has at m > 0 c_-m, and at m < 0 c_|m|, unless legacy times (-1)^m.
+    All bases have the order m = -l … l within each l. Where MRtrix's coefficients are c (cosines at m > 0, sines at
+    m < 0), those of DIPY are c_-m at m > 0; at m < 0 they are c_|m| in the legacy basis, else (-1)^m c_|m|.
+
+    Args:
+        coefficients: (..., n) of the even harmonics.
+        basis: one of `BASES`.
+    Returns:
+        (..., n).
+    Raises:
+        InputError: another basis.
     """
     if basis == "mrtrix":
         return coefficients
     if basis not in BASES:
-        raise InputError(f"unknown basis {basis!r}", fix=f"one of {', '.join(BASES)}")
+        raise InputError(f"unknown basis {basis!r}", fix=f"basis= is one of {', '.join(BASES)}")
     out = np.array(coefficients)
     l = 0
     while n_coefficients(l) <= out.shape[-1]:
@@ -64,7 +82,7 @@ def to_basis(coefficients: np.ndarray, basis: str) -> np.ndarray:
     return out
 
 
-def _normalised_legendre(z: Any, sine: Any, lmax: int) -> dict:
+def _normalised_legendre(z: Any, sine: Any, lmax: int) -> dict[tuple[int, int], Any]:
     """P̄_l^m for 0 ≤ m ≤ l ≤ lmax by the stable recurrence in l at fixed m."""
     p = {(0, 0): z.__array_namespace__().full_like(z, math.sqrt(0.25 / math.pi))}
     for m in range(lmax + 1):

@@ -1,4 +1,4 @@
-"""Points on the sphere."""
+"""Points on the sphere, spread evenly, and a mesh of it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def fibonacci_sphere(n: int) -> np.ndarray:
-    """`n` nearly uniform unit vectors over the whole sphere, shape (n, 3), by the golden spiral."""
+    """`n` nearly uniform unit vectors over the whole sphere, (n, 3), by the golden spiral."""
     k = np.arange(n)
     z = 1 - (2 * k + 1) / n
     phi = k * np.pi * (3 - np.sqrt(5))
@@ -15,11 +15,20 @@ def fibonacci_sphere(n: int) -> np.ndarray:
 
 
 def gradient_directions(n: int, *, seed: int = 0, steps: int = 200) -> np.ndarray:
-    """`n` unit vectors spread evenly over axes (g and -g count as one), shape (n, 3).
+    """`n` unit vectors spread evenly over axes (g and -g count as one), (n, 3).
 
-    Electrostatic repulsion between every point and the antipodes of the others, by gradient
-    descent from a golden spiral on the half sphere (Jones et al. 1999, Magn Reson Med 42:515,
-    doi:10.1002/(SICI)1522-2594(199909)42:3<515::AID-MRM14>3.0.CO;2-Q). Deterministic.
+    Each point repels the others and their antipodes as electric charges do. Gradient descent from a golden spiral on
+    the half sphere finds where they rest. The same arguments give the same points.
+
+    Args:
+        n: number of directions.
+        seed: of the small disturbance of the spiral.
+        steps: of the descent.
+    Returns:
+        (n, 3).
+
+    Source: Jones et al. 1999, Magn Reson Med 42:515,
+    doi:10.1002/(SICI)1522-2594(199909)42:3<515::AID-MRM14>3.0.CO;2-Q.
     """
     rng = np.random.default_rng(seed)
     points = fibonacci_sphere(2 * n)[:n] + 1e-3 * rng.standard_normal((n, 3))
@@ -38,25 +47,14 @@ def gradient_directions(n: int, *, seed: int = 0, steps: int = 200) -> np.ndarra
 
 
 def icosphere(subdivisions: int) -> tuple[np.ndarray, np.ndarray]:
-    """A triangle mesh of the sphere: (n, 3) unit vectors and (faces, 3) vertex numbers, seen from
-    outside counterclockwise; 642 vertices for 3 subdivisions of the icosahedron."""
-    golden = (1 + np.sqrt(5)) / 2
-    corners = [(s, t * golden, 0) for s in (-1, 1) for t in (-1, 1)]
-    vertices = np.array([np.roll(corner, k) for k in range(3) for corner in corners]) / np.hypot(1, golden)
-    faces = np.array(
-        [
-            (i, j, k)
-            for i in range(12)
-            for j in range(12)
-            for k in range(12)
-            if i < j
-            and i < k
-            and vertices[i] @ vertices[j] > 0.4
-            and vertices[j] @ vertices[k] > 0.4
-            and vertices[i] @ vertices[k] > 0.4
-            and np.linalg.det(vertices[[i, j, k]]) > 0
-        ]
-    )
+    """A triangle mesh of the sphere: an icosahedron whose triangles are divided into four, again and again.
+
+    Args:
+        subdivisions: how often; 3 give 642 vertices.
+    Returns:
+        (n, 3) unit vectors and (faces, 3) vertex numbers, counterclockwise seen from outside.
+    """
+    vertices, faces = _icosahedron()
     for _ in range(subdivisions):
         edges = np.sort(faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1)
         edges, middle = np.unique(edges, axis=0, return_inverse=True)
@@ -67,3 +65,19 @@ def icosphere(subdivisions: int) -> tuple[np.ndarray, np.ndarray]:
         ab, bc, ca = middle.T
         faces = np.concatenate([np.stack(t, axis=1) for t in ((a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca))])
     return vertices, faces
+
+
+def _icosahedron() -> tuple[np.ndarray, np.ndarray]:
+    """Its 12 vertices, and its 20 faces: triples of neighbours, counterclockwise seen from outside."""
+    golden = (1 + np.sqrt(5)) / 2
+    corners = [(s, t * golden, 0) for s in (-1, 1) for t in (-1, 1)]
+    vertices = np.array([np.roll(corner, k) for k in range(3) for corner in corners]) / np.hypot(1, golden)
+    near = vertices @ vertices.T > 0.4
+    faces = [
+        (i, j, k)
+        for i in range(12)
+        for j in range(i + 1, 12)
+        for k in range(i + 1, 12)
+        if near[i, j] and near[j, k] and near[i, k] and np.linalg.det(vertices[[i, j, k]]) > 0
+    ]
+    return vertices, np.array(faces)
