@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import InputError
 from ..files import gradients
 from ..files.gradients import FilePath
-from .arrays import equal_values, is_jax, is_traced
+from .arrays import equal_fields, is_jax, is_traced
 from .checks import check_bvals, check_options, check_shapes, known_numbers, pulse_times, unit_directions
 from .shells import SHELL_GAP, Group, Pulse, Shell, Table, find_groups, shell_of
 from .units import B_TO_MS_PER_UM2
@@ -93,9 +93,7 @@ class Acquisition:
             self.__dict__.update(self.with_values(**traced).__dict__)
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Acquisition):
-            return NotImplemented
-        return self.frame == other.frame and all(map(equal_values, self.table, other.table))
+        return equal_fields(self, other) if isinstance(other, Acquisition) else NotImplemented
 
     @classmethod
     def from_fsl(cls, bval: FilePath, bvec: FilePath, affine: np.ndarray | None = None, **options: Any) -> Acquisition:
@@ -166,11 +164,6 @@ class Acquisition:
     def table(self) -> Table:
         """The numbers, which may be traced: b (n,) in s/mm², directions (n, 3), δ and Δ (n,) in ms or None."""
         return Table(self.bvals, self.bvecs, self.delta, self.Delta)
-
-    @property
-    def frame(self) -> tuple[Any, ...]:
-        """All that is not a number of the table: groups, threshold, kind of mean, axes, gap. It has a hash."""
-        return self.groups, self.b0_threshold, self.spherical_mean, self.axes, self.shell_gap
 
     def with_values(self, bvals: Any = None, bvecs: Any = None, delta: Any = None, Delta: Any = None) -> Acquisition:
         """The same shells of the same volumes with other values, of NumPy or of JAX; they may be traced.

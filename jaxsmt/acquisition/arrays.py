@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -23,9 +25,13 @@ def concrete_value(values: Any) -> Any:
 
 
 def equal_values(a: Any, b: Any) -> bool:
-    """Whether two arrays have the same shape and numbers, NaN equal to NaN. Never raises.
+    """Whether two arrays, or mappings of arrays, have the same shapes and numbers. NaN is equal to NaN.
 
     Traced arrays have no numbers to compare: each is equal to itself only.
+
+    Example:
+        >>> equal_values(np.array([1.0, np.nan]), np.array([1.0, np.nan]))
+        True
     """
     if a is b:
         return True
@@ -34,4 +40,11 @@ def equal_values(a: Any, b: Any) -> bool:
         return False
     if hasattr(a, "__array__") and hasattr(b, "__array__"):
         return np.array_equal(np.asarray(a), np.asarray(b), equal_nan=True)
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        return a.keys() == b.keys() and all(equal_values(a[name], b[name]) for name in a)
     return bool(a == b)
+
+
+def equal_fields(a: Any, b: Any) -> bool:
+    """Whether two dataclasses have equal values in all fields: their own `==` raises where fields are arrays."""
+    return all(equal_values(getattr(a, field.name), getattr(b, field.name)) for field in fields(a))

@@ -16,14 +16,16 @@ class _Structure:
     """An acquisition without its numbers: JAX compares it, and puts numbers back into it."""
 
     def __init__(self, acquisition: Acquisition):
-        self.frame = acquisition.frame
         self.with_table = acquisition.with_table
+        self._facts = tuple(
+            getattr(acquisition, name) for name in ("groups", "b0_threshold", "spherical_mean", "axes", "shell_gap")
+        )
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Structure) and self.frame == other.frame
+        return isinstance(other, _Structure) and self._facts == other._facts
 
     def __hash__(self) -> int:
-        return hash(self.frame)
+        return hash(self._facts)
 
 
 def _flatten(acquisition: Acquisition) -> tuple[Table, _Structure]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import InputError, JaxsmtWarning
-from .arrays import is_jax
+from .arrays import equal_fields, is_jax
 from .weights import harmonic_weights, mean_weights
 
 #: b-values (s/mm²) further apart than this belong to different shells: ±50 about each is one.
@@ -42,7 +42,7 @@ class Pulse(NamedTuple):
     Delta: Any = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Shell:
     """Volumes of one b-value and timing, and the linear form a·S that estimates their spherical mean.
 
@@ -68,6 +68,9 @@ class Shell:
     order: int
     delta: Any = None
     Delta: Any = None
+
+    def __eq__(self, other: object) -> bool:
+        return equal_fields(self, other) if isinstance(other, Shell) else NotImplemented
 
     @property
     def pulse(self) -> Pulse:
