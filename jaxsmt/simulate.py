@@ -150,14 +150,16 @@ def zeppelin_signal(
     t, dt, ring = _half_sphere()
     b, g = acquisition.bvals * 1e-3, acquisition.bvecs
     out = np.empty((len(lambda_par), b.size), np.float32)
+    frames = np.empty((*axes.shape, 3))
+    frames[weight > 0] = _frames(axes[weight > 0])
     for i in range(len(out)):
         out[i] = 0
         decay, contrast = -b * lambda_perp[i], (-b * (lambda_par[i] - lambda_perp[i])).astype(np.float32)
-        for mu, k, w in zip(axes[i], kappa[i], weight[i], strict=True):
+        for frame, k, w in zip(frames[i], kappa[i], weight[i], strict=True):
             if w > 0:
                 density = dt * np.exp(k * (t * t - 1))
                 density = np.repeat(density / density.sum() / 16, 16).astype(np.float32)
-                x = (g @ (_frame(mu) @ ring)).astype(np.float32)
+                x = (g @ (frame @ ring)).astype(np.float32)
                 out[i] += w * (np.exp(contrast[:, None] * x * x) @ density)
         out[i] *= np.exp(decay)
     return out
@@ -178,12 +180,12 @@ def _half_sphere() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return t, dt, ring
 
 
-def _frame(mu: np.ndarray) -> np.ndarray:
-    """An orthonormal frame whose third column is mu."""
-    helper = np.eye(3)[np.argmin(np.abs(mu))]
-    u = np.cross(mu, helper)
-    u /= np.linalg.norm(u)
-    return np.stack([u, np.cross(mu, u), mu], axis=1)
+def _frames(axes: np.ndarray) -> np.ndarray:
+    """Orthonormal frames (n, 3, 3) whose third columns are axes (n, 3)."""
+    helpers = np.eye(3)[np.argmin(np.abs(axes), axis=1)]
+    u = np.cross(axes, helpers)
+    u /= np.array([np.linalg.norm(row) for row in u]).reshape(-1, 1)
+    return np.stack([u, np.cross(axes, u), axes], axis=2)
 
 
 def coronal_slice(snr: float = 50.0, seed: int = 0, acquisition: Acquisition | None = None) -> Phantom:
