@@ -1,111 +1,121 @@
-"""Models that the command line knows by name, or finds in a user's file. Loads JAX only for the latter."""
+"""Models that the command line knows by name, or finds in a user's file. Only `load` needs JAX."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
+import inspect
 import os
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
+from ..models import presets
 
 if TYPE_CHECKING:
     from ..models.model import SphericalMeanModel
 
-_COMMON = ("s0", "mse", "r2", "status")
+
+@dataclass(frozen=True)
+class Source:
+    """Where a model comes from: the function that makes it, of a preset or of a user's file."""
+
+    function: str
+    file: Path | None = None
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A model before it is built.
+class LoadedModel:
+    """A model, and what the docstring of its function says: a sentence, and the address of its source."""
 
-    Attributes:
-        name: as in file names. maps: that a fit writes. shells: above b = 0 that it needs.
-        background: the map on which glyphs are drawn. file, function: of the user, if it is theirs.
-    """
-
-    name: str
-    maps: tuple[str, ...]
-    shells: int
-    background: str
-    build: Callable[[], SphericalMeanModel]
-    file: Path | None = None
-    function: str | None = None
+    model: SphericalMeanModel
+    description: str = ""
+    url: str = ""
 
 
-def _preset(name: str) -> Callable[[], SphericalMeanModel]:
-    def build() -> SphericalMeanModel:
-        from ..models import presets
-
-        return getattr(presets, name)()
-
-    return build
+def names() -> tuple[str, ...]:
+    """Models that the command line knows by name."""
+    return presets.names()
 
 
-PRESETS = {
-    "smt": Entry(
-        "smt",
-        ("lambda_par", "lambda_perp", "fraction", "md", "fa", "fapow3", *_COMMON),
-        2,
-        "lambda_perp",
-        _preset("smt"),
-    ),
-    "mcsmt": Entry("mcsmt", ("intra", "diff", "extratrans", "extramd", *_COMMON), 2, "extratrans", _preset("mcsmt")),
-}
-
-
-def find(text: str) -> Entry:
-    """The model called "smt" or "mcsmt", or what the function of "my_model.py:build" returns.
+def locate(text: str) -> Source:
+    """Where the model is that the user calls "smt", or "my_model.py:build".
 
     Raises:
-        InputError: there is no such model, file or function, or it does not return a SphericalMeanModel with
-            something to fit.
+        InputError: there is no such model or file.
     """
-    if text in PRESETS:
-        return PRESETS[text]
+    if text in names():
+        return Source(text)
     path, colon, function = text.rpartition(":")
     if not colon or not path.endswith(".py") or not function.isidentifier():
-        raise InputError(f"unknown model {text!r}", fix=f"{', '.join(PRESETS)}, or FILE.py:FUNCTION that returns one")
-    return _load(Path(path), function)
+        raise InputError(f"unknown model {text!r}", fix=f"{', '.join(names())}, or FILE.py:FUNCTION that returns one")
+    if not Path(path).is_file():
+        raise InputError("no such file", file=path, fix="the model is FILE.py:FUNCTION")
+    return Source(function, Path(path))
 
 
 @cache
-def _load(path: Path, function: str) -> Entry:
+def load(source: Source) -> LoadedModel:
+    """Build a model.
+
+    Raises:
+        InputError: the user's file has no such function, or raises; the function returns no SphericalMeanModel, or one
+            with nothing to fit.
+    """
+    if source.file is None:
+        build = presets.find(source.function)
+        return LoadedModel(build(), *_about(build))
     from ..models.model import SphericalMeanModel
 
-    if not path.is_file():
-        raise InputError("no such file", file=path, fix="the model is FILE.py:FUNCTION")
+    file, function = source.file, source.function
+    model, build = _run(file, function)
+    if not isinstance(model, SphericalMeanModel):
+        raise InputError(f"{function}() returned {type(model).__name__}", file=file, fix="return a SphericalMeanModel")
+    if not model.free:
+        raise InputError(f"the model of {function}() has nothing to fit", file=file, fix="leave a parameter free")
+    return LoadedModel(model, *_about(build))
+
+
+def _run(file: Path, function: str) -> tuple[Any, Callable[[], Any]]:
+    """What a function of a user's file returns, and the function."""
     # A name of its own: the file may be called as another one is, or as a package.
-    name = "_jaxsmt_model_" + hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]
-    folder = os.fspath(path.parent.resolve())
-    spec = importlib.util.spec_from_file_location(name, path)
+    name = "_jaxsmt_model_" + hashlib.sha256(os.fsencode(file.resolve())).hexdigest()[:16]
+    folder = os.fspath(file.parent.resolve())
+    spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None
     assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
+    module: ModuleType = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their module up
     sys.path.append(folder)  # last, so that its neighbours hide no package
     try:
         spec.loader.exec_module(module)
-        if not callable(getattr(module, function, None)):
-            raise InputError(f"has no function {function}", file=path, fix=f"def {function}(): return ...")
-        model = getattr(module, function)()
+        build = getattr(module, function, None)
+        if not callable(build):
+            raise InputError(f"has no function {function}", file=file, fix=f"def {function}(): return ...")
+        return build(), build
     except BaseException as error:  # whatever a user's file may raise
         del sys.modules[name]
         if isinstance(error, InputError) or not isinstance(error, Exception | SystemExit):
             raise
         fact = f"{type(error).__name__}: {error}"
-        raise InputError(fact, file=path, fix=f"import it in Python and call {function}() to see where") from error
+        raise InputError(fact, file=file, fix=f"import it in Python and call {function}() to see where") from error
     finally:
         sys.path.remove(folder)
-    if not isinstance(model, SphericalMeanModel):
-        raise InputError(f"{function}() returned {type(model).__name__}", file=path, fix="return a SphericalMeanModel")
-    if not model.free:
-        raise InputError(f"the model of {function}() has nothing to fit", file=path, fix="leave a parameter free")
-    maps = model.maps or (*model.names, *(link.target for link in model.derived))
-    background = next((name for name in reversed(model.parameter_names) if name in maps), maps[0])
-    return Entry(model.name, (*maps, *_COMMON), len(model.free), background, lambda: model, path, function)
+
+
+def _about(build: Callable[[], Any]) -> tuple[str, str]:
+    """First sentence of a function's docstring, and the address of the first DOI in it; empty where there is none."""
+    text = inspect.getdoc(build) or ""
+    paragraph = " ".join(text.partition("\n\n")[0].split())
+    sentence = re.match(r".*?[.](?=\s|$)", paragraph)
+    doi = re.search(r"doi:(10\.[^\s,;]+)", text)
+    return (
+        sentence.group() if sentence else paragraph,
+        "" if doi is None else "https://doi.org/" + doi.group(1).rstrip(".)"),
+    )

@@ -13,8 +13,8 @@ import numpy as np
 
 from .. import __version__
 from ..acquisition.acquisition import Acquisition
-from ..batch.engine import MeansFitter
-from ..models.presets import smt
+from ..fitting.fit import fit
+from ..models import presets
 from ..physics.signal import zeppelin_mean
 from ..sphere.quadrature import gradient_directions
 
@@ -41,12 +41,12 @@ def examine(device: jax.Device) -> Iterator[Finding]:
     yield from _recovery(device)
 
 
-def _large_batch(device) -> Finding:
-    """A jitted vmap over many rows against a loop's answer: some jaxlibs fail past 32,768 rows."""
+def _large_batch(device: jax.Device) -> Finding:
+    """A jitted vmap over many rows, compared with NumPy: some versions of jaxlib fail beyond 32,768 rows."""
     rows = 40_000
     x = np.arange(4 * rows, dtype=np.float32).reshape(rows, 4) % 7 + 1
 
-    def one(row):
+    def one(row: jax.Array) -> jax.Array:
         a = row[:2, None] * row[None, 2:]
         return jnp.sum(a @ a.T) / jnp.sum(row)
 
@@ -58,8 +58,8 @@ def _large_batch(device) -> Finding:
     return Finding("batch of 40,000 rows", f"largest relative error {error:.1e}", error < 1e-5)
 
 
-def _signal(device) -> Iterator[Finding]:
-    """The zeppelin's spherical mean against quadrature, prolate, spherical and oblate."""
+def _signal(device: jax.Device) -> Iterator[Finding]:
+    """The zeppelin's spherical mean compared with quadrature: prolate, spherical and oblate."""
     x, w = np.polynomial.legendre.leggauss(200)
     b, par, perp = np.meshgrid([0.0, 0.005, 1, 3, 10], [0.1, 1.0, 1.7, 3.0], [0.0, 0.1, 1.0, 3.0], indexing="ij")
     x, w = (x + 1) / 2, w / 2
@@ -71,8 +71,8 @@ def _signal(device) -> Iterator[Finding]:
         yield Finding(f"signal equation, {dtype}", f"largest relative error {error:.1e}", error < limit)
 
 
-def _recovery(device) -> Iterator[Finding]:
-    """Noise-free means of known parameters, fitted back."""
+def _recovery(device: jax.Device) -> Iterator[Finding]:
+    """Noise-free signals of known parameters, the same in all directions of a shell, fitted."""
     directions = gradient_directions(30)
     acquisition = Acquisition(np.repeat([0.0, 1000, 2000, 3000], 30), np.tile(directions, (4, 1)))
     rng = np.random.default_rng(0)
@@ -80,8 +80,9 @@ def _recovery(device) -> Iterator[Finding]:
     x, w = np.polynomial.legendre.leggauss(64)
     x, w = (x + 1) / 2, w / 2
     perp = par * fraction
-    means = np.stack([np.exp(-b * perp[:, None] - b * (par - perp)[:, None] * x**2) @ w for b in acquisition.b])
+    means = [np.exp(-b * perp[:, None] - b * (par - perp)[:, None] * x**2) @ w for b in acquisition.b]
+    data = np.repeat(np.stack(means, axis=1), 30, axis=1)
     for dtype, limit in (("float32", 1e-3), ("float64", 1e-6)):
-        fit = MeansFitter(smt(), acquisition, dtype=dtype, device=device)(means)
-        error = float(np.percentile(np.abs(fit.parameters["lambda_par"] - par), 99))
+        result = fit(presets.find("smt")(), acquisition, data, dtype=dtype, device=device)
+        error = float(np.percentile(np.abs(result.parameters["lambda_par"] - par), 99))
         yield Finding(f"fit of known parameters, {dtype}", f"99 % within {error:.1e} µm²/ms", error < limit)

@@ -1,64 +1,82 @@
-"""Maps as files: names, sidecars, and what each map is. NumPy only."""
+"""Maps as files: names, sidecars, and how they are written. NumPy only."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .. import __version__
 from ..errors import InputError, OutputError
-from . import nifti
-from . import sidecars as sidecar
+from . import map_table, nifti, sidecars
 
-_STATUS = "0 outside mask, 1 converged, 2 at a bound, 3 not converged, 4 no usable signal, 5 non-finite input"
-#: Maps of kernel fits and what they are.
-KERNEL_DESCRIPTIONS = {
-    "lambda_par": "Diffusivity along the axis of the microscopic domain",
-    "lambda_perp": "Diffusivity across the axis of the microscopic domain",
-    "fraction": "lambdaperp over lambdapar",
-    "md": "Mean diffusivity of the microscopic domain, (lambdapar + 2 lambdaperp)/3",
-    "fa": "Microscopic fractional anisotropy",
-    "fapow3": "Third power of the microscopic fractional anisotropy",
-    "intra": "Intra-neurite volume fraction",
-    "diff": "Intrinsic diffusivity, along neurites and what surrounds them",
-    "extratrans": "Diffusivity across neurites in what surrounds them, (1 - intra) diff",
-    "extramd": "Mean diffusivity of what surrounds neurites, diff (1 - 2/3 intra)",
-    "s0": "Signal at b = 0, in units of the input",
-    "mse": "Mean squared residual over b = 0 and the spherical means, of the signal over S0",
-    "r2": "Coefficient of determination over b = 0 and the spherical means",
-    "status": _STATUS,
-}
-#: Maps of a FOD fit.
-FOD_DESCRIPTIONS = {
-    "direction": "Axes of the lobes, x y z of each in turn, unit vectors in scanner axes; 0 for absent lobes",
-    "weight": "Weight of each lobe, falling; their sum is 1",
-    "odi": "Orientation dispersion index of each lobe, 2/pi arctan(1/kappa)",
-    "kappa": "Concentration of each lobe",
-    "beta": "Second concentration of each lobe (Bingham), 0 <= beta <= kappa",
-    "fod": "Spherical harmonics of the FOD up to order 8, MRtrix basis and order, scanner axes, unit integral",
-    "mse": "Mean squared residual over all volumes, of the signal over S0",
-    "r2": "Coefficient of determination over all volumes",
-    "status": _STATUS,
-}
-
-
-#: Of these there are no standard deviations.
-_CERTAIN = ("mse", "r2", "status", "fod")
 _SD = "standard deviation; NaN where the status (of lobes the kernel's too) is not 1, inf where not determined"
 
 
-def with_sd(maps) -> tuple[str, ...]:
-    """Names of maps whose standard deviations are written with `--uncertainty`."""
-    return tuple(name for name in maps if name not in _CERTAIN)
+@dataclass(frozen=True)
+class MapSet:
+    """The maps of one model, as they are written.
+
+    Attributes:
+        model: name, as in file names.
+        maps: by name, (x, y, z) or (x, y, z, values).
+        units: of the maps that have one.
+        sd: standard deviations of some of the maps, in the same units.
+        about_model: BEP016's `Model`, see `sidecars.about_model`.
+    """
+
+    model: str
+    maps: Mapping[str, np.ndarray]
+    units: Mapping[str, str]
+    sd: Mapping[str, np.ndarray] | None = None
+    about_model: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def with_sd(self) -> tuple[str, ...]:
+        """Names of the maps whose standard deviations are written."""
+        sd = self.sd
+        return () if sd is None else tuple(name for name in map_table.with_sd(self.maps) if name in sd)
+
+    def file_names(self, prefix: str) -> list[str]:
+        """Names of the NIfTI files."""
+        names = file_names(prefix, self.model, self.maps)
+        return names + [f"{sidecars.map_name(prefix, self.model, name, 'sd')}.nii.gz" for name in self.with_sd]
+
+    def __len__(self) -> int:
+        return len(self.maps) + len(self.with_sd)
 
 
-def names(prefix: str, model: str, maps, description: str = "") -> list[str]:
-    """File names of maps."""
-    return [f"{sidecar.map_name(prefix, model, name, description)}.nii.gz" for name in maps]
+def file_names(prefix: str, model: str, maps: Iterable[str], sd: bool = False) -> list[str]:
+    """Names of the files of maps, and with `sd` of their standard deviations.
+
+    Raises:
+        InputError: two maps have the same file name.
+    """
+    maps = list(maps)
+    names = [sidecars.map_name(prefix, model, name) for name in maps]
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            raise InputError(
+                f"the maps {maps[names.index(name)]} and {maps[i]} of the {model} model have the same file name",
+                fix="names must differ in more than case, dots and underscores",
+            )
+    names += [sidecars.map_name(prefix, model, name, "sd") for name in map_table.with_sd(maps) if sd]
+    return [f"{name}.nii.gz" for name in names]
+
+
+def remove_stale(folder: Path, prefix: str, model: str, maps: Iterable[str], keep: Collection[str]) -> None:
+    """Remove what an earlier fit of a model has left: files of these maps, under today's and former names.
+
+    keep: names of files that stay.
+    """
+    maps = list(maps)
+    former = (f"{name}.nii.gz" for m in maps for name in sidecars.former_map_names(prefix, model, m))
+    for name in {*file_names(prefix, model, maps, sd=True), *former} - set(keep):
+        for path in (folder / name, sidecar_path(folder / name)):
+            path.unlink(missing_ok=True)
 
 
 def sidecar_path(path: Path) -> Path:
@@ -69,63 +87,102 @@ def sidecar_path(path: Path) -> Path:
 def write_maps(
     folder: Path,
     prefix: str,
-    model: str,
-    maps: Mapping[str, np.ndarray],
-    descriptions: Mapping[str, str],
-    units: Mapping[str, str],
+    maps: MapSet,
     like: nifti.Image,
     facts: Mapping[str, Any],
     progress: Callable[[], None] = lambda: None,
-    sd: Mapping[str, np.ndarray] | None = None,
 ) -> list[Path]:
-    """Write maps, float32 (status uint8), each with its sidecar; and `sd`, the standard deviations of some of them."""
+    """Write maps and standard deviations, float32 (status: uint8), each with its sidecar.
+
+    Args:
+        folder: exists.
+        prefix: of the file names.
+        maps: what to write.
+        like: the series, whose affine, codes and units the maps get.
+        facts: of the run, for every sidecar.
+        progress: called after each map.
+    Returns:
+        paths of the NIfTI files.
+    """
+    common = {**facts, "model": maps.model, "Model": dict(maps.about_model), "SkullStripped": _is_masked(maps.maps)}
+    reference = sidecars.spatial_reference(like.path, prefix)
+    if reference is not None:
+        common["SpatialReference"] = reference
     written = []
 
-    def write(path: Path, values: np.ndarray, description: str, unit: str) -> None:
-        content = {"Description": description, **facts} | ({"Units": unit} if unit else {})
+    def write(name: str, values: np.ndarray, content: dict[str, Any], unit: str, desc: str = "") -> None:
+        path = folder / f"{sidecars.map_name(prefix, maps.model, name, desc)}.nii.gz"
         nifti.write_image(path, values, like=like)
-        nifti.write_bytes(sidecar_path(path), sidecar.to_json(content))
+        side = common | content | ({"Units": unit} if unit else {})
+        nifti.write_bytes(sidecar_path(path), sidecars.to_json(side))
         written.append(path)
         progress()
 
-    for name, values in maps.items():
-        path = folder / f"{sidecar.map_name(prefix, model, name)}.nii.gz"
-        kept = values if name == "status" else values.astype(np.float32)
-        write(path, kept, descriptions.get(name, name), units.get(name, ""))
-    for name in with_sd(maps) if sd is not None else ():
-        assert sd is not None
-        path = folder / f"{sidecar.map_name(prefix, model, name, 'sd')}.nii.gz"
-        what = "expected angle to the true axis" if name == "direction" else descriptions.get(name, name)
-        unit = "degrees" if name == "direction" else units.get(name, "")
-        write(path, sd[name].astype(np.float32), f"{what}: {_SD}", unit)
+    for name, values in maps.maps.items():
+        content: dict[str, Any] = {"Description": map_table.about(name).description}
+        encoding = sidecars.orientation_encoding(name, values.shape[-1])
+        if encoding is not None:
+            content["OrientationEncoding"] = encoding
+        write(name, values if name == "status" else values.astype(np.float32), content, maps.units.get(name, ""))
+    for name in maps.with_sd:
+        assert maps.sd is not None
+        text = map_table.about(name)
+        content = {"Description": f"{text.sd_description or text.description}: {_SD}"}
+        write(name, maps.sd[name].astype(np.float32), content, text.sd_unit or maps.units.get(name, ""), "sd")
     return written
 
 
+def _is_masked(maps: Mapping[str, np.ndarray]) -> bool:
+    """Whether voxels were left out, which are 0 in all maps."""
+    return bool(np.any(maps["status"] == 0))
+
+
 def save(
-    folder: str | os.PathLike,
-    like: str | os.PathLike,
+    folder: str | os.PathLike[str],
+    like: str | os.PathLike[str],
     prefix: str | None,
     model: str,
     maps: Mapping[str, np.ndarray],
-    descriptions: Mapping[str, str],
     units: Mapping[str, str],
     sd: Mapping[str, np.ndarray] | None = None,
+    facts: Mapping[str, Any] | None = None,
 ) -> list[Path]:
-    """Write maps that were fitted in Python; names, affine and codes follow the series `like`."""
+    """Write maps that were fitted in Python; names, affine and codes follow the series `like`.
+
+    Args:
+        folder: is made if it is missing.
+        like: path of the series.
+        prefix: of the file names; None: from the series' name.
+        model: its name, as in file names.
+        maps: by name, (x, y, z) or (x, y, z, values); "status" is among them.
+        units: of the maps that have one.
+        sd: standard deviations of some of the maps.
+        facts: more for the sidecars, such as {"options": settings.facts()}.
+    Returns:
+        paths of the NIfTI files.
+    Raises:
+        InputError: the maps have another shape than the series.
+        OutputError: the folder or a file cannot be written.
+    """
     folder, image = Path(folder), nifti.open_image(like)
     space = maps["status"].shape
     if space != image.shape[:3]:
         raise InputError(
             f"maps of shape {space} for a series of {image.shape[:3]}", file=image.path, fix="fit the series' own grid"
         )
+    prefix = sidecars.default_prefix(image.path) if prefix is None else prefix
+    file_names(prefix, model, maps)  # which must differ
     make_folder(folder)
-    prefix = sidecar.default_prefix(image.path) if prefix is None else prefix
-    facts = {"software": {"name": "jaxsmt", "version": __version__}, "model": model}
-    return write_maps(folder, prefix, model, maps, descriptions, units, image, facts, sd=sd)
+    stated = {"software": sidecars.SOFTWARE, "Sources": [os.fspath(like)], **(facts or {})}
+    return write_maps(folder, prefix, MapSet(model, maps, units, sd, sidecars.about_model(model)), image, stated)
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder for outputs, or raise OutputError."""
+    """Make a folder for outputs.
+
+    Raises:
+        OutputError: it cannot be made or written.
+    """
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -1,33 +1,105 @@
-"""Names of output files and the JSON beside them."""
+"""Names of output files and the JSON beside them, after BIDS and its proposal for diffusion derivatives, BEP016."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .. import __version__
+
+#: The program, as sidecars and run.json name it.
+SOFTWARE = {"name": "jaxsmt", "version": __version__}
+
+
+def label(name: str) -> str:
+    """A map's name as file names hold it: lower case letters and digits only.
+
+    Example:
+        >>> label("stick.lambda_par")
+        'sticklambdapar'
+    """
+    return re.sub("[^a-z0-9]", "", name.lower())
+
 
 def map_name(prefix: str, model: str, parameter: str, description: str = "") -> str:
-    """`<prefix>model-<m>_[desc-<d>_]param-<p>_dwimap`, without extension."""
-    desc = f"desc-{description}_" if description else ""
-    return f"{prefix}model-{model}_{desc}param-{parameter.replace('_', '').replace('.', '')}_dwimap"
+    """`<prefix>model-<m>_param-<p>[_desc-<d>]_dwimap`, without extension.
+
+    Example:
+        >>> map_name("sub-01_", "smt", "lambda_par", "sd")
+        'sub-01_model-smt_param-lambdapar_desc-sd_dwimap'
+    """
+    desc = f"_desc-{description}" if description else ""
+    return f"{prefix}model-{model}_param-{label(parameter)}{desc}_dwimap"
+
+
+def former_map_names(prefix: str, model: str, parameter: str) -> list[str]:
+    """Names that earlier versions gave to a map and to its standard deviation, without extension."""
+    plain = parameter.replace("_", "").replace(".", "")
+    return [f"{prefix}model-{model}_{desc}param-{plain}_dwimap" for desc in ("", "desc-sd_")]
 
 
 def default_prefix(dwi: Path) -> str:
-    """The series' name up to `_dwi`, else its stem; and an underscore."""
-    stem = dwi.name.removesuffix(".gz").removesuffix(".nii")
-    return stem.partition("_dwi")[0] + "_"
+    """The series' name up to `_dwi` without `desc-…`, else its stem and an underscore.
+
+    Example:
+        >>> default_prefix(Path("sub-01_space-ACPC_desc-preproc_dwi.nii.gz"))
+        'sub-01_space-ACPC_'
+    """
+    stem = _stem(dwi)
+    before, suffix, _ = stem.partition("_dwi")
+    if not suffix:
+        return stem + "_"
+    return "".join(f"{entity}_" for entity in before.split("_") if not entity.startswith("desc-"))
 
 
-def sha256(path: str | os.PathLike) -> str:
+def spatial_reference(dwi: Path, prefix: str) -> str | None:
+    """The space of maps whose name has `space-`: as the sidecar of the series says, else that of the series."""
+    if not re.search("(^|_)space-", prefix):
+        return None
+    try:
+        stated = json.loads(dwi.with_name(_stem(dwi) + ".json").read_text("utf-8"))["SpatialReference"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        stated = None
+    return stated if isinstance(stated, str) else os.fspath(dwi)
+
+
+def _stem(path: Path) -> str:
+    """A NIfTI file's name without its extension."""
+    return path.name.removesuffix(".gz").removesuffix(".nii")
+
+
+def about_model(name: str, description: str = "", url: str = "", **parameters: Any) -> dict[str, Any]:
+    """BEP016's `Model`: what was fitted, where it is described, and how it was fitted."""
+    facts: dict[str, Any] = {"Description": description or f"{name} model", "Parameters": {"FitMethod": "nlls"}}
+    facts["Parameters"] |= parameters
+    return facts | ({"URL": url} if url else {})
+
+
+def orientation_encoding(parameter: str, values: int) -> dict[str, Any] | None:
+    """BEP016's `OrientationEncoding` of maps that hold orientations along their last axis, `values` numbers long."""
+    if parameter in ("direction", "across"):
+        return {"EncodingAxis": 3, "Reference": "xyz", "Type": "unit3vector", "FillValue": 0}
+    if parameter == "fod":
+        degree = (math.isqrt(8 * values + 1) - 3) // 2
+        # Drafts of the proposal disagree on the name of the basis.
+        basis = {"SphericalHarmonicBasis": "MRtrix3", "SphericalHarmonicsBasis": "mrtrix3"}
+        return {"EncodingAxis": 3, "Reference": "xyz", "Type": "sh", "SphericalHarmonicDegree": degree, **basis}
+    return None
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
     """Hash of a file's bytes, as hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def to_json(content: dict[str, Any]) -> bytes:
+def to_json(content: Mapping[str, Any]) -> bytes:
     """Sorted, so that equal content is equal bytes."""
     text = json.dumps(content, sort_keys=True, indent=2, ensure_ascii=False) + "\n"
     return text.encode("utf-8", "backslashreplace")  # a path need not be text

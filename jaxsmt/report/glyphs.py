@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
@@ -16,7 +17,7 @@ from ..sphere.quadrature import icosphere
 from .maps import slice_axis, slice_of
 
 if TYPE_CHECKING:
-    from ..fitting.fods import FodFit
+    from ..fitting.fod_results import FodFit
 
 #: Voxels of a glyph picture: most across and up.
 PATCH = (18, 12)
@@ -30,7 +31,11 @@ def direction_colours(fods: FodFit) -> np.ndarray:
 
 
 def draw_directions(fods: FodFit, mask: np.ndarray, affine: np.ndarray) -> Figure:
-    """The directions' colours in the slice that `maps.slice_of` chooses, first axis to the right."""
+    """The directions' colours in the slice that `maps.slice_of` chooses, its first axis to the right.
+
+    Args:
+        fods: of an image. mask: (x, y, z), 0 where nothing is shown. affine: (4, 4), voxels to scanner axes.
+    """
     colours = direction_colours(fods.in_scanner_axes(affine)) * (mask != 0)[..., None]
     picture = np.stack([slice_of(colours[..., i], mask) for i in range(3)], axis=-1)
     aspect = _aspect(mask, affine)
@@ -56,40 +61,57 @@ def draw_glyphs(
     """FODs of a patch of a slice over a map such as λ⊥, lobes coloured by their direction.
 
     Args:
-        background: (x, y, z) map, drawn in grey. affine: voxels to scanner axes, of the image.
+        fods: of an image.
+        background: (x, y, z) map, drawn in grey.
+        mask: (x, y, z), 0 where nothing is shown.
+        affine: (4, 4), voxels to scanner axes.
         corner: first voxel of the patch within the slice; None: where the fibres are best seen.
+        size: voxels of the patch, across and up.
         odi_floor: see `FodFit.odf`.
     """
     fods = fods.in_scanner_axes(affine)
     inside = slice_of(mask, mask) != 0
     numbers = slice_of(np.arange(mask.size).reshape(mask.shape), mask)
-    axis = slice_axis(mask.shape)
     size = (min(size[0], inside.shape[0]), min(size[1], inside.shape[1]))
-    clarity = np.sum(fods.parameters["weight"] * (1 - fods.parameters["odi"]), axis=-1)
-    i, j = corner if corner is not None else _best_patch(np.where(inside, slice_of(clarity, mask) + 1e-6, 0), size)
-    patch = slice(i, i + size[0]), slice(j, j + size[1])
-    chosen = np.argwhere(inside[patch])
-    flat = numbers[patch][tuple(chosen.T)]
-
-    # Directions along the image's axes, as shown: right, up, and towards the viewer.
-    turn = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
-    shown = [k for k in range(3) if k != axis]
-    towards = np.cross(turn[:, shown[0]], turn[:, shown[1]])
-    view = np.stack([turn[:, shown[0]], turn[:, shown[1]], towards])
+    if corner is None:
+        clarity = np.sum(fods.parameters["weight"] * (1 - fods.parameters["odi"]), axis=-1)
+        corner = _best_patch(np.where(inside, slice_of(clarity, mask) + 1e-6, 0), size)
+    patch = slice(corner[0], corner[0] + size[0]), slice(corner[1], corner[1] + size[1])
+    centres = np.argwhere(inside[patch])
 
     vertices, faces = icosphere(3)
-    radius = fods.voxels(flat).odf(vertices, odi_floor)
-    # One scale for all, so that sharp FODs stand out; but none leaves its voxel.
-    longest = radius.max(axis=1, initial=0)
+    radius = _radii(fods.voxels(numbers[patch][tuple(centres.T)]).odf(vertices, odi_floor))
+    triangles, colours = _triangles(centres, radius, vertices, faces, _view(mask, affine))
+
+    grey = np.where(inside, slice_of(background, mask), np.nan)[patch]
+    ax = _grey_axes(grey, size, _aspect(mask, affine))
+    ax.add_collection(PolyCollection(list(triangles), facecolors=colours, edgecolors=colours, linewidths=0.15))
+    figure = ax.figure
+    assert isinstance(figure, Figure)
+    return figure
+
+
+def _view(mask: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """Scanner axes of the picture: to the right, up, and towards the viewer, (3, 3)."""
+    turn = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    right, up = (turn[:, k] for k in range(3) if k != slice_axis(mask.shape))
+    return np.stack([right, up, np.cross(right, up)])
+
+
+def _radii(densities: np.ndarray) -> np.ndarray:
+    """Radii of glyphs (n, vertices): one scale for all, so that sharp FODs stand out; but none leaves its voxel."""
+    longest = densities.max(axis=1, initial=0)
     scale = 0.5 / max(float(np.quantile(longest, 0.7)), 1e-9) if len(longest) else 1.0
-    radius = radius * np.minimum(scale, 0.5 / np.maximum(longest, 1e-9))[:, None]
-    aspect = _aspect(mask, affine)
-    height = 9.0 * size[1] / size[0] * aspect
-    figure = Figure(figsize=(9.0, height))
+    return densities * np.minimum(scale, 0.5 / np.maximum(longest, 1e-9))[:, None]
+
+
+def _grey_axes(grey: np.ndarray, size: tuple[int, int], aspect: float) -> Axes:
+    """A new figure's axes over all of it, with a map (NaN outside) in grey, voxel centres at whole numbers."""
+    figure = Figure(figsize=(9.0, 9.0 * size[1] / size[0] * aspect))
     FigureCanvasAgg(figure)
     ax = figure.add_axes((0, 0, 1, 1))
-    grey = np.where(inside, slice_of(background, mask), np.nan)[patch]
-    bright = max(float(np.percentile(grey[np.isfinite(grey)], 95)), 1e-9) if len(chosen) else 1.0
+    shown = grey[np.isfinite(grey)]
+    bright = max(float(np.percentile(shown, 95)), 1e-9) if shown.size else 1.0
     ax.imshow(
         grey.T,
         origin="lower",
@@ -100,13 +122,13 @@ def draw_glyphs(
         extent=(-0.5, size[0] - 0.5, -0.5, size[1] - 0.5),
         interpolation="nearest",
     )
-    triangles, colours = _triangles(chosen, radius, vertices, faces, view)
-    ax.add_collection(PolyCollection(triangles, facecolors=colours, edgecolors=colours, linewidths=0.15))
     ax.set_axis_off()
-    return figure
+    return ax
 
 
-def _triangles(centres: np.ndarray, radius: np.ndarray, vertices: np.ndarray, faces: np.ndarray, view: np.ndarray):
+def _triangles(
+    centres: np.ndarray, radius: np.ndarray, vertices: np.ndarray, faces: np.ndarray, view: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Visible faces of all glyphs as drawn, (n, 3, 2) and RGB (n, 3), far ones first in each glyph."""
     out, colours = [], []
     for centre, r in zip(centres, radius, strict=True):

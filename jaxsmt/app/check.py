@@ -1,0 +1,93 @@
+"""What `jaxsmt check` says: what a fit would do with these files."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..errors import InputError
+from ..files import map_table, nifti
+from . import workflow
+from .inputs import Inputs, collected_warnings, open_inputs
+from .request import Request
+from .screen import warn
+
+# Bytes that a fit of FODs takes beside what grows with the voxels.
+_FOD_MEMORY = 2**29
+
+
+def check(request: Request) -> None:
+    """Print what a fit would do.
+
+    Raises:
+        JaxsmtError: as the fit would.
+    """
+    inputs = open_inputs(request)
+    image, mask = inputs.image, inputs.mask
+    scaled = "" if (image.slope, image.inter) == (1, 0) else f", scaled by {image.slope:g} and {image.inter:+g}"
+    print(f"{image.path}: {' × '.join(map(str, image.shape))} {image.dtype.name}{scaled}")
+    for shell in inputs.acquisition.shells:
+        noise = f", noise {shell.amplification:.3f} × that of a plain mean" if shell.order else ""
+        print(f"  {shell}{noise}")
+    print(f"  mask: {mask.sum()} of {mask.size} voxels")
+    with collected_warnings() as texts:
+        job = workflow.prepare(request, inputs)
+        lines = _expected_errors(job)
+    print("\n".join(lines))
+    print(f"  the {job.loaded.model.name} fit would take about {_memory(job) / 2**20:.0f} MiB for data and maps")
+    warn([*inputs.warnings, *texts])
+    print("no problems found in the headers and tables; the data themselves are verified when they are read")
+
+
+def _expected_errors(job: workflow.Job) -> list[str]:
+    """Lines with each parameter's typical value and least standard deviation (Cramér-Rao), by tissue.
+
+    Reads the series as far as its first volume at b = 0, if σ is known.
+    """
+    from ..models import information
+    from ..models.units import unit_text
+
+    inputs, model, settings = job.inputs, job.loaded.model, job.inputs.settings
+    sigma, snr = information.TYPICAL_SIGMA, "SNR 30"
+    if settings.sigma is not None:
+        sigma = _relative_sigma(inputs)
+        snr = f"SNR {1 / sigma:.3g}"
+    noise = settings.distribution
+    if noise.magnitudes:
+        snr += f" ({noise.name} noise)"
+    lines = [f"  least standard deviations to expect at {snr}:"]
+    expected = information.expected_sd(model, inputs.acquisition, sigma, settings.s0, noise)
+    for tissue, parameters in expected.items():
+        texts = [
+            f"{name} {value:.3g} ± {sd:.2g}{unit_text(model.units.get(name, ''))}"
+            for name, (value, sd) in parameters.items()
+        ]
+        lines.append(f"    {tissue}: {', '.join(texts)}")
+    return lines
+
+
+def _relative_sigma(inputs: Inputs) -> float:
+    """Median σ/S0 inside the mask, S0 as in the first volume at b = 0."""
+    image, b0 = inputs.image, inputs.acquisition.b0
+    assert b0 is not None
+    first = int(b0.volumes.min())
+    volume = next(volume for i, volume in enumerate(nifti.read_volumes(image)) if i == first)
+    s0 = volume.reshape(inputs.mask.shape, order="F") * image.slope + image.inter
+    ratio = (inputs.settings.sigma / np.where(s0 > 0, s0, np.nan))[inputs.mask]
+    if not np.isfinite(ratio).any():
+        raise InputError("no signal at b = 0 inside the mask", file=image.path, fix="check series and mask")
+    return float(np.nanmedian(ratio))
+
+
+def _memory(job: workflow.Job) -> int:
+    """Bytes for the volumes in flight, the shells' means and the maps of a fit; for FODs all voxels inside."""
+    inputs, request = job.inputs, job.request
+    voxels, inside, shells = inputs.mask.size, int(inputs.mask.sum()), len(inputs.acquisition.shells)
+    item = inputs.image.dtype.itemsize
+    maps = len(job.loaded.model.names) + len(map_table.of_fits("kernel"))
+    total = 3 * voxels * item + 8 * shells * (voxels + inside) + 4 * maps * (voxels + inside)
+    if job.pipeline.needs_volumes:
+        total += inside * inputs.image.shape[3] * item
+    if request.fod != "none":
+        lobes = 3 if request.n_fibres == "auto" else int(request.n_fibres)
+        total += 4 * (voxels + inside) * (60 + 10 * lobes) + _FOD_MEMORY
+    return total

@@ -1,0 +1,88 @@
+"""`jaxsmt demo`: a simulated brain slice, fitted, with the truth beside the maps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from .. import simulate
+from ..errors import InputError
+from ..files import nifti, outputs
+from ..simulate import Phantom
+from . import workflow
+from .request import Request
+from .screen import Screen, warn
+
+
+def run_demo(folder: Path, device: str, screen: Screen, command: Sequence[str]) -> None:
+    """Simulate, fit, and draw.
+
+    Args:
+        folder: for series, maps and pictures; it is made, or empty.
+        device: as of `--device`.
+        screen: says how it goes.
+        command: the command line.
+    Raises:
+        InputError: the folder is not empty.
+    """
+    outputs.make_folder(folder)
+    if any(folder.iterdir()):
+        raise InputError("is not empty", file=folder, fix="choose another folder with out=")
+    screen.say("simulating a coronal slice with the HCP scheme: b = 0, 1000, 2000, 3000 s/mm², Rician noise, SNR 50")
+    phantom = simulate.coronal_slice()
+    dwi, mask = _write_phantom(folder, phantom)
+    request = Request(
+        dwi=dwi,
+        mask=mask,
+        out=folder,
+        fod="watson",
+        fibres="auto",
+        device=device,
+        settings={"noise": "rician"},
+    )
+    with screen:
+        outcome = workflow.run_fit(request, screen.progress, command)
+    fitted = {**outcome.fit.parameters, "s0": outcome.fit.s0}
+    shown = {name: fitted[name] for name in phantom.truth}
+    pictures = _draw(folder, outcome, shown, phantom)
+    warn(outcome.run["warnings"])
+    screen.say(workflow.summary(outcome))
+    for name in ("lambda_par", "lambda_perp"):
+        error = np.abs(shown[name] - phantom.truth[name])[phantom.mask]
+        screen.say(f"|{name} - truth|: median {np.median(error):.3f} µm²/ms")
+    voxels, seconds = int(phantom.mask.sum()), outcome.run["timings_s"]["fit"]
+    screen.say(f"{voxels} voxels fitted in {seconds:.3f} s: {voxels / max(seconds, 1e-3):,.0f} voxels/s")
+    screen.say(f"look at {', '.join(map(str, pictures))} and {folder / 'report.html'}")
+
+
+def _write_phantom(folder: Path, phantom: Phantom) -> tuple[Path, Path]:
+    """Write series, gradient table, mask and truth; returns the paths of series and mask."""
+    dwi, mask = folder / "slice_dwi.nii.gz", folder / "slice_mask.nii.gz"
+    nifti.write_image(dwi, phantom.data, like=None, affine=phantom.affine)
+    nifti.write_image(mask, phantom.mask.astype(np.uint8), like=None, affine=phantom.affine)
+    # FSL's x axis points the other way, as the affine's determinant is positive.
+    table = phantom.acquisition.bvecs * [-1, 1, 1]
+    for name, rows in (("slice_dwi.bval", phantom.acquisition.bvals[None]), ("slice_dwi.bvec", table.T)):
+        text = "".join(" ".join(f"{value:.9g}" for value in row) + "\n" for row in rows)
+        nifti.write_bytes(folder / name, text.encode())
+    for name, values in phantom.truth.items():
+        path = folder / f"truth_{name.replace('_', '')}.nii.gz"
+        nifti.write_image(path, values, like=None, affine=phantom.affine)
+    return dwi, mask
+
+
+def _draw(
+    folder: Path, outcome: workflow.Outcome, fitted: Mapping[str, np.ndarray], phantom: Phantom
+) -> tuple[Path, Path]:
+    """Draw maps with the truth below them, and FODs; returns the paths of the pictures."""
+    from ..report import glyphs, maps
+
+    assert outcome.fods is not None
+    picture, fod_picture = folder / "maps_and_truth.png", folder / "fods.png"
+    figure = maps.draw_maps([("fitted", fitted), ("truth", phantom.truth)], phantom.mask)
+    nifti.write_bytes(picture, maps.to_png(figure))
+    figure = glyphs.draw_glyphs(outcome.fods, fitted["lambda_perp"], phantom.mask, phantom.affine)
+    nifti.write_bytes(fod_picture, maps.to_png(figure))
+    return picture, fod_picture

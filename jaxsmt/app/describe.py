@@ -1,0 +1,121 @@
+"""What run.json and sidecars say of a run. No JAX of its own."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..files import sidecars
+from ..models.priors import NormalPrior
+from ..status import FITTED, Status
+from .inputs import Inputs
+from .request import Request
+
+if TYPE_CHECKING:
+    from ..fitting.fod_results import FodFit
+    from ..fitting.results import Fit
+
+# What is said of voxels without a proper fit.
+_WARNINGS = {
+    Status.NOT_CONVERGED: "did not converge",
+    Status.NO_SIGNAL: "have no usable signal (b = 0 mean or S0 not positive)",
+    Status.NON_FINITE: "have non-finite values",
+}
+
+
+def status_warnings(fit: Fit, fods: FodFit | None) -> list[str]:
+    """Warnings of voxels without a proper fit; of FODs only of those that did not converge."""
+    counts = [("", code, fit.count(code)) for code in _WARNINGS]
+    if fods is not None:
+        counts.append(("FODs: ", Status.NOT_CONVERGED, fods.count(Status.NOT_CONVERGED)))
+    return [f"{what}{count} voxels {_WARNINGS[code]}; see the status map" for what, code, count in counts if count]
+
+
+def run_facts(
+    request: Request,
+    inputs: Inputs,
+    fit: Fit,
+    fods: FodFit | None,
+    hashes: Mapping[str, str],
+    command: Sequence[str],
+) -> dict[str, Any]:
+    """The facts of a run but for its warnings and timings.
+
+    Args:
+        request, inputs: what was asked for.
+        fit, fods: the result.
+        hashes: SHA-256 of each input, by the option that names it.
+        command: the command line.
+    """
+    versions = {name: __import__(name).__version__ for name in ("jax", "jaxlib", "numpy", "nibabel")}
+    device = fit.settings.device
+    run: dict[str, Any] = {
+        "command": list(command),
+        "software": sidecars.SOFTWARE,
+        "versions": {**versions, "python": platform.python_version()},
+        "device": "" if device is None else f"{device.platform}: {device.device_kind}",
+        "inputs": {name: {"path": str(path), "sha256": hashes[name]} for name, path in inputs.files.items()},
+        "model": fit.model.name,
+        "options": {**fit.settings.facts(), **request.facts(), **_measured_facts(request, fit)},
+        "shells": [
+            {
+                "b_s_per_mm2": round(1000 * shell.b, 3),
+                "volumes": len(shell.volumes),
+                "order": shell.order,
+                "noise_amplification": round(shell.amplification, 6),
+            }
+            for shell in inputs.acquisition.shells
+        ],
+        "voxels": {code.name.lower(): fit.count(code) for code in Status},
+    }
+    if inputs.model.file is not None:
+        run["inputs"]["model"]["function"] = inputs.model.function
+    if fods is not None:
+        run["fod_voxels"] = {code.name.lower(): fods.count(code) for code in Status}
+        counts = np.bincount(fods.n_fibres[np.isin(fods.status, FITTED)], minlength=1)
+        run["fibres"] = {str(n): int(count) for n, count in enumerate(counts) if count}
+    return run
+
+
+def sidecar_facts(run: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a run's facts that every map's sidecar repeats."""
+    sources = [entry["path"] for entry in run["inputs"].values()]
+    return {name: run[name] for name in ("software", "inputs", "options", "warnings")} | {"Sources": sources}
+
+
+def _measured_facts(request: Request, fit: Fit) -> dict[str, Any]:
+    """What is known after the fit of options that are arrays: σ, gradient deviation, prior."""
+    facts: dict[str, Any] = {}
+    inside = fit.status > 0
+    if fit.sigma is not None:
+        origin = "residuals" if fit.sigma_error is not None else os.fspath(request.settings.get("sigma", ""))
+        facts["sigma"] = {"from": origin, "median": _median(fit.sigma[inside], 6)}
+        if fit.sigma_error is not None:
+            facts["sigma"]["relative_error"] = _digits(fit.sigma_error, 3)
+    if fit.settings.grad_dev is not None:
+        lengths = np.linalg.norm(np.eye(3) + fit.settings.grad_dev[inside], axis=-2)
+        facts["grad_dev"] = {"largest_b_change": _digits(np.abs(lengths**2 - 1).max(), 3)}
+    prior = NormalPrior.make(fit.settings.prior, fit.model.name)
+    if prior is not None:
+        facts["prior"] = prior.facts()
+        converged = fit.status == Status.CONVERGED
+        if fit.shrinkage is not None and converged.any():  # 0: as without the prior, 1: the prior alone
+            facts["prior"]["median_shrinkage"] = {
+                name: _median(values[converged], 3) for name, values in fit.shrinkage.items()
+            }
+    return facts
+
+
+def _median(values: np.ndarray, digits: int) -> float | None:
+    """Median of the finite values, rounded; None if there are none."""
+    finite = values[np.isfinite(values)]
+    return _digits(np.median(finite), digits) if finite.size else None
+
+
+def _digits(value: Any, n: int) -> float:
+    """A number rounded to n digits."""
+    return float(f"{value:.{n}g}")

@@ -1,0 +1,85 @@
+"""The command line's grammar, made from the options that `Settings` and `Request` declare. No JAX."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from dataclasses import MISSING, Field
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..fitting.settings import Option, Settings, options_of
+from .request import Request
+
+_POSITIONAL = ("dwi",)
+_SHORT = {"out": ("-o",)}
+# Options of what comes after the fit; `check` has none of them.
+_OUTPUTS = ("out", "prefix", "overwrite", "no_report", "device", "quiet")
+
+_Group = argparse.ArgumentParser | argparse._ArgumentGroup
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of all commands; the command's name is in `command`."""
+    parser = argparse.ArgumentParser(
+        prog="jaxsmt", description="Microstructure maps from multi-shell diffusion MRI (Spherical Mean Technique)."
+    )
+    parser.add_argument("--version", action="version", version=f"jaxsmt {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
+
+    fit = commands.add_parser("fit", help="fit a model in every voxel and write its maps")
+    _add_fit_options(fit)
+    _add_options(fit.add_argument_group("outputs and run"), Request, _OUTPUTS)
+
+    check = commands.add_parser("check", help="say what fit would do with these files; fits nothing")
+    _add_fit_options(check)
+
+    demo = commands.add_parser("demo", help="simulate a brain slice, fit it, show the truth beside")
+    _add_options(demo, Request, ("out",), default=Path("jaxsmt-demo"), required=False)
+    _add_options(demo, Request, ("device", "quiet"))
+
+    doctor = commands.add_parser("doctor", help="versions, devices and a numeric self-test")
+    _add_options(doctor, Request, ("device",))
+    return parser
+
+
+def _add_fit_options(parser: argparse.ArgumentParser) -> None:
+    """Every option that says what to fit and how."""
+    names = [name for name in options_of(Request) if name not in _OUTPUTS]
+    positional = [name for name in names if name in _POSITIONAL]
+    _add_options(parser, Request, positional)
+    group = parser.add_argument_group("inputs and model")
+    _add_options(group, Request, [name for name in names if name not in positional])
+    _add_options(parser.add_argument_group("fit"), Settings, options_of(Settings))
+
+
+def _add_options(parser: _Group, record: type, names: Iterable[str], **changed: Any) -> None:
+    """Add options that a record declares; `changed`: arguments of argparse that differ here."""
+    declared = options_of(record)
+    for name in names:
+        entry, field = declared[name]
+        if entry.flag is not None:
+            _add_option(parser, name, entry, field, changed)
+
+
+def _add_option(parser: _Group, name: str, entry: Option, field: Field[Any], changed: dict[str, Any]) -> None:
+    """Add one option; its help ends with its default, where there is one to tell."""
+    arguments: dict[str, Any] = {"default": None if field.default is MISSING else field.default, **(entry.flag or {})}
+    if entry.choices:
+        arguments["choices"] = entry.choices
+    arguments |= changed
+    text = entry.help.replace("%", "%%")
+    if arguments["default"] not in (None, False) and not arguments.get("required"):
+        text += f" (default: {_shown(arguments['default'])})"
+    if name in _POSITIONAL:
+        del arguments["default"]
+        parser.add_argument(name, help=text, **arguments)
+        return
+    flag = "--" + name.replace("_", "-")
+    parser.add_argument(*_SHORT.get(name, ()), flag, dest=name, help=text, **arguments)
+
+
+def _shown(value: Any) -> str:
+    """A default as help texts show it."""
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,63 @@
+"""What a person sees of a run: a bar on a terminal, a line for each stage elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable
+from typing import Any
+
+_UNITS = {"read": "volumes", "write": "maps"}  # of progress; voxels otherwise
+
+
+class Screen:
+    """Says what happens, unless it shall be quiet. Texts go to standard output, progress to standard error."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+        self._terminal = sys.stderr.isatty()
+        self._bar: Any = None
+        self._stage = self._finished = ""
+        self._since = 0.0
+
+    def say(self, text: str) -> None:
+        """Print a text."""
+        if not self._quiet:
+            print(text, flush=True)
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """Show how far a stage is."""
+        if self._quiet:
+            return
+        if stage != self._stage:
+            self.close()
+            self._stage, self._since = stage, time.perf_counter()
+            if self._terminal:
+                from tqdm import tqdm
+
+                unit = f" {_UNITS.get(stage, 'voxels')}"
+                self._bar = tqdm(total=total, desc=stage, unit=unit, file=sys.stderr)
+        if self._bar is not None:
+            self._bar.total = total
+            self._bar.update(done - self._bar.n)
+        elif done == total and stage != self._finished:
+            self._finished = stage
+            print(f"{stage}: {total} in {time.perf_counter() - self._since:.1f} s", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """End the bar."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def __enter__(self) -> Screen:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+def warn(texts: Iterable[str]) -> None:
+    """Print warnings to standard error."""
+    for text in texts:
+        print(f"warning: {text}", file=sys.stderr)

@@ -1,0 +1,75 @@
+"""Where a fit writes: the names of its files, checked before anything is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from ..errors import InputError
+from ..files import map_table, outputs
+from ..models.model import SphericalMeanModel
+from ..physics import densities
+from .request import Request
+
+
+def map_names(model: SphericalMeanModel) -> tuple[str, ...]:
+    """Names of the maps that a fit of a model may write."""
+    shown = model.maps or (*model.names, *(link.target for link in model.derived))
+    return (*shown, *map_table.of_fits("kernel"))
+
+
+def run_json(request: Request) -> Path:
+    """The summary of the run."""
+    return request.out / f"{request.file_prefix}run.json"
+
+
+def report(request: Request) -> Path:
+    """The page with the maps."""
+    return request.out / "report.html"
+
+
+def check_targets(request: Request, model: SphericalMeanModel, uncertainty: bool, inputs: Mapping[str, Path]) -> None:
+    """Check that the fit may write its files, and make their folder if it is missing.
+
+    Raises:
+        InputError: files exist and may not be overwritten, or are among the inputs; the prefix is no plain name; two
+            maps have the same file name.
+        OutputError: the folder cannot be written.
+    """
+    prefix = request.file_prefix
+    if Path(prefix + "x").name != prefix + "x":
+        raise InputError(f"prefix={prefix!r} is not a plain name", fix="leave out folders; they belong in out=")
+    names = outputs.file_names(prefix, model.name, map_names(model), uncertainty)
+    if request.fod != "none":
+        names += outputs.file_names(prefix, model.name + request.fod, map_table.of_fits("fod"), uncertainty)
+    names += [run_json(request).name, *([] if request.no_report else [report(request).name])]
+    _refuse_inputs(request.out, names, inputs)
+    taken = [name for name in names if (request.out / name).exists()]
+    if taken and not request.overwrite:
+        raise InputError(
+            f"{taken[0]} exists" + (f", and {len(taken) - 1} more outputs" if len(taken) > 1 else ""),
+            file=request.out,
+            fix="overwrite=True replaces them; or choose another folder or prefix=",
+        )
+    outputs.make_folder(request.out)
+
+
+def _refuse_inputs(folder: Path, names: Iterable[str], inputs: Mapping[str, Path]) -> None:
+    """Raise InputError if an input would be overwritten."""
+    targets = {(folder / name).resolve() for name in names}
+    for option, path in inputs.items():
+        if path.resolve() in targets:
+            raise InputError(f"is {option}= and would be an output too", file=path, fix="choose another folder")
+
+
+def remove_earlier(request: Request, model: SphericalMeanModel, keep: Iterable[str]) -> None:
+    """Remove what an earlier fit of the model wrote under the same prefix: it would seem to belong to this one.
+
+    keep: names of the maps that this fit will replace, and of its inputs.
+    """
+    prefix, kept = request.file_prefix, set(keep)
+    for path in (run_json(request), report(request)):
+        path.unlink(missing_ok=True)
+    outputs.remove_stale(request.out, prefix, model.name, map_names(model), kept)
+    for density in densities.names():
+        outputs.remove_stale(request.out, prefix, model.name + density, map_table.of_fits("fod"), kept)
