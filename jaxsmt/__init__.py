@@ -12,8 +12,10 @@ _NAMES = {
     "acquisition.shells": ("Pulse",),
     "errors": ("InputError", "JaxsmtError", "JaxsmtWarning"),
     "fitting.estimate": ("estimate",),
-    "fitting.fit": ("Fit", "fit"),
-    "fitting.fods": ("FodFit", "FodModel"),
+    "fitting.fit": ("fit",),
+    "fitting.fod_results": ("FodFit",),
+    "fitting.results": ("Fit", "FodModel"),
+    "fitting.settings": ("Settings",),
     "models.contract": ("check_compartment", "check_solver"),
     "models.information": ("crlb", "fisher_information"),
     "models.links": ("Link", "equal", "fixed", "fraction", "ordering", "tortuosity"),
@@ -21,7 +23,9 @@ _NAMES = {
     "models.presets": ("ball_stick", "mcsmt", "sandi", "smt", "smt_noddi"),
     "models.priors": ("NormalPrior",),
     "physics.compartments": ("Compartment", "Parameter", "ball", "dot", "sphere", "stick", "zeppelin"),
-    "physics.orientation": ("bingham", "watson"),
+    "physics.densities.base": ("Density", "axial_density"),
+    "physics.densities.bingham": ("bingham",),
+    "physics.densities.watson": ("watson",),
     "solvers": ("Solver", "first_order", "lbfgs", "levenberg_marquardt", "optimistix_minimiser"),
     "status": ("Status",),
 }
@@ -51,8 +55,10 @@ if TYPE_CHECKING:
     from .acquisition.shells import Pulse
     from .errors import InputError, JaxsmtError, JaxsmtWarning
     from .fitting.estimate import estimate
-    from .fitting.fit import Fit, fit
-    from .fitting.fods import FodFit, FodModel
+    from .fitting.fit import fit
+    from .fitting.fod_results import FodFit
+    from .fitting.results import Fit, FodModel
+    from .fitting.settings import Settings
     from .models.contract import check_compartment, check_solver
     from .models.information import crlb, fisher_information
     from .models.links import Link, equal, fixed, fraction, ordering, tortuosity
@@ -61,6 +67,8 @@ if TYPE_CHECKING:
     from .models.priors import NormalPrior
     from .physics import signal
     from .physics.compartments import Compartment, Parameter, ball, dot, sphere, stick, zeppelin
-    from .physics.orientation import bingham, watson
+    from .physics.densities.base import Density, axial_density
+    from .physics.densities.bingham import bingham
+    from .physics.densities.watson import watson
     from .solvers import Solver, first_order, lbfgs, levenberg_marquardt, optimistix_minimiser
     from .status import Status

@@ -11,11 +11,18 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from ..solvers import Solver
+from ..problems.base import Search
+from ..solvers import Problem, Solver
 
-#: Voxels side by side in fits of spherical means, and of lobes: on a CPU their state fits one core's cache; a GPU is
-#: filled.
-LANES = {"cpu": (4_096, 64), "gpu": (131_072, 16_384)}
+#: Problems that advance side by side, of few numbers (spherical means) and of many (volumes). On a CPU the state of all
+#: of them fits one core's cache; a GPU is filled.
+LANES = {"few": {"cpu": 4_096, "gpu": 131_072}, "many": {"cpu": 64, "gpu": 16_384}}
+
+
+def lanes_of(problem: Search, platform: str | None = None) -> int:
+    """How many voxels of a search advance side by side on a platform; None: that of JAX's first device."""
+    platform = jax.default_backend() if platform is None else platform
+    return LANES["few" if problem.trial_steps is None else "many"]["cpu" if platform == "cpu" else "gpu"]
 
 
 class End(NamedTuple):
@@ -37,8 +44,8 @@ class _Carry(NamedTuple):
 
 def solve(
     solver: Solver,
-    problem,
-    start,
+    problem: Callable[[Any], Problem],
+    start: Callable[[Array], tuple[Any, Any]],
     size: int,
     items: int,
     count: ArrayLike,
@@ -56,10 +63,10 @@ def solve(
         stride: steps between two exchanges. limit: steps after which an item is left as it is, if not the solver's own.
     """
 
-    def advance(data, state):
+    def advance(data: Any, state: Any) -> Any:
         return jax.vmap(lambda data, state: solver.step(problem(data), state))(data, state)
 
-    def enter(x0):
+    def enter(x0: Any) -> Any:
         return jax.vmap(lambda x0: solver.init(x0, size))(x0)
 
     def exchange(carry: _Carry) -> _Carry:
@@ -94,9 +101,9 @@ def best_of(cost: Array, tries: int) -> Array:
     return jnp.argmin(cost.reshape(voxels, tries), axis=1) + tries * jnp.arange(voxels)
 
 
-def taken(own: Any, voxel: Array) -> Any:
+def taken(leaves: Any, voxel: Array) -> Any:
     """The leaves of these voxels."""
-    return jax.tree.map(lambda leaf: jnp.take(leaf, voxel, axis=0, mode="clip"), own)
+    return jax.tree.map(lambda leaf: jnp.take(leaf, voxel, axis=0, mode="clip"), leaves)
 
 
 def where(chosen: Array, new: Array, old: Array) -> Array:
@@ -104,15 +111,15 @@ def where(chosen: Array, new: Array, old: Array) -> Array:
     return jnp.where(chosen.reshape(chosen.shape + (1,) * (old.ndim - 1)), new, old)
 
 
-def blocks(one: Callable[[Any], Any], own: Any, count: ArrayLike, lanes: int) -> Any:
-    """`one` of the first `count` of n voxels, `lanes` of them side by side; the rest is 0. own: leaves (n, …)."""
-    n = len(jax.tree.leaves(own)[0])
+def blocks(one: Callable[[Any], Any], leaves: Any, count: ArrayLike, lanes: int) -> Any:
+    """`one` of the first `count` of n voxels, `lanes` of them side by side; the rest is 0. leaves: (n, …)."""
+    n = len(jax.tree.leaves(leaves)[0])
     lanes, many = min(lanes, n), jax.vmap(one)
 
-    def take(start) -> Any:
-        return jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, lanes), own)
+    def take(start: ArrayLike) -> Any:
+        return jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, lanes), leaves)
 
-    def step(i, out):
+    def step(i: Array, out: Any) -> Any:
         start = jnp.minimum(i * lanes, n - lanes)
         put = partial(jax.lax.dynamic_update_slice_in_dim, start_index=start, axis=0)
         return jax.tree.map(put, out, many(take(start)))

@@ -15,17 +15,23 @@ from jax.typing import ArrayLike
 
 from ..acquisition.acquisition import Acquisition
 from ..acquisition.shells import Pulse
-from ..batch.fits import minimum, outcome
+from ..batch.fitters import checked_weights, means_pulses
+from ..batch.search import minimum, outcome
 from ..errors import InputError
 from ..models.model import SphericalMeanModel
-from ..physics.signal import order_needed
-from ..problems import lobe_starts
-from ..problems.lobes import KAPPA_MAX, Lobes
+from ..models.priors import NormalPrior
+from ..physics import noises
+from ..physics.densities.base import Density
+from ..problems import shell_means
+from ..problems.lobe_starts import table_of
 from ..problems.lobes import Data as LobesData
-from ..problems.shell_means import Data, ShellMeans, are_weights, scaled
+from ..problems.lobes import Lobes
+from ..problems.shell_means import ShellMeans
 from ..solvers import Minimum, Solver, levenberg_marquardt
 from ..status import Status
-from .fods import FodModel
+from .fods import orders_of
+from .results import Fit, FodModel
+from .settings import Settings
 
 # Order of convolved signals where b-values are traced, see `signal.convolved`.
 _ORDER = 28
@@ -37,55 +43,88 @@ def estimate(
     signal: ArrayLike,
     *,
     sigma: ArrayLike | None = None,
-    prior: Mapping[str, tuple[ArrayLike, ArrayLike]] | None = None,
+    prior: Any = None,
     s0: str = "fit",
     weights: ArrayLike | None = None,
     solver: Solver | None = None,
     adjoint: str = "implicit",
     with_status: bool = False,
 ) -> Any:
-    """Fit one voxel; `jax.vmap` for many, which are then fitted side by side as in `fit`.
+    """Fit one voxel. With `jax.vmap` many voxels are fitted side by side, as in `fit`.
 
-    The minimum of Σ_k (y_k - S0 ε(b_k; θ))²/(σ² Σa²_k) + Σ_j (θ_j - m_j)²/s_j² of the shells' means y, and for FODs
-    then that of Σ_i (S_i/S0 - E_i)². Differentiable, in both modes and any order, by the signal, the acquisition's
-    b-values and directions (`Acquisition` is a pytree, and see `Acquisition.with_values`), parameters fixed in the
-    model, the prior and σ.
+    The minimum of Σ_k (y_k - S0 ε(b_k; θ))²/(σ² Σa²_k) + |R(θ - m)|² of the shells' means y, and for FODs then that of
+    Σ_i (S_i/S0 - E_i)². It is differentiable, in both modes and any order, by the signal, the acquisition's b-values and
+    directions (`Acquisition` is a pytree, and see `Acquisition.with_values`), parameters that are fixed in the model,
+    the prior and σ.
 
-    Implicit derivatives follow from the conditions of optimality. A parameter at a bound stays there: its derivative
-    is 0, and the others' are those with it held. Those of everything are 0 where the search did not converge and
-    where there is no usable signal (all is 0 there): ask for the status. Where the data leave one direction of the
-    parameters open, the search does not move along any: at exactly isotropic data, f = 1 inside the bounds of λ∥, the
-    derivatives of all parameters and of what follows from them are 0, that of md too although it is determined.
-    Unrolled derivatives grow beyond all bounds there. Changes of the optimum from one local minimum to another have no
-    derivative, nor have a `weights` of 0.
+    Implicit derivatives follow from the conditions of optimality. A parameter at a bound stays there: its derivative is
+    0, and the others' are those with it held. All derivatives are 0 where the search did not converge, and where there
+    is no usable signal (there all values are 0 too): ask for the status. Where the data leave one direction of the
+    parameters open, the derivatives of all parameters are 0. For example, at exactly isotropic data f = 1 inside the
+    bounds of λ∥; there the derivative of md is 0 too, although md is determined. Unrolled derivatives grow beyond all
+    bounds there. A change of the optimum from one local minimum to another has no derivative, nor has a weight of 0.
 
-    Status NON_FINITE, with values and derivatives 0, tells of what is not finite in signal, b-values, directions,
-    weights, prior or σ, and of traced values that cannot be: a standard deviation or σ that is not above 0, a weight
-    below 0, a parameter fixed beyond its limits. Of FODs and their kernel the worse status is told: NOT_CONVERGED
-    before AT_BOUND before CONVERGED.
+    Status NON_FINITE, with values and derivatives 0, means that signal, b-values, directions, weights, prior or σ are
+    not finite, or that a traced value cannot be: a standard deviation or σ not above 0, a weight below 0, a parameter
+    fixed beyond its limits. With FODs the status is the worse of the FOD's and its kernel's: NOT_CONVERGED before
+    AT_BOUND before CONVERGED.
 
     Args:
-        model: of spherical means; or `FodModel(spherical mean model, family, fibres)`, whose kernel is estimated first,
-            with everything that depends on it; or a FOD model of a fit of one voxel. Its bounds cannot be traced. With
-            traced b-values signals of FODs are cut at order 28, enough for b ≤ 8 ms/µm².
-        signal: (volumes,) of any scale, real; half precision counts as single. sigma: noise of one volume, in units of
-            the signal; of influence with a prior only. prior: {parameter: (mean, standard deviation)}, each of
-            `model.names`; the deviation may be inf.
-        s0, weights, solver: as of `fit`. adjoint: "implicit", or "unrolled": through the solver's steps, from a
-            fixed start; slower, and to be compared with. with_status: return also the `Status` code.
+        model: of spherical means; or `FodModel(spherical mean model, density, n_fibres)`, whose kernel is estimated
+            first, with everything that depends on it; or a FOD model of a fit of one voxel. Bounds cannot be traced.
+            With traced b-values signals of FODs are cut at order 28, enough for b ≤ 8 ms/µm².
+        acquisition: b-values and directions of the volumes; its numbers may be traced.
+        signal: (volumes,) of any scale, real; half precision counts as single.
+        sigma: noise of one volume, in units of the signal; it matters with a prior only.
+        prior: {parameter: (mean, standard deviation)}, each of `model.names`, where the deviation may be inf and all may
+            be traced; a `NormalPrior`; or "population".
+        s0: "fit", or "mean": S0 is the mean of the b = 0 volumes.
+        weights: (shells,) of the squared residuals; None: inverse variances.
+        solver: None: `levenberg_marquardt()`.
+        adjoint: "implicit", or "unrolled": through the solver's steps, from a fixed start; slower, for comparison.
+        with_status: return also the `Status` code.
     Returns:
-        parameters and derived maps of the model by name, and "s0", in units of the signal; for FODs also
-        "weight", "odi", "kappa" (N,), "direction" (N, 3), and for Bingham "beta" (N,), "across" (N, 3).
+        parameters and derived maps of the model by name, and "s0", in units of the signal; for FODs also "weight",
+        "odi", "kappa" (N,), "direction" (N, 3), and for densities with a second axis "beta" (N,), "across" (N, 3).
     Raises:
-        InputError: shapes, names, too few shells, and values that cannot be where they are known. A scheme that cannot
-            determine the model is not looked for, see `crlb`. Values of a signal never raise.
+        InputError: shapes, names, too few shells, and known values that cannot be. Whether the scheme can determine the
+            model is not checked, see `crlb`. Values of a signal never raise.
+
+    Example:
+        >>> import jax
+        >>> import jaxsmt as js
+        >>> acquisition = js.simulate.hcp_scheme(n_b0=2, n_directions=12)
+        >>> lobe = [[[0.0, 0.0, 1.0]]]
+        >>> signal = js.simulate.zeppelin_signal(acquisition, [2.0], [0.3], lobe, [[8.0]], [[1.0]])[0]
+        >>> parallel = lambda signal: js.estimate(js.smt(), acquisition, signal)["lambda_par"]
+        >>> print(round(float(parallel(signal)), 1), jax.grad(parallel)(signal).shape)
+        2.0 (38,)
 
     Source: Blondel et al. 2022, Efficient and modular implicit differentiation, doi:10.48550/arXiv.2105.15183.
     """
     if adjoint not in ("implicit", "unrolled"):
-        raise InputError(f"unknown adjoint {adjoint!r}", fix="'implicit' or 'unrolled'")
-    if s0 not in ("fit", "mean"):
-        raise InputError(f"unknown s0 {s0!r}", fix="'fit' or 'mean'")
+        raise InputError(f"adjoint={adjoint!r} is unknown", fix="adjoint='implicit' or adjoint='unrolled'")
+    settings = Settings(s0=s0, solver=solver)
+    signal = _real(signal)
+    acquisition.require_volumes(len(signal))
+    how = {"solver": solver if solver is not None else levenberg_marquardt(), "adjoint": adjoint}
+    kernels = model.kernels if isinstance(model, FodModel) else model
+    if isinstance(kernels, SphericalMeanModel):
+        values, status = _kernel(kernels, acquisition, signal, _Options(sigma, prior, settings.s0, weights), how)
+    elif sigma is not None or prior or weights is not None or s0 != "fit":
+        raise InputError("options of a kernel's fit for a kernel that is fitted", fix="leave them out")
+    else:
+        values, status = _of_fit(kernels, signal.dtype)
+    if isinstance(model, FodModel):
+        values, status = _fod(model, acquisition, signal, values, status, how)
+    if adjoint == "implicit":  # of what does not depend on the search alone, like S0, too
+        lost = status == Status.NOT_CONVERGED
+        values = jax.tree.map(lambda v: jnp.where(lost, jax.lax.stop_gradient(v), v), values)
+    return (values, status) if with_status else values
+
+
+def _real(signal: ArrayLike) -> Array:
+    """A signal (volumes,) in single or double precision."""
     signal = jnp.asarray(signal)
     if jnp.issubdtype(signal.dtype, jnp.complexfloating):
         raise InputError(f"a signal of type {signal.dtype}", fix="give its magnitude, or its real part")
@@ -95,37 +134,55 @@ def estimate(
         signal = signal.astype(jnp.float32)
     if signal.ndim != 1:
         raise InputError(f"a signal of shape {signal.shape}", fix="one voxel's (volumes,); jax.vmap for many")
-    acquisition.require_volumes(len(signal))
-    how = {"solver": solver if solver is not None else levenberg_marquardt(), "adjoint": adjoint}
-    kernels = model.kernels if isinstance(model, FodModel) else model
-    if isinstance(kernels, SphericalMeanModel):
-        found, status = _kernel(kernels, acquisition, signal, sigma, prior or {}, s0 == "fit", weights, how)
-    elif sigma is not None or prior or weights is not None or s0 != "fit":
-        raise InputError("options of a kernel's fit for a kernel that is fitted", fix="leave them out")
-    else:
-        found, status = _fitted(kernels, signal.dtype)
-    if isinstance(model, FodModel):
-        found, status = _fod(model, acquisition, signal, found, status, how)
-    if adjoint == "implicit":  # of what does not depend on the search alone, like S0, too
-        lost = status == Status.NOT_CONVERGED
-        found = jax.tree.map(lambda v: jnp.where(lost, jax.lax.stop_gradient(v), v), found)
-    return (found, status) if with_status else found
+    return signal
 
 
-def _kernel(model, acquisition, signal, sigma, prior, fit_s0: bool, weights, how) -> tuple[dict[str, Array], Array]:
+class _Options(NamedTuple):
+    """Options of the kernel's estimate."""
+
+    sigma: Any
+    prior: Any
+    s0: str
+    weights: Any
+
+
+class _Inputs(NamedTuple):
+    """What an estimate depends on besides the spherical means: scalars, each of which may be traced.
+
+    numbers: the model's. weights, pulses: of the means; the pulses None where they are known beforehand. mean, sd: of
+    independent priors. root: of a joint prior instead of sd, rows of R. sigma: of one volume.
+    """
+
+    numbers: tuple[Array, ...]
+    weights: tuple[Array, ...]
+    pulses: tuple[Pulse, ...] | None
+    mean: tuple[Array, ...]
+    sd: tuple[Array, ...]
+    root: tuple[tuple[Array, ...], ...]
+    sigma: Array
+
+
+class _Prior(NamedTuple):
+    names: tuple[str, ...] = ()
+    mean: tuple[Any, ...] = ()
+    sd: tuple[Any, ...] = ()
+    root: tuple[tuple[Any, ...], ...] = ()
+
+
+def _kernel(
+    model: SphericalMeanModel, acquisition: Acquisition, signal: Array, options: _Options, how: Mapping[str, Any]
+) -> tuple[dict[str, Array], Array]:
     """Parameters, S0 and status from the spherical means."""
     model.kernel.require(acquisition.pulses)
-    _check_prior(model, sigma, prior)
-    told = [name for name, (_, sd) in prior.items() if name in model.parameter_names and (_traced(sd) or sd < np.inf)]
-    acquisition.require(shells=max(1, len(model.free) - len(told)), model=model.name)
+    prior = _prior_of(model, options)
+    informed = [
+        n for n, sd in zip(prior.names, prior.sd or (1.0,) * len(prior.names), strict=True) if _may_hold(n, sd, model)
+    ]
+    acquisition.require(shells=max(1, len(model.free) - len(informed)), model=model.name)
     static, numbers, maps = model.without_values()
     if maps:
         raise InputError("the model has maps, and there is one voxel", fix="fix it at numbers, which may be traced")
-    dtype, shells = signal.dtype, acquisition.shells
-    if weights is None:
-        weights = [1 / shell.variance for shell in shells]
-    elif np.shape(weights) != (len(shells),) or not (_traced(weights) or are_weights(weights)):
-        raise InputError(f"weights {weights} for {len(shells)} shells", fix="one each, 0 or more, b = 0 first")
+    dtype = signal.dtype
 
     def number(value: Any) -> Array:
         return jnp.asarray(value, dtype)
@@ -135,119 +192,156 @@ def _kernel(model, acquisition, signal, sigma, prior, fit_s0: bool, weights, how
     if acquisition.traceable:
         rows = jnp.where(jnp.isfinite(rows), rows, 0)  # as for `_clean`
     means = tuple(jnp.matmul(row, signal, precision="highest") for row in rows)
-    first, *others = acquisition.pulses
-    pulses = (first if fit_s0 else first._replace(b=0.0), *others)
+    fit_s0 = options.s0 == "fit"
+    pulses = means_pulses(acquisition, fit_s0)
     traced = jax.tree.map(number, pulses) if acquisition.traceable else None
-    problem = ShellMeans(static, () if acquisition.traceable else pulses, fit_s0=fit_s0, prior=tuple(prior))
-    given = _Given(
+    problem = ShellMeans(static, () if acquisition.traceable else pulses, fit_s0=fit_s0, prior=prior.names)
+    inputs = _Inputs(
         tuple(map(number, numbers)),
-        tuple(map(number, weights)),
+        tuple(map(number, _weights_of(options.weights, acquisition))),
         traced,
-        tuple(number(mean) for mean, _ in prior.values()),
-        tuple(number(sd) for _, sd in prior.values()),
-        number(sigma if prior else 1.0),
+        *jax.tree.map(number, (prior.mean, prior.sd, prior.root)),
+        number(options.sigma if prior.names else 1.0),
     )
-    return _estimate_means(means, given, problem=problem, **how)
+    values: dict[str, Array]
+    values, status = _estimate_means(means, inputs, problem=problem, **how)
+    return values, status
 
 
-class _Given(NamedTuple):
-    """What an estimate depends on besides the spherical means: scalars, each of which may be traced.
+def _may_hold(name: str, sd: Any, model: SphericalMeanModel) -> bool:
+    """Whether a prior can determine a free parameter."""
+    return name in model.parameter_names and (_traced(sd) or sd < np.inf)
 
-    numbers: the model's. weights, pulses: of the means; the pulses None where they are known beforehand. mean, sd: of
-    the prior. sigma: of one volume.
+
+def _weights_of(weights: Any, acquisition: Acquisition) -> Any:
+    """(shells,) weights, which may be traced."""
+    if weights is None:
+        return [1 / shell.variance for shell in acquisition.shells]
+    if not _traced(weights):
+        return checked_weights(weights, acquisition, None)
+    if np.shape(weights) != (len(acquisition.shells),):
+        raise InputError(f"weights= has the shape {np.shape(weights)}", fix="one for each shell, b = 0 first")
+    return weights
+
+
+def _prior_of(model: SphericalMeanModel, options: _Options) -> _Prior:
+    """A prior in the form of `_Inputs`.
+
+    Raises:
+        InputError: of unknown parameters, without sigma, or with known values that cannot be.
     """
-
-    numbers: tuple[Array, ...]
-    weights: tuple[Array, ...]
-    pulses: tuple[Pulse, ...] | None
-    mean: tuple[Array, ...]
-    sd: tuple[Array, ...]
-    sigma: Array
-
-
-def _check_prior(model: SphericalMeanModel, sigma: Any, prior: Mapping[str, tuple[Any, Any]]) -> None:
-    unknown = [name for name in prior if name not in model.names]
+    prior, sigma = options.prior, options.sigma
+    if sigma is not None and not _traced(sigma):
+        if np.ndim(sigma):
+            raise InputError("sigma= is an array, and there is one voxel", fix="a number, which may be traced")
+        if sigma <= 0:  # the status tells of NaN
+            raise InputError(f"sigma={sigma} cannot be", fix="above 0")
+    if prior is None or (isinstance(prior, Mapping) and not prior):
+        return _Prior()
+    if isinstance(prior, Mapping):
+        form = _independent(prior)
+    else:
+        joint = NormalPrior.make(prior, model.name)
+        assert joint is not None
+        mean, root = joint.rooted(np.dtype(float))
+        form = _Prior(joint.names, tuple(mean), (), tuple(map(tuple, root)))
+    unknown = [name for name in form.names if name not in model.names]
     if unknown:
         raise InputError(f"a prior of {unknown[0]!r}", fix=f"of one of {model.names}")
-    if prior and sigma is None:
-        raise InputError("a prior without sigma", fix="sigma=, the noise that the prior is weighed against")
-    if any(np.ndim(v) for v in (0.0 if sigma is None else sigma, *(v for pair in prior.values() for v in pair))):
-        raise InputError("sigma or a prior is an array, and there is one voxel", fix="numbers, which may be traced")
-    for what, value in {
-        "sigma": sigma,
-        **{f"the standard deviation of {n}": sd for n, (_, sd) in prior.items()},
-    }.items():
-        if value is not None and not _traced(value) and value <= 0:  # the status tells of NaN
-            raise InputError(f"{what} is {value}", fix="above 0")
+    if sigma is None:
+        raise InputError("a prior without sigma=", fix="give sigma=, the noise that the prior is weighed against")
+    return form
+
+
+def _independent(prior: Mapping[str, tuple[Any, Any]]) -> _Prior:
+    for name, (mean, sd) in prior.items():
+        if np.ndim(mean) or np.ndim(sd):
+            raise InputError(
+                f"the prior of {name} is an array, and there is one voxel", fix="numbers, which may be traced"
+            )
+        if not _traced(sd) and sd <= 0:
+            raise InputError(f"the standard deviation of {name} is {sd}", fix="above 0")
+    return _Prior(tuple(prior), tuple(mean for mean, _ in prior.values()), tuple(sd for _, sd in prior.values()))
 
 
 def _traced(values: Any) -> bool:
     return any(isinstance(v, jax.core.Tracer) for v in jax.tree.leaves(values))
 
 
-def _clean(model: SphericalMeanModel, given: _Given) -> tuple[_Given, Array]:
-    """What is given with harmless numbers in place of those that cannot be, and whether there were none.
+def _clean(model: SphericalMeanModel, inputs: _Inputs) -> tuple[_Inputs, Array]:
+    """Inputs with harmless numbers in place of those that cannot be, and whether there were none.
 
     In place, as reverse mode multiplies even derivatives that do not count, and NaN times 0 is NaN.
     """
     held = [model.parameters[name] for name, _ in model.held]
     limits = [(p.smallest, p.largest, p.lower) for p in held]
-    limits += [(-np.inf, np.inf, 1.0)] * (len(given.numbers) - len(held))  # where searches start
-    good = jax.tree.map(jnp.isfinite, given)._replace(
+    limits += [(-np.inf, np.inf, 1.0)] * (len(inputs.numbers) - len(held))  # where searches start
+    good = jax.tree.map(jnp.isfinite, inputs)._replace(
         numbers=tuple(
-            jnp.isfinite(n) & (n >= low) & (n <= high) for n, (low, high, _) in zip(given.numbers, limits, strict=True)
+            jnp.isfinite(n) & (n >= low) & (n <= high) for n, (low, high, _) in zip(inputs.numbers, limits, strict=True)
         ),
-        weights=tuple(jnp.isfinite(w) & (w >= 0) for w in given.weights),
-        sd=tuple(sd > 0 for sd in given.sd),
-        sigma=jnp.isfinite(given.sigma) & (given.sigma > 0),
+        weights=tuple(jnp.isfinite(w) & (w >= 0) for w in inputs.weights),
+        sd=tuple(sd > 0 for sd in inputs.sd),
+        sigma=jnp.isfinite(inputs.sigma) & (inputs.sigma > 0),
     )
-    other = jax.tree.map(jnp.ones_like, given)._replace(numbers=tuple(own for *_, own in limits))
-    every = jnp.all(jnp.stack(jax.tree.leaves(good))) & (reduce(jnp.maximum, given.weights) > 0)
-    return jax.tree.map(jnp.where, good, given, other), every
+    harmless = jax.tree.map(jnp.ones_like, inputs)._replace(numbers=tuple(number for *_, number in limits))
+    all_good = jnp.all(jnp.stack(jax.tree.leaves(good))) & (reduce(jnp.maximum, inputs.weights) > 0)
+    return jax.tree.map(jnp.where, good, inputs, harmless), all_good
 
 
 @partial(jax.jit, static_argnames=("problem", "solver", "adjoint"))
-def _estimate_means(means, given: _Given, *, problem: ShellMeans, solver: Solver, adjoint: str):
-    given, good = _clean(problem.model, given)
-    y, scale, finite, usable = scaled(means, (jnp.where(good, 0, jnp.nan),), problem.fit_s0)
-    largest = reduce(jnp.maximum, given.weights)
-    roots = tuple(jnp.where(w > 0, jnp.sqrt(jnp.where(w > 0, w, 1) / largest), 0) for w in given.weights)
-    noise = given.sigma / (scale * jnp.sqrt(largest))
-    # Tighter priors than this hold a parameter fast already, and tell rounding from data.
-    tightest = noise * float(jnp.finfo(scale.dtype).eps) ** 0.5
-    tight = [noise / jnp.maximum(sd, tightest) for sd in given.sd]
-    rows = tuple(tuple(t if i == j else 0 * t for j in range(len(tight))) for i, t in enumerate(tight))
-    data = Data(y, given.numbers, given.mean, rows, given.pulses, roots)
+def _estimate_means(
+    means: tuple[Array, ...], inputs: _Inputs, *, problem: ShellMeans, solver: Solver, adjoint: str
+) -> tuple[dict[str, Array], Array]:
+    inputs, good = _clean(problem.model, inputs)
+    y, scale, finite, usable = shell_means.scaled(means, (jnp.where(good, 0, jnp.nan),), problem.fit_s0)
+    largest = reduce(jnp.maximum, inputs.weights)
+    roots = tuple(jnp.where(w > 0, jnp.sqrt(jnp.where(w > 0, w, 1) / largest), 0) for w in inputs.weights)
+    rows = _prior_rows(inputs, inputs.sigma / (scale * jnp.sqrt(largest)))
+    data = shell_means.Data(y, inputs.numbers, inputs.mean, rows, inputs.pulses, roots)
     end = minimum(problem, solver, adjoint, data) if problem.size else Minimum((), jnp.ones_like(scale))
-    found = problem.results(data, end.x)
+    found = problem.estimate(data, end.x)
     usable = usable & (found.s0 > 0)
-    every = {**found.values, **found.derived, "s0": found.s0 * scale}
-    every = jax.tree.map(lambda v: jnp.where(usable, v, 0), every)
-    return every, outcome(usable, finite, end.converged > 0, found.at_bound)
+    values = {**found.values, **found.derived, "s0": found.s0 * scale}
+    values = jax.tree.map(lambda v: jnp.where(usable, v, 0), values)
+    return values, outcome(usable, finite, end.converged > 0, found.at_bound)
 
 
-def _fitted(fit, dtype) -> tuple[dict[str, Array], Array]:
-    """The same of a fit of one voxel."""
+def _prior_rows(inputs: _Inputs, noise: Array) -> tuple[tuple[Array, ...], ...]:
+    """T of the cost |T (p - m)|². noise: of a weighted mean, in the scale of the means."""
+    if inputs.root:
+        return tuple(tuple(noise * r for r in row) for row in inputs.root)
+    # Tighter priors than this hold a parameter fast already, and cannot be told from rounding.
+    tightest = noise * float(jnp.finfo(noise.dtype).eps) ** 0.5
+    tight = [noise / jnp.maximum(sd, tightest) for sd in inputs.sd]
+    return tuple(tuple(t if i == j else 0 * t for j in range(len(tight))) for i, t in enumerate(tight))
+
+
+def _of_fit(fit: Fit, dtype: Any) -> tuple[dict[str, Array], Array]:
+    """Parameters, S0 and status of a fit of one voxel."""
     if fit.status.size != 1:
         raise InputError(f"kernels of {fit.status.size} voxels for one", fix="FodModel(model, ...) to estimate its own")
-    every = {**fit.parameters, **fit.derived, "s0": fit.s0}
-    return {name: jnp.asarray(v, dtype).reshape(()) for name, v in every.items()}, jnp.asarray(fit.status).reshape(())
+    values = {**fit.parameters, **fit.derived, "s0": fit.s0}
+    return {name: jnp.asarray(v, dtype).reshape(()) for name, v in values.items()}, jnp.asarray(fit.status).reshape(())
 
 
-def _fod(model: FodModel, acquisition: Acquisition, signal: Array, kernel, status, how):
-    """What `_kernel` found, and the FOD's parameters."""
+def _fod(
+    model: FodModel,
+    acquisition: Acquisition,
+    signal: Array,
+    kernel: dict[str, Array],
+    status: Array,
+    how: Mapping[str, Any],
+) -> tuple[dict[str, Array], Array]:
+    """The kernel's values and the FOD's, and the status of both."""
     if model.n_fibres == "auto":
         raise InputError("the number of lobes depends on the data", fix="n_fibres=1, 2 or 3")
     shells = [shell for shell in acquisition.shells if shell is not acquisition.b0]
-    spherical = model.spherical
     pulses = tuple(shell.pulse for shell in shells)
-    if any(isinstance(v, jax.core.Tracer) for v in jax.tree.leaves(pulses)):
-        orders = (_ORDER,) * len(shells)
-    else:  # of any value of a parameter that is fixed at a traced one
-        known = tuple((name, v) for name, v in spherical.held if not isinstance(v, jax.core.Tracer))
-        orders = _orders(replace(spherical, held=known), jax.tree.map(float, pulses))
+    orders = _known_orders(model, pulses)
     directions = tuple(acquisition.bvecs[shell.volumes] for shell in shells)
-    moments = tuple(spherical.kernel.legendre(p, order, kernel) for p, order in zip(pulses, orders, strict=True))
+    legendre = model.spherical.kernel.legendre
+    moments = tuple(legendre(p, order, kernel) for p, order in zip(pulses, orders, strict=True))
     usable = kernel["s0"] > 0
     s0 = jnp.where(usable, kernel["s0"], 1)
     y = _ordered(signal, np.concatenate([shell.volumes for shell in shells]))
@@ -255,16 +349,33 @@ def _fod(model: FodModel, acquisition: Acquisition, signal: Array, kernel, statu
     finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(v)) for v in seen]))
     if acquisition.traceable:  # as for `_clean`
         directions, moments = jax.tree.map(lambda v: jnp.where(finite, v, 0), (directions, moments))
-    table = lobe_starts.table(jax.lax.stop_gradient(directions) if acquisition.traceable else directions)
+    table = table_of(jax.lax.stop_gradient(directions) if acquisition.traceable else directions)
     directions, table = jax.tree.map(lambda a: jnp.asarray(a, signal.dtype), (directions, table))
     y = jnp.where(usable & finite, y / s0, 0)
-    lobes = Lobes(model.axial, int(model.n_fibres), orders)
-    found, own = _estimate_lobes(LobesData(directions, moments, y), table, lobes=lobes, **how)
-    worse = jnp.maximum(own, status)  # the codes rise from CONVERGED by AT_BOUND to NOT_CONVERGED
+    lobes = Lobes(model.family, int(model.n_fibres), orders, noises.find("gaussian"))
+    data = LobesData(directions, jax.lax.stop_gradient(table), moments, y)
+    values, of_lobes = _estimate_lobes(data, lobes=lobes, **how)
+    worse = jnp.maximum(of_lobes, status)  # the codes rise from CONVERGED by AT_BOUND to NOT_CONVERGED
     status = jnp.where(usable, jnp.where(finite, worse, jnp.uint8(Status.NON_FINITE)), status)
-    found = {name: jnp.where(usable & finite, v, 0) for name, v in found.items()}
-    unused = ("beta", "across") if model.axial else ()
-    return {**kernel, **{name: v for name, v in found.items() if name not in unused}}, status
+    values = {name: jnp.where(usable & finite, v, 0) for name, v in values.items()}
+    unused = ("beta", "across") if model.family.axes == 1 else ()
+    return {**kernel, **{name: v for name, v in values.items() if name not in unused}}, status
+
+
+def _known_orders(model: FodModel, pulses: tuple[Pulse, ...]) -> tuple[int, ...]:
+    """Orders at which signals may be cut; a fixed one where b-values are traced."""
+    if _traced(pulses):
+        return (_ORDER,) * len(pulses)
+    # Of any value of a parameter that is fixed at a traced one.
+    spherical = model.spherical
+    known = tuple((name, v) for name, v in spherical.held if not isinstance(v, jax.core.Tracer))
+    return _orders(replace(spherical, held=known), model.family, jax.tree.map(float, pulses))
+
+
+@cache
+def _orders(model: SphericalMeanModel, density: Density, pulses: tuple[Pulse, ...]) -> tuple[int, ...]:
+    with jax.ensure_compile_time_eval():
+        return orders_of(model, density, pulses)
 
 
 def _ordered(signal: Array, volumes: np.ndarray) -> Array:
@@ -276,13 +387,7 @@ def _ordered(signal: Array, volumes: np.ndarray) -> Array:
 
 
 @partial(jax.jit, static_argnames=("lobes", "solver", "adjoint"))
-def _estimate_lobes(data: LobesData, table, *, lobes: Lobes, solver: Solver, adjoint: str):
-    end = minimum(lobes, solver, adjoint, (data, jax.lax.stop_gradient(table)))
-    return lobes.named(end.x), outcome(True, True, end.converged > 0, lobes.at_bound(end.x))
-
-
-@cache
-def _orders(model: SphericalMeanModel, pulses: tuple[Pulse, ...]) -> tuple[int, ...]:
-    """Orders at which signals may be cut, as in a fit."""
-    with jax.ensure_compile_time_eval():
-        return tuple(order_needed(model.extreme_moments(pulse), kappa=KAPPA_MAX) for pulse in pulses)
+def _estimate_lobes(data: LobesData, *, lobes: Lobes, solver: Solver, adjoint: str) -> tuple[dict[str, Array], Array]:
+    end = minimum(lobes, solver, adjoint, data)
+    yes = jnp.asarray(True)
+    return lobes.maps(end.x), outcome(yes, yes, end.converged > 0, lobes.at_bound(end.x))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -128,9 +128,14 @@ class Settings:
         flag={"nargs": "?", "const": "population", "metavar": "F"},
         fact=None,
     )
-    s0: str = option("fit", "fit S0 with the model, or fix it to the mean of the b = 0 volumes", choices=("fit", "mean"))
+    s0: str = option(
+        "fit", "fit S0 with the model, or fix it to the mean of the b = 0 volumes", choices=("fit", "mean")
+    )
     weights: Any = option(
-        None, "weights of the squared residuals of b = 0 and the shells' means; by default inverse variances", flag=None, fact=None
+        None,
+        "weights of the squared residuals of b = 0 and the shells' means; by default inverse variances",
+        flag=None,
+        fact=None,
     )
     solver: Solver | None = option(None, "the solver; by default `levenberg_marquardt()`", flag=None, fact=None)
     dtype: str = option("float32", "precision of the fit", choices=("float32", "float64"))
@@ -165,8 +170,16 @@ class Settings:
 
     def changed(self) -> list[str]:
         """Names of the options that differ from their defaults."""
-        every = options_of(Settings).items()
-        return [name for name, (_, f) in every if getattr(self, name) is not f.default and getattr(self, name) != f.default]
+
+        def differs(name: str, default: Any) -> bool:
+            value = getattr(self, name)
+            return value is not default and not (isinstance(value, str | int | float) and value == default)
+
+        return [name for name, (_, f) in options_of(Settings).items() if differs(name, f.default)]
+
+    def with_computing(self, other: Settings) -> Settings:
+        """These settings with the solver, precision and device of others."""
+        return replace(self, solver=other.solver, dtype=other.dtype, device=other.device)
 
     @property
     def distribution(self) -> Noise:

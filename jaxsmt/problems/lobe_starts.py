@@ -1,11 +1,11 @@
-"""Where the search for lobes starts: the best of a dictionary, in the space of spherical harmonics.
+"""Where the search for lobes starts: the best of a dictionary of Watson lobes, in the space of spherical harmonics.
 
 For directions that are spread evenly the squared error of a FOD ψ is, up to a constant,
 
     Σ_lm N_l ψ_lm² - 2 a_lm ψ_lm,   N_l = 4π Σ_k n_k K_l(b_k)²,   a_lm = Σ_k n_k K_l(b_k) y_lm(b_k),
 
-with y_lm the harmonic fit of shell k's n_k volumes. That makes all of a dictionary of Watson lobes, and
-all pairs of them, cheap to compare; the true error is left to the solver.
+with y_lm the harmonic fit of shell k's n_k volumes. So all lobes of the dictionary, and all pairs of them, are cheap to
+compare; the true error is left to the solver. Lobes of another density start about as wide as the Watson lobe.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ..physics.orientation import odi_from_kappa, zonal_coefficients
-from ..solvers.base import Point
+from ..physics.densities.base import Density, watson_zonal
+from ..solvers import Point
 from ..sphere import frames
+from ..sphere.frames import Vector
 from ..sphere.harmonics import even_harmonics, n_coefficients
 from ..sphere.quadrature import fibonacci_sphere
-from .lobes import Lobes
+from .lobe_coordinates import Coordinates
 
 _LMAX = 8
 _L = np.arange(2, _LMAX + 1, 2)
@@ -48,7 +49,7 @@ class Table(NamedTuple):
     counts: tuple[Any, ...]
 
 
-def table(directions: Sequence[np.ndarray]) -> Table:
+def table_of(directions: Sequence[np.ndarray]) -> Table:
     """Prepare the harmonic fits for shells of (n, 3) directions, NumPy's or JAX's.
 
     Of JAX's directions, which may be traced, it is taken for granted that they are spread evenly.
@@ -71,27 +72,31 @@ def _poor(directions: np.ndarray, order: int) -> bool:
     return np.linalg.cond(even_harmonics(directions, order)) > 3
 
 
-def starts(lobes: Lobes, fits: Table, kernel: tuple[Array, ...], y: tuple[Array, ...]) -> list[Point]:
+def starting_points(
+    density: Density, coordinates: Coordinates, count: int, table: Table, moments: Sequence[Array], y: Array
+) -> list[Point]:
     """Points to start from in one voxel, the most promising first.
 
     Args:
-        kernel: each shell's Legendre moments. y: each shell's volumes (n,), over S0.
+        count: number of lobes. moments: each shell's Legendre moments of the kernel. y: (volumes,) over S0.
     """
-    dtype = y[0].dtype
+    dtype = y.dtype
     a = jnp.zeros(len(_INDEX), dtype)
     energy = jnp.zeros(len(_L), dtype)  # N_l (2l+1)/4π
-    for fit, count, moments, values in zip(fits.fits, fits.counts, kernel, y, strict=True):
-        k = moments[1 : len(_L) + 1]
+    first = 0
+    for fit, weight, shell_moments in zip(table.fits, table.counts, moments, strict=True):
+        values, first = y[first : first + fit.shape[1]], first + fit.shape[1]
+        k = shell_moments[1 : len(_L) + 1]
         k = jnp.concatenate([k, jnp.zeros(len(_L) - len(k), dtype)]) if len(k) < len(_L) else k
         a = a + k[_INDEX] * jnp.matmul(fit, values, precision="highest")
-        energy = energy + count * k * k
-    h = _Inner(a, energy)
-    if lobes.count == 1:
-        return _single(lobes, h)
-    return [_several(lobes, h, *kappas) for kappas in _PAIRS]
+        energy = energy + weight * k * k
+    products = _Products(a, energy)
+    if count == 1:
+        return _single(density, coordinates, products)
+    return [_several(density, coordinates, count, products, *kappas) for kappas in _PAIRS]
 
 
-class _Inner:
+class _Products:
     """Inner products of one voxel's data, and of FODs, with Watson lobes of the dictionary's axes."""
 
     def __init__(self, a: Array, energy: Array):
@@ -129,34 +134,39 @@ class _Inner:
 @cache
 def _zonal(kappa: float) -> np.ndarray:
     """c_l of a Watson lobe for l = 2 … 8."""
-    return zonal_coefficients(kappa, _LMAX)[1:]
+    return watson_zonal(kappa, _LMAX)[1:]
 
 
-def _single(lobes: Lobes, h: _Inner) -> list[Point]:
-    """The best Watson lobe; for Bingham widened along either axis across it, the likelier first."""
+def _single(density: Density, coordinates: Coordinates, h: _Products) -> list[Point]:
+    """The best lobe; where it has a second axis, widened along either axis across it, the likelier first."""
     gain = jnp.stack([2 * h.data(kappa) - h.lobes(kappa, kappa) for kappa in _SINGLE])
     best = jnp.argmax(gain.reshape(-1))
     axis = h.axis(best % _AXES)
-    kappa = jnp.asarray(_SINGLE, h.dtype)[best // _AXES]
-    if lobes.axial:
-        return [(*axis, odi_from_kappa(kappa))]
     across = _widest(h.a, axis)
-    narrow, wide = odi_from_kappa(kappa), odi_from_kappa(kappa / 2)
-    return [(*axis, *across, narrow, wide), (*axis, *across, wide, narrow)]
+    of_each_kappa = [coordinates.begin_single(density, axis, across, kappa) for kappa in _SINGLE]
+    return [
+        tuple(jnp.stack(values)[best // _AXES] for values in zip(*points, strict=True))
+        for points in zip(*of_each_kappa, strict=True)
+    ]
 
 
-def _several(lobes: Lobes, h: _Inner, first: float, second: float) -> Point:
+def _several(
+    density: Density, coordinates: Coordinates, count: int, h: _Products, first: float, second: float
+) -> Point:
     """The best pair of axes for lobes of κ `first` and `second`, and the best lobe to add to it."""
     g11, g22, g12 = h.lobes(first, first), h.lobes(second, second), h.pairs(first, second)
     h1, h2 = h.data(first)[:, None], h.data(second)[None, :]
     w = _share(h1 - h2 + g22 - g12, g11 - 2 * g12 + g22)
     gain = 2 * (w * h1 + (1 - w) * h2) - w * w * g11 - 2 * w * (1 - w) * g12 - (1 - w) ** 2 * g22
-    same = jnp.asarray(h.cosine > 0.99)
-    best = jnp.argmax(jnp.where(same, -jnp.inf, gain).reshape(-1))
+    near = jnp.asarray(h.cosine > 0.99)
+    best = jnp.argmax(jnp.where(near, -jnp.inf, gain).reshape(-1))
     i, j, w = best // _AXES, best % _AXES, w.reshape(-1)[best]
-    points = [_lobe(lobes, h.axis(i), first), _lobe(lobes, h.axis(j), second)]
-    if lobes.count == 2:
-        return (*points[0], *points[1], w)
+    pair = (
+        *coordinates.begin(density, h.axis(i), first),
+        *coordinates.begin(density, h.axis(j), second),
+    )
+    if count == 2:
+        return (*pair, w)
 
     h12 = w * h1[i, 0] + (1 - w) * h2[0, j]
     g = w * w * g11 + 2 * w * (1 - w) * g12[i, j] + (1 - w) ** 2 * g22
@@ -167,26 +177,19 @@ def _several(lobes: Lobes, h: _Inner, first: float, second: float) -> Point:
         share = _share(h3 - h12 + g - g123, g3 - 2 * g123 + g)
         gain = 2 * (share * h3 + (1 - share) * h12)
         gain = gain - share**2 * g3 - 2 * share * (1 - share) * g123 - (1 - share) ** 2 * g
-        gains.append(jnp.where(same[i] | same[j], -jnp.inf, gain))
+        gains.append(jnp.where(near[i] | near[j], -jnp.inf, gain))
         shares.append(share)
     best = jnp.argmax(jnp.stack(gains).reshape(-1))
     share = jnp.stack(shares).reshape(-1)[best]
     narrow = best // _AXES == 1
-    options = [_lobe(lobes, h.axis(best % _AXES), third) for third in _THIRD]
+    options = [coordinates.begin(density, h.axis(best % _AXES), third) for third in _THIRD]
     added = tuple(jnp.where(narrow, q, p) for p, q in zip(*options, strict=True))
-    return (*added, *points[0], *points[1], share, w)
+    return (*added, *pair, share, w)
 
 
 def _share(slope: Array, curvature: Array) -> Array:
     """Best weight of the first of two parts, kept away from 0 and 1."""
     return jnp.clip(slope / jnp.where(curvature > 0, curvature, 1), _LEAST, 1 - _LEAST)
-
-
-def _lobe(lobes: Lobes, axis: tuple[Array, ...], kappa: float) -> Point:
-    odi = odi_from_kappa(jnp.full_like(axis[0], kappa))
-    if lobes.axial:
-        return (*axis, odi)
-    return (*axis, *frames.across(axis)[0], odi, odi_from_kappa(jnp.full_like(odi, 0.7 * kappa)))
 
 
 def _widest(a: Array, axis: tuple[Array, ...]) -> tuple[Array, ...]:
@@ -198,9 +201,9 @@ def _widest(a: Array, axis: tuple[Array, ...]) -> tuple[Array, ...]:
     entries = jnp.matmul(jnp.asarray(tensor @ even_harmonics(six, 2)[:, 1:], a.dtype), a[:5], precision="highest")
     xx, yy, zz, xy, xz, yz = (entries[i] for i in range(6))
 
-    def form(p, q):
+    def form(p: Vector, q: Vector) -> Array:
         rows = (xx, xy, xz), (xy, yy, yz), (xz, yz, zz)
-        return frames.dot(p, [frames.dot(row, q) for row in rows])
+        return frames.dot(p, tuple(frames.dot(row, q) for row in rows))
 
     e1, e2 = frames.across(axis)
     angle = 0.5 * jnp.arctan2(2 * form(e1, e2), form(e1, e1) - form(e2, e2))

@@ -197,9 +197,7 @@ class Lobe:
         return product(density, jnp.asarray(weights[:, None] * even_harmonics(points, l_max), c.dtype))
 
 
-def axial_density(
-    name: str, log_density: Callable[[Array, Array], Array], largest: float = LARGEST
-) -> Density:
+def axial_density(name: str, log_density: Callable[[Array, Array], Array], largest: float = LARGEST) -> Density:
     """A density of one's own that is symmetric about its axis, given as a function of the cosine.
 
     ψ(n) ∝ exp(f(x, κ)) with x = |μ·n|. It works wherever "watson" does.

@@ -1,13 +1,12 @@
-"""What one voxel's volumes would be without noise floor, at the gradients that were meant.
+"""What one voxel's volumes would be without noise floor and at the nominal gradients.
 
-A fitted kernel, and a FOD of free harmonics that is fitted to all volumes under it, predict each volume's signal A.
-Under Rician noise the volume's expected real part follows; where gradients deviate, so does what the deviation
+A fitted kernel, and a FOD of free harmonics that is fitted to all volumes under it, predict each volume's signal. With
+noise of magnitudes the expected real part of each volume follows. Where gradients deviate, so does what the deviation
 changed. Spherical means of such volumes are unbiased, and the kernel is fitted again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -15,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ..physics import noise
-from ..physics.orientation import zonal_coefficients
+from ..physics.densities.base import watson_zonal
+from ..physics.noises.base import Noise
 
 #: Order of the FOD's harmonics.
 LMAX = 6
@@ -24,8 +23,8 @@ LMAX = 6
 L = np.concatenate([np.full(2 * l + 1, l, np.int32) for l in range(2, LMAX + 1, 2)])
 # Standard deviation of coefficients 4π ψ_lm of lobes of this κ and any axis: what keeps them finite where the kernel
 # is isotropic.
-_SPREAD = np.sqrt(4 * np.pi) * zonal_coefficients(20.0, LMAX)[L // 2]
-# Gauss-Newton steps, and those of conjugate gradients in each.
+_SPREAD = np.sqrt(4 * np.pi) * watson_zonal(20.0, LMAX)[L // 2]
+# Gauss-Newton steps under noise of magnitudes, and those of conjugate gradients in each.
 _STEPS, _INNER = 3, 10
 _LEAST = 0.05  # signal over σ, so that no volume is without influence
 
@@ -49,29 +48,30 @@ class Design(NamedTuple):
     def energy(self, weight: Array) -> Array:
         """Σ_i w_i (∂E_i/∂c)² of each coefficient."""
         squares = Design(self.mean, tuple(m * m for m in self.matrices), tuple(s * s for s in self.scales))
-        return jax.linear_transpose(squares.signal, jnp.zeros(len(L), weight.dtype))(weight)[0]
+        energy: Array = jax.linear_transpose(squares.signal, jnp.zeros(len(L), weight.dtype))(weight)[0]
+        return energy
 
 
-def shared_design(harmonics: tuple[Array, ...], moments: tuple[Array, ...]) -> Design:
+def shell_design(harmonics: tuple[Array, ...], moments: tuple[Array, ...]) -> Design:
     """Of shells whose volumes have one b-value. harmonics: Y_lm, (n, coefficients) each. moments: K_0, K_2, … each."""
     means = [jnp.broadcast_to(k[0], y.shape[:1]) for y, k in zip(harmonics, moments, strict=True)]
     return Design(jnp.concatenate(means), harmonics, tuple(k[L // 2] for k in moments))
 
 
-def own_design(harmonics: tuple[Array, ...], moments: tuple[Array, ...]) -> Design:
+def volume_design(harmonics: tuple[Array, ...], moments: tuple[Array, ...]) -> Design:
     """Of volumes that each have a b-value of their own. moments: (n, LMAX/2 + 1) of each shell."""
     matrices = tuple(y * k[:, L // 2] for y, k in zip(harmonics, moments, strict=True))
     ones = jnp.ones_like(matrices[0][0])
     return Design(jnp.concatenate([k[:, 0] for k in moments]), matrices, (ones,) * len(matrices))
 
 
-def orientation(design: Design, m: Array, amplitude: Array, rician: bool) -> Array:
-    """Coefficients c of the most probable FOD, in any voxel.
+def free_fod(design: Design, m: Array, amplitude: Array, noise: Noise) -> Array:
+    """Coefficients c of the most probable FOD.
 
     Maximises the likelihood of the volumes and a Gaussian density of c about 0, that of lobes of any axis.
 
     Args:
-        m: (volumes,) over σ. amplitude: S0 over σ. rician: else Gaussian noise.
+        m: (volumes,) over σ. amplitude: S0 over σ.
     """
     base = amplitude * design.mean
     zero = jnp.zeros(len(L), m.dtype)
@@ -82,9 +82,9 @@ def orientation(design: Design, m: Array, amplitude: Array, rician: bool) -> Arr
 
     back = jax.linear_transpose(forward, zero)
 
-    def step(_, c: Array) -> Array:
+    def step(_: Array, c: Array) -> Array:
         x = base + forward(c)
-        if rician:
+        if noise.magnitudes:
             x = jnp.maximum(x, _LEAST)
             score, weight = noise.expected_real(m, x) - x, jnp.maximum(noise.information(x), _LEAST)
         else:
@@ -96,15 +96,16 @@ def orientation(design: Design, m: Array, amplitude: Array, rician: bool) -> Arr
         right = back(score)[0] - penalty * c
         return c + jax.scipy.sparse.linalg.cg(curvature, right, atol=1e-5, maxiter=_INNER)[0]
 
-    return jax.lax.fori_loop(0, _STEPS if rician else 1, step, zero)
+    c: Array = jax.lax.fori_loop(0, _STEPS if noise.magnitudes else 1, step, zero)
+    return c
 
 
-class Ideal(NamedTuple):
-    """A voxel's volumes (b = 0 first) as they are wanted, in units of the data.
+class Corrected(NamedTuple):
+    """A voxel's volumes (b = 0 first), in units of the data.
 
     real: expected real parts at the nominal gradients, for spherical means. magnitude: the same with their noise
-    floor, for likelihoods. information: what each volume tells of its signal, 1 of Gaussian noise. sigma: of the
-    noise, from the misfit of what was expected.
+    floor, for likelihoods. information: what each volume tells of its signal, 1 with Gaussian noise. sigma: of the
+    noise, from the misfit of the prediction.
     """
 
     real: Array
@@ -113,7 +114,7 @@ class Ideal(NamedTuple):
     sigma: Array
 
 
-def ideal(data: Array, sigma: Array, s0: Array, actual: Design, nominal: Design | None, rician: bool) -> Ideal:
+def correct(data: Array, sigma: Array, s0: Array, actual: Design, nominal: Design | None, noise: Noise) -> Corrected:
     """Volumes without what noise floor and deviating gradients are expected to have done to them.
 
     Args:
@@ -121,24 +122,23 @@ def ideal(data: Array, sigma: Array, s0: Array, actual: Design, nominal: Design 
         nominal: of those that were meant; None: they are the same.
     """
     m, amplitude = data / sigma, s0 / sigma
-    if rician:
+    if noise.magnitudes:
         m = jnp.maximum(m, 0)
     zeros = data.shape[0] - sum(map(len, actual.matrices))
-    c = orientation(actual, m[zeros:], amplitude, rician)
+    c = free_fod(actual, m[zeros:], amplitude, noise)
 
     def predicted(design: Design) -> Array:
         weighted = jnp.maximum(design.mean + design.signal(c), 0)
         return amplitude * jnp.concatenate([jnp.ones(zeros, m.dtype), weighted])
 
     x = predicted(actual)
-    floor: Callable[[Array], Array] = noise.expected_magnitude if rician else (lambda x: x)
-    real = noise.expected_real(m, x) if rician else m
-    information = noise.information(x) if rician else jnp.ones_like(x)
+    real, information = noise.expected_real(m, x), noise.information(x)
     # S0, the kernel, and as many coefficients as the data determine.
     energy = amplitude**2 * actual.energy(information[zeros:])
     known = 3 + jnp.sum(energy / (energy + 1 / _SPREAD**2))
-    found = sigma * noise.relative_sigma(m, x, known, rician)
+    misfit = sigma * noise.relative_sigma(m, x, known)
     if nominal is None:
-        return Ideal(sigma * real, data, information, found)
+        return Corrected(sigma * real, data, information, misfit)
     meant = predicted(nominal)
-    return Ideal(sigma * (real + meant - x), sigma * (m + floor(meant) - floor(x)), information, found)
+    magnitude = m + noise.expected_magnitude(meant) - noise.expected_magnitude(x)
+    return Corrected(sigma * (real + meant - x), sigma * magnitude, information, misfit)

@@ -1,0 +1,162 @@
+"""The corrections of many voxels' volumes between two kernel fits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from ..acquisition.acquisition import Acquisition
+from ..physics.compartments import Kernel
+from ..physics.noises.base import Noise
+from ..problems.corrections import LMAX
+from ..sphere.harmonics import even_harmonics, n_coefficients
+from .programs import (
+    CorrectedVolumes,
+    ExpectedVoxel,
+    VolumesShared,
+    VolumesVoxel,
+    correct_volumes,
+    expected_means,
+    sigmas,
+    signals_of_means,
+)
+from .runner import Runner, Shape
+
+#: Voxels in one call of a program, and those that are corrected side by side.
+SHAPES = {"cpu": Shape(1_024, 64), "gpu": Shape(65_536, 65_536)}
+# Orders of harmonics that leave less than a few percent of usual noise of a signal, below and above this b in ms/µm².
+_ORDER_NEEDED, _HIGH_B = (4, 6), 1.6
+
+Rows = Callable[[Any], np.ndarray]  #: (slice or numbers) -> (voxels, volumes)
+
+
+class Corrector(Runner):
+    """Volumes without noise floor and gradient deviation, as a kernel fit and free harmonics predict them.
+
+    Args:
+        kernel: of the model. noise: its distribution.
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        acquisition: Acquisition,
+        noise: Noise,
+        *,
+        dtype: str = "float32",
+        device: jax.Device | None = None,
+    ):
+        super().__init__(dtype, device)
+        shells = acquisition.shells[1:]
+        self._names, self._n = kernel.names, len(acquisition.shells)
+        self._volumes = np.concatenate([shell.volumes for shell in acquisition.shells])
+        self._smooth, bases = residual_bases(acquisition)
+        #: Degrees of freedom of `sigma`.
+        self.freedom = sum(n - k for n, k in (basis.shape for basis in bases))
+        shape = SHAPES[self.platform]
+        directions = tuple(acquisition.bvecs[shell.volumes] for shell in shells)
+        weights = acquisition.weights[:, self._volumes]
+        pulses = tuple(shell.pulse for shell in shells)
+        self._correct = self.program(
+            correct_volumes, shape, VolumesShared(directions, weights), kernel=kernel, pulses=pulses, noise=noise
+        )
+        self._sigmas = self.program(sigmas, shape, tuple(bases), noise=noise)
+        self._means = self.program(expected_means, shape, acquisition.weights, noise=noise)
+        self._signals = self.program(signals_of_means, shape, (), noise=noise)
+
+    def compile(self, *, sigma: bool, correct: bool, floor: bool, deviation: bool, second: bool) -> None:
+        """Compile now what will be used.
+
+        Args:
+            sigma: `sigma`. correct: calls of the object, with a deviation or not. floor: `signals_of_means`, if
+                `correct`. second: `means`.
+        """
+        volumes = len(self._volumes)
+        if sigma:
+            self._sigmas.compile(_zeros(len(self._smooth)))
+        if correct:
+            kernel = dict.fromkeys(self._names, _zeros())
+            turned = _zeros(3, 3) if deviation else None
+            self._correct.compile(VolumesVoxel(_zeros(volumes), _zeros(), _zeros(), kernel, turned))
+        if correct and floor:
+            self._signals.compile((_zeros(self._n), _zeros()))
+        if second:
+            self._means.compile(ExpectedVoxel(_zeros(volumes), _zeros(volumes), _zeros()))
+
+    def sigma(self, signal: Rows, voxels: int) -> np.ndarray:
+        """(voxels,) σ, from what smooth functions of the direction leave of each shell."""
+        sigma: np.ndarray = self._sigmas(lambda part: signal(part)[:, self._smooth], voxels)
+        return sigma
+
+    def signals_of_means(self, means: np.ndarray, sigma: np.ndarray) -> np.ndarray:
+        """(shells, voxels) means of magnitudes without their floor, as if all volumes of a shell were equal."""
+        signals: np.ndarray = self._signals(lambda part: (means[:, part].T, sigma[part]), means.shape[1])
+        return np.ascontiguousarray(signals.T)
+
+    def means(self, signal: Rows, predicted: Rows, sigma: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(shells, voxels) means of expected real parts where the volumes' signals are `predicted`; variances over σ²."""
+
+        def voxels(part: slice) -> ExpectedVoxel:
+            return ExpectedVoxel(signal(part), predicted(part), sigma[part])
+
+        means, variances = self._means(voxels, len(sigma))
+        return np.ascontiguousarray(means.T), np.ascontiguousarray(variances.T)
+
+    def __call__(
+        self,
+        signal: Rows,
+        kernels: Mapping[str, Any],
+        s0: Any,
+        sigma: Any,
+        deviation: Any,
+        voxels: int,
+        magnitudes: bool = False,
+    ) -> CorrectedVolumes:
+        """Corrected volumes, for voxels whose data are `signal(slice) -> (voxels, volumes)`.
+
+        Args:
+            kernels: parameters by name, (voxels,) each. s0, sigma: (voxels,). deviation: (voxels, 3, 3) or None.
+            magnitudes: return those, in the order of the volumes; else there are none.
+        """
+
+        def of(part: slice) -> VolumesVoxel:
+            return VolumesVoxel(
+                signal(part)[:, self._volumes],
+                sigma[part],
+                s0[part],
+                {name: kernels[name][part] for name in self._names},
+                None if deviation is None else deviation[part],
+            )
+
+        corrected: CorrectedVolumes = self._correct(of, voxels)
+        if not magnitudes:
+            return corrected._replace(magnitude=None)
+        in_order = np.empty_like(corrected.magnitude)
+        in_order[:, self._volumes] = corrected.magnitude
+        return corrected._replace(magnitude=in_order)
+
+
+def _zeros(*shape: int) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, np.dtype(float))
+
+
+def residual_bases(acquisition: Acquisition) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Volumes from which σ can be estimated, and each shell's orthonormal basis of smooth signals.
+
+    The noise is what those signals leave of the volumes. The basis has harmonics, at most half as many as the shell has
+    volumes. A shell whose signal they do not fit well enough is left out; b = 0 has one signal for all its volumes.
+    """
+    volumes, bases = [], []
+    for shell in acquisition.shells:
+        n, order = len(shell.volumes), 0
+        while shell is not acquisition.b0 and order < LMAX and 2 * n_coefficients(order + 2) <= n:
+            order += 2
+        needed = 0 if shell is acquisition.b0 else _ORDER_NEEDED[shell.b > _HIGH_B]
+        if order >= needed:
+            g = acquisition.bvecs[shell.volumes] if order else np.tile([0.0, 0.0, 1.0], (n, 1))
+            volumes.append(shell.volumes)
+            bases.append(np.linalg.qr(even_harmonics(g, order))[0])
+    return np.concatenate(volumes), bases

@@ -1,0 +1,241 @@
+"""Fitters of many voxels: kernels and FODs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from ..acquisition.acquisition import Acquisition
+from ..acquisition.shells import Pulse
+from ..errors import InputError
+from ..models.information import require_determined
+from ..models.model import SphericalMeanModel
+from ..models.priors import NormalPrior
+from ..physics.compartments import Kernel
+from ..problems.base import Estimation
+from ..problems.fods import FodEstimation, FodShared, FodVoxel
+from ..problems.kernels import KernelEstimation, KernelShared, KernelVoxel, Prior
+from ..problems.lobe_starts import table_of
+from ..problems.lobes import Lobes
+from ..problems.shell_means import ShellMeans, are_weights
+from ..solvers import Solver, levenberg_marquardt
+from .lanes import lanes_of
+from .programs import Fits, fit_voxels
+from .runner import Program, Runner, Shape
+
+#: Voxels in one call of a program.
+CHUNKS = {
+    "kernels": {"cpu": 131_072, "gpu": 1_048_576},
+    "fods": {"cpu": 4_096, "gpu": 65_536},
+}
+
+
+def _shape(kind: str, runner: Runner, estimation: Estimation) -> Shape:
+    return Shape(CHUNKS[kind][runner.platform], lanes_of(estimation.search, runner.platform))
+
+
+class KernelFitter(Runner):
+    """Fits one model to the spherical means of any number of voxels; compiles once.
+
+    Args:
+        fit_s0: fit S0 with the model, else fix it to the mean of the b = 0 volumes.
+        weights: (shells,) of the squared residuals; None: inverse variances of the means.
+        prior: of some of the model's parameters.
+    Raises:
+        InputError: the acquisition cannot determine the model, or the prior or weights cannot be.
+    """
+
+    def __init__(
+        self,
+        model: SphericalMeanModel,
+        acquisition: Acquisition,
+        *,
+        fit_s0: bool = True,
+        weights: Any = None,
+        prior: NormalPrior | None = None,
+        solver: Solver | None = None,
+        dtype: str = "float32",
+        device: jax.Device | None = None,
+    ):
+        super().__init__(dtype, device)
+        require_determined(model, acquisition, "fit" if fit_s0 else "mean")
+        self.model, self.acquisition, self.fit_s0, self.prior = model, acquisition, fit_s0, prior
+        static, numbers, self.maps = model.without_values()
+        weights = checked_weights(weights, acquisition, prior)
+        problem = ShellMeans(
+            static,
+            means_pulses(acquisition, fit_s0),
+            tuple(np.sqrt(weights / weights.max()).tolist()),
+            fit_s0,
+            () if prior is None else prior.names,
+            float(weights.max() ** -0.5),
+        )
+        if prior is not None:
+            held = dict(model.held)
+            prior.require([name for name in model.names if name not in held])
+        rooted = None if prior is None else Prior(*prior.rooted(self.dtype))
+        self._estimation, self._shared = KernelEstimation(problem), KernelShared(tuple(numbers), rooted)
+        self._solver = solver if solver is not None else levenberg_marquardt()
+
+    def _program(self, uncertainty: bool) -> Program:
+        return self.program(
+            fit_voxels,
+            _shape("kernels", self, self._estimation),
+            self._shared,
+            estimation=self._estimation,
+            solver=self._solver,
+            uncertainty=uncertainty,
+        )
+
+    def compile(self, uncertainty: bool = False, sigma: bool = False) -> None:
+        """Compile now, for calls with or without `variances` and `sigma`."""
+        one = np.zeros(1)
+        shells = len(self.acquisition.shells)
+        voxel = self._voxels(np.zeros((shells, 1)), [one] * len(self.maps), one if sigma else None, None)
+        if uncertainty:
+            voxel = voxel._replace(variances=tuple(np.zeros((shells, 1))), sigma=one)
+        self._program(uncertainty).compile(one_of(voxel))
+
+    def __call__(
+        self,
+        means: np.ndarray,
+        progress: Callable[[int], None] = lambda voxels: None,
+        maps: Sequence[np.ndarray] = (),
+        sigma: np.ndarray | None = None,
+        variances: np.ndarray | None = None,
+    ) -> Fits:
+        """Fit (shells, voxels) spherical means; leaves of the result are NumPy arrays (voxels, …).
+
+        Args:
+            progress: told the number of voxels done, part by part. maps: (voxels,) each, the values of the model's maps.
+            sigma: (voxels,) of one volume's noise, which a prior needs. variances: (shells, voxels) of the means over
+                σ²; with them the fits have uncertainties.
+        """
+
+        def voxels(part: slice) -> KernelVoxel:
+            return self._voxels(
+                means[:, part],
+                [values[part] for values in maps],
+                None if sigma is None else sigma[part],
+                None if variances is None else variances[:, part],
+            )
+
+        fits: Fits = self._program(variances is not None)(voxels, means.shape[1], progress)
+        return fits
+
+    def _voxels(
+        self,
+        means: np.ndarray,
+        maps: Sequence[np.ndarray],
+        sigma: np.ndarray | None,
+        variances: np.ndarray | None,
+    ) -> KernelVoxel:
+        if self.prior is not None and sigma is None:
+            sigma = np.ones(means.shape[1])
+        return KernelVoxel(tuple(means), tuple(maps), sigma, None if variances is None else tuple(variances))
+
+
+class FodFitter(Runner):
+    """Fits lobes under each voxel's own kernel; compiles once.
+
+    Args:
+        lobes: what is fitted. kernel: what they are convolved with. pulses, directions: each shell's; directions (n, 3).
+    """
+
+    def __init__(
+        self,
+        lobes: Lobes,
+        kernel: Kernel,
+        pulses: Sequence[Pulse],
+        directions: Sequence[np.ndarray],
+        *,
+        solver: Solver | None = None,
+        dtype: str = "float32",
+        device: jax.Device | None = None,
+    ):
+        super().__init__(dtype, device)
+        self.lobes = lobes
+        self._names, self._volumes = kernel.names, sum(map(len, directions))
+        self._shared = FodShared(tuple(directions), table_of(directions))
+        self._estimation = FodEstimation(lobes, kernel, tuple(pulses))
+        self._solver = solver if solver is not None else levenberg_marquardt()
+
+    def _program(self, uncertainty: bool) -> Program:
+        return self.program(
+            fit_voxels,
+            _shape("fods", self, self._estimation),
+            self._shared,
+            estimation=self._estimation,
+            solver=self._solver,
+            uncertainty=uncertainty,
+        )
+
+    def compile(self, effects: int = 0) -> None:
+        """Compile now. effects: k of those that `__call__` takes, or 0."""
+        one = np.zeros(1)
+        voxel = FodVoxel(np.zeros((1, self._volumes)), dict.fromkeys(self._names, one))
+        if self.lobes.noise.magnitudes or effects:
+            voxel = voxel._replace(sigma=one)
+        if effects:
+            voxel = voxel._replace(effects=dict.fromkeys((*self._names, "s0"), np.zeros((1, effects))))
+        self._program(effects > 0).compile(one_of(voxel))
+
+    def __call__(
+        self,
+        signal: Callable[[slice], np.ndarray],
+        kernels: Mapping[str, np.ndarray],
+        voxels: int,
+        progress: Callable[[int], None] = lambda voxels: None,
+        sigma: np.ndarray | None = None,
+        effects: Mapping[str, np.ndarray] | None = None,
+    ) -> Fits:
+        """Fit voxels whose signal over S0 is `signal(slice) -> (voxels, volumes)`, volumes shell by shell.
+
+        kernels: parameters by name, (voxels,) each. sigma: (voxels,) over S0. effects: (voxels, k) on each kernel
+        parameter and "s0", see `FodVoxel`; with them the fits have uncertainties.
+        """
+
+        def of(part: slice) -> FodVoxel:
+            return FodVoxel(
+                signal(part),
+                {name: kernels[name][part] for name in self._names},
+                None if sigma is None else sigma[part],
+                None if effects is None else {name: values[part] for name, values in effects.items()},
+            )
+
+        fits: Fits = self._program(effects is not None)(of, voxels, progress)
+        return fits
+
+
+def one_of(voxels: Any) -> Any:
+    """The shapes of one voxel of arrays (n, …)."""
+    return jax.tree.map(lambda a: jax.ShapeDtypeStruct(np.shape(a)[1:], np.dtype(float)), voxels)
+
+
+def means_pulses(acquisition: Acquisition, fit_s0: bool) -> tuple[Pulse, ...]:
+    """Weighting of b = 0 and each shell. Where S0 is not fitted the b = 0 mean is S0 itself, so its b is exactly 0."""
+    first, *others = acquisition.pulses
+    return (first if fit_s0 else first._replace(b=0.0), *others)
+
+
+def checked_weights(weights: Any, acquisition: Acquisition, prior: NormalPrior | None) -> np.ndarray:
+    """Weights of the squared residuals, (shells,); by default inverse variances.
+
+    Raises:
+        InputError: they cannot be weights, or there is a prior as well.
+    """
+    if weights is None:
+        inverse: np.ndarray = 1 / acquisition.variances
+        return inverse
+    if prior is not None:
+        raise InputError(
+            "a prior and weights", fix="a prior is weighed against inverse variances: give prior= or weights="
+        )
+    shells = len(acquisition.shells)
+    values = np.asarray(weights, float)
+    if values.shape != (shells,) or not are_weights(values):
+        raise InputError(f"weights={values} for {shells} shells", fix="one each, 0 or more, b = 0 first")
+    return values

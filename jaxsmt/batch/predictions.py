@@ -1,0 +1,109 @@
+"""Signals, harmonics and densities of many voxels whose parameters are known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from ..acquisition.shells import Pulse
+from ..physics.compartments import Kernel
+from ..physics.densities.base import Density
+from .programs import LobeArrays, fod_signals, kernel_means, lobe_densities, lobe_harmonics
+from .runner import in_blocks
+
+_BLOCK = 32_768  # voxels whose signals are predicted at once
+_FLOATS = 1 << 24  # numbers in work when harmonics or densities of many lobes are computed
+
+
+def predicted_means(
+    kernel: Kernel, pulses: Sequence[Pulse], values: Mapping[str, np.ndarray], dtype: np.dtype
+) -> np.ndarray:
+    """Spherical means over S0, (voxels, pulses), of kernels given by name, (voxels,) each."""
+
+    def predict(block: dict[str, jax.Array]) -> jax.Array:
+        return kernel_means(block, pulses=tuple(pulses), kernel=kernel)
+
+    return in_blocks(predict, dict(values), dtype, _BLOCK)
+
+
+def predicted_signals(
+    kernel: Kernel,
+    pulses: Sequence[Pulse],
+    directions: Sequence[np.ndarray],
+    lmax: Sequence[int],
+    values: Mapping[str, np.ndarray],
+    weights: np.ndarray,
+    lobes: LobeArrays,
+    *,
+    family: Density,
+    dtype: np.dtype,
+) -> np.ndarray:
+    """Signals over S0, (voxels, volumes), of kernels convolved with lobes; volumes shell by shell.
+
+    Args:
+        directions, lmax: each pulse's (n, 3), and its truncation order. values: of the kernels, (voxels,) each.
+        weights, lobes: (voxels, N, …).
+    """
+    shells = tuple(np.asarray(g, dtype) for g in directions)
+
+    def predict(block: Any) -> jax.Array:
+        return fod_signals(*block, shells, pulses=tuple(pulses), lmax=tuple(lmax), kernel=kernel, family=family)
+
+    # A direction takes as many numbers on the way as there are monomials.
+    monomials = len(family.basis(max(lmax)).powers)
+    block = min(_BLOCK, max(64, (1 << 25) // (sum(map(len, shells)) * monomials)))
+    return in_blocks(predict, (dict(values), weights, lobes), dtype, block)
+
+
+def mixture_harmonics(
+    weights: np.ndarray, lobes: LobeArrays, lmax: int, *, family: Density, device: jax.Device | None
+) -> np.ndarray:
+    """Σ_j w_j of the lobes' harmonics in MRtrix's basis, (voxels, coefficients), float32."""
+    coefficients = (lmax + 1) * (lmax + 2) // 2
+    points = (lmax // 2 + 1) * (2 * lmax + 1)
+
+    def harmonics(block: LobeArrays) -> jax.Array:
+        return lobe_harmonics(block, family=family, lmax=lmax)
+
+    floats = points * len(family.basis(lmax).powers)
+    return _mixture(harmonics, weights, lobes, coefficients, floats, device)
+
+
+def mixture_densities(
+    weights: np.ndarray, lobes: LobeArrays, directions: np.ndarray, *, family: Density, device: jax.Device | None
+) -> np.ndarray:
+    """Σ_j w_j of the lobes' densities at (n, 3) unit vectors, (voxels, n), float32."""
+
+    def densities(block: LobeArrays) -> jax.Array:
+        return lobe_densities(block, directions, family=family)
+
+    return _mixture(densities, weights, lobes, len(directions), len(directions), device)
+
+
+def _mixture(
+    values: Callable[[LobeArrays], jax.Array],
+    weights: np.ndarray,
+    lobes: LobeArrays,
+    n: int,
+    floats: int,
+    device: jax.Device | None,
+) -> np.ndarray:
+    """Σ_j w_j values(lobe j), (voxels, n). floats: numbers that a lobe takes on the way."""
+    out = np.zeros((len(weights), n), np.float32)
+    voxel, lobe = np.nonzero(weights)
+    block = min(max(64, _FLOATS // floats), 32_768)
+    for i in range(0, len(voxel), block):
+        at = voxel[i : i + block], lobe[i : i + block]
+        short = block - len(at[0]) if len(voxel) > block else 0  # one shape, one compilation
+
+        def chosen(a: np.ndarray, at: Any = at, short: int = short) -> np.ndarray:
+            part = np.asarray(a[at], np.float32)
+            return np.concatenate([part, np.repeat(part[-1:], short, axis=0)])
+
+        with jax.default_device(device):
+            found = np.asarray(values(jax.tree.map(chosen, lobes)))[: len(at[0])]
+        np.add.at(out, at[0], found * weights[at][:, None])
+    return out

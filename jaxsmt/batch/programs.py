@@ -1,0 +1,278 @@
+"""The compiled programs: each takes one chunk of voxels of a fixed size."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from ..acquisition.shells import Pulse
+from ..physics.compartments import Kernel
+from ..physics.densities.base import Density, Lobe
+from ..physics.noises.base import Noise
+from ..physics.signal import convolved
+from ..problems.base import Estimation
+from ..problems.corrections import LMAX, Corrected, correct, shell_design, volume_design
+from ..solvers import Solver
+from ..sphere.harmonics import even_harmonics
+from ..status import Status
+from .lanes import blocks, where
+from .search import outcome, search
+
+
+class Fits(NamedTuple):
+    """Results of voxels: leaves (voxels, …). uncertainty: as the `Estimation` gives it, NaN where not CONVERGED."""
+
+    maps: dict[str, Any]
+    status: Any
+    steps: Any
+    uncertainty: Any = None
+
+
+@partial(jax.jit, static_argnames=("estimation", "solver", "lanes", "uncertainty"))
+def fit_voxels(
+    voxels: Any,
+    shared: Any,
+    count: ArrayLike,
+    *,
+    estimation: Estimation,
+    solver: Solver,
+    lanes: int,
+    uncertainty: bool = False,
+) -> Fits:
+    """Fit the first `count` voxels of a chunk.
+
+    Args:
+        voxels: what differs between voxels, leaves (chunk, …). shared: what does not. lanes: voxels side by side.
+        uncertainty: whether standard deviations are computed as well.
+    """
+    prepared = jax.vmap(lambda voxel: estimation.prepare(voxel, shared))(voxels)
+
+    def data(varying: Any) -> Any:
+        return estimation.data(varying, shared)
+
+    end = search(estimation.search, solver, prepared.varying, data, count, lanes)
+    results = blocks(
+        lambda one: estimation.results(one[0], shared, *one[1:]), (prepared, end.x, end.cost), count, lanes
+    )
+    status = outcome(results.usable, results.finite, end.converged, results.at_bound)
+    spread = None
+    if uncertainty:
+        spread = blocks(lambda one: estimation.uncertainty(one[0], shared, one[1]), (voxels, end.x), count, lanes)
+        settled = status == Status.CONVERGED
+        spread = jax.tree.map(lambda a: where(settled, a, jnp.full_like(a, jnp.nan)), spread)
+
+    def clear(values: Array) -> Array:
+        return where(results.usable, values, jnp.zeros_like(values))
+
+    return Fits(jax.tree.map(clear, results.maps), status, clear(end.steps), spread)
+
+
+class CorrectedVolumes(NamedTuple):
+    """What `correct_volumes` gives: leaves (voxels, …).
+
+    means: (shells,) of expected real parts. variances: (shells,) of the means over σ². sigma: from the misfit.
+    magnitude: (volumes,) b = 0 first, then shell by shell.
+    """
+
+    means: Any
+    variances: Any
+    sigma: Any
+    magnitude: Any
+
+
+class VolumesVoxel(NamedTuple):
+    """One voxel for `correct_volumes`.
+
+    data: (volumes,) b = 0 first, then shell by shell. sigma, s0: above 0. kernel: its parameters by name. deviation:
+    (3, 3) L of the gradients (I + L)g, or None.
+    """
+
+    data: Any
+    sigma: Any
+    s0: Any
+    kernel: dict[str, Any]
+    deviation: Any = None
+
+
+class VolumesShared(NamedTuple):
+    """directions: each shell's (n, 3) above b = 0. weights: (shells, volumes) of the spherical means."""
+
+    directions: tuple[Any, ...]
+    weights: Any
+
+
+@partial(jax.jit, static_argnames=("kernel", "pulses", "noise", "lanes"))
+def correct_volumes(
+    voxels: VolumesVoxel,
+    shared: VolumesShared,
+    count: ArrayLike,
+    *,
+    kernel: Kernel,
+    pulses: tuple[Pulse, ...],
+    noise: Noise,
+    lanes: int,
+) -> CorrectedVolumes:
+    """`problems.corrections.correct` of the first `count` voxels of a chunk."""
+    nominal = tuple(even_harmonics(g, LMAX)[:, 1:] for g in shared.directions)
+    squares = shared.weights**2
+
+    def one(voxel: VolumesVoxel) -> CorrectedVolumes:
+        usable = (voxel.sigma > 0) & (voxel.s0 > 0)
+        sigma, s0 = jnp.where(usable, voxel.sigma, 1), jnp.where(usable, voxel.s0, 1)
+        corrected = _corrected(voxel._replace(sigma=sigma, s0=s0), nominal, shared.directions, kernel, pulses, noise)
+        means = jnp.matmul(shared.weights, corrected.real, precision="highest")
+        # Of one σ for all volumes of a shell; the more so, the less they tell of their signals.
+        variances = jnp.sum(squares, axis=1) ** 2 / jnp.matmul(squares, corrected.information, precision="highest")
+        return CorrectedVolumes(
+            jnp.where(usable, means, 0),
+            variances,
+            jnp.where(usable, corrected.sigma, 0),
+            jnp.where(usable, corrected.magnitude, 0),
+        )
+
+    corrected: CorrectedVolumes = blocks(one, voxels, count, lanes)
+    return corrected
+
+
+def _corrected(
+    voxel: VolumesVoxel,
+    nominal: tuple[Array, ...],
+    directions: tuple[Array, ...],
+    kernel: Kernel,
+    pulses: tuple[Pulse, ...],
+    noise: Noise,
+) -> Corrected:
+    def moments(pulse: Pulse) -> Array:
+        return kernel.legendre(pulse, LMAX, voxel.kernel)
+
+    meant = shell_design(nominal, tuple(map(moments, pulses)))
+    if voxel.deviation is None:
+        return correct(voxel.data, voxel.sigma, voxel.s0, meant, None, noise)
+    harmonics, of_volumes = [], []
+    for pulse, g in zip(pulses, directions, strict=True):
+        turned = g + jnp.matmul(g, voxel.deviation.T, precision="highest")
+        square = jnp.sum(turned**2, axis=1)
+        harmonics.append(even_harmonics(turned / jnp.sqrt(square)[:, None], LMAX)[:, 1:])
+        of_volumes.append(jax.vmap(lambda b, pulse=pulse: moments(pulse._replace(b=b)))(pulse.b * square))
+    actual = volume_design(tuple(harmonics), tuple(of_volumes))
+    return correct(voxel.data, voxel.sigma, voxel.s0, actual, meant, noise)
+
+
+@partial(jax.jit, static_argnames=("noise", "lanes"))
+def sigmas(voxels: Array, shared: tuple[Array, ...], count: ArrayLike, *, noise: Noise, lanes: int) -> Array:
+    """`Noise.sigma_from_residuals` of (voxels, volumes) data: (voxels,). shared: the shells' bases."""
+    sigma: Array = blocks(partial(noise.sigma_from_residuals, bases=shared), voxels, count, lanes)
+    return sigma
+
+
+class ExpectedVoxel(NamedTuple):
+    """One voxel for `expected_means`: data and predicted signals (volumes,), and σ, in one unit."""
+
+    data: Any
+    predicted: Any
+    sigma: Any
+
+
+@partial(jax.jit, static_argnames=("noise", "lanes"))
+def expected_means(
+    voxels: ExpectedVoxel, shared: Array, count: ArrayLike, *, noise: Noise, lanes: int
+) -> tuple[Array, Array]:
+    """Means (voxels, shells) of the expected real parts of magnitudes, and their variances over σ².
+
+    shared: (shells, volumes) weights of the means.
+    """
+    squares = shared**2
+
+    def one(voxel: ExpectedVoxel) -> tuple[Array, Array]:
+        m, x = (jnp.maximum(v, 0) / voxel.sigma for v in (voxel.data, voxel.predicted))
+        means = voxel.sigma * jnp.matmul(shared, noise.expected_real(m, x), precision="highest")
+        # Magnitudes without signal tell nothing of it: an infinite variance.
+        information = jnp.matmul(squares, noise.information(x), precision="highest")
+        return means, jnp.sum(squares, axis=1) ** 2 / information
+
+    means: tuple[Array, Array] = blocks(one, voxels, count, lanes)
+    return means
+
+
+@partial(jax.jit, static_argnames=("noise", "lanes"))
+def signals_of_means(
+    voxels: tuple[Array, Array], shared: tuple[()], count: ArrayLike, *, noise: Noise, lanes: int
+) -> Array:
+    """`Noise.signal_of_mean` of (voxels, shells) means with (voxels,) σ."""
+
+    def one(voxel: tuple[Array, Array]) -> Array:
+        means, sigma = voxel
+        return sigma * noise.signal_of_mean(means / sigma)
+
+    signal: Array = blocks(one, voxels, count, lanes)
+    return signal
+
+
+@partial(jax.jit, static_argnames=("pulses", "kernel"))
+def kernel_means(values: dict[str, Array], *, pulses: tuple[Pulse, ...], kernel: Kernel) -> Array:
+    """Spherical means over S0, (voxels, pulses), from the kernels' parameters by name, (voxels,) each."""
+    return jnp.stack([kernel.mean(pulse, values) for pulse in pulses], axis=-1)
+
+
+class LobeArrays(NamedTuple):
+    """Lobes of one density: axis and across (..., 3), concentrations (...) each; across is None with one axis."""
+
+    axis: Any
+    across: Any
+    concentrations: tuple[Any, ...]
+
+    def lobe(self, family: Density) -> Lobe:
+        """One lobe."""
+        if self.across is None:
+            return family(self.axis, *self.concentrations)
+        return Lobe(family, self.axis, self.across, self.concentrations)
+
+
+@partial(jax.jit, static_argnames=("pulses", "lmax", "kernel", "family"))
+def fod_signals(
+    values: dict[str, Array],
+    weights: Array,
+    lobes: LobeArrays,
+    directions: tuple[Array, ...],
+    *,
+    pulses: tuple[Pulse, ...],
+    lmax: tuple[int, ...],
+    kernel: Kernel,
+    family: Density,
+) -> Array:
+    """Signals over S0 of kernels convolved with mixtures of lobes, (voxels, volumes), shell by shell.
+
+    values: of the kernels, (voxels,). weights, lobes: (voxels, N, …).
+    """
+
+    def shell(values: dict[str, Array], weights: Array, lobes: LobeArrays, g: Array, pulse: Pulse, order: int) -> Array:
+        def moments(b: Array, l: int) -> Array:
+            return jnp.broadcast_to(kernel.legendre(pulse, l, values), (*b.shape, l // 2 + 1))
+
+        def one(weight: Array, lobe: LobeArrays) -> Array:
+            return weight * convolved(g, jnp.zeros(len(g), g.dtype), moments, lobe.lobe(family), order)
+
+        return jnp.sum(jax.vmap(one)(weights, lobes), axis=0)
+
+    def voxel(values: dict[str, Array], weights: Array, lobes: LobeArrays) -> Array:
+        each = zip(directions, pulses, lmax, strict=True)
+        return jnp.concatenate([shell(values, weights, lobes, g, pulse, order) for g, pulse, order in each])
+
+    return jax.vmap(voxel)(values, weights, lobes)
+
+
+@partial(jax.jit, static_argnames=("family", "lmax"))
+def lobe_harmonics(lobes: LobeArrays, *, family: Density, lmax: int) -> Array:
+    """`Lobe.harmonics` of many lobes, (lobes, coefficients)."""
+    return jax.vmap(lambda lobe: lobe.lobe(family).harmonics(lmax))(lobes)
+
+
+@partial(jax.jit, static_argnames=("family",))
+def lobe_densities(lobes: LobeArrays, directions: Array, *, family: Density) -> Array:
+    """`Lobe.density` of many lobes at (n, 3) unit vectors: (lobes, n)."""
+    return jax.vmap(lambda lobe: lobe.lobe(family).density(directions))(lobes)

@@ -1,0 +1,185 @@
+"""Runs a program on a device, chunk by chunk: compiled ahead of time from shapes, spread over a CPU's cores."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from ..errors import InputError, ResourceError
+
+
+class Shape(NamedTuple):
+    """Voxels that one compiled call holds, and how many of them advance side by side."""
+
+    chunk: int
+    lanes: int
+
+
+def find_device(name: str = "auto") -> jax.Device:
+    """The device that `name` ("auto", "cpu", "gpu") asks for.
+
+    Raises:
+        ResourceError: there is none of that kind.
+    """
+    try:
+        return jax.devices()[0] if name == "auto" else jax.devices(name)[0]
+    except RuntimeError as error:
+        raise ResourceError(
+            f"no {name} device: {str(error).splitlines()[0]}",
+            fix="install the 'cuda12' or 'cuda13' extra on a machine with an NVIDIA GPU, or use device='cpu'",
+        ) from None
+
+
+class Runner:
+    """Where and in which precision programs run.
+
+    Args:
+        dtype: "float32" or "float64". device: None is the first that JAX finds.
+    """
+
+    def __init__(self, dtype: str = "float32", device: jax.Device | None = None):
+        if dtype not in ("float32", "float64"):
+            raise InputError(f"dtype={dtype!r} is unknown", fix="dtype='float32' or dtype='float64'")
+        self.dtype = np.dtype(dtype)
+        self.device = device if device is not None else find_device()
+
+    @property
+    def platform(self) -> str:
+        """ "cpu" or "gpu"."""
+        return "cpu" if self.device.platform == "cpu" else "gpu"
+
+    def program(self, function: Any, shape: Shape, shared: Any, **static: Any) -> Program:
+        """A jitted `function(voxels, shared, count, *, lanes, **static)` that runs here.
+
+        Args:
+            shared: arrays that all voxels have in common; they are cast to the runner's type.
+        """
+        shared = jax.tree.map(lambda a: np.asarray(a, self.dtype), shared)
+        return Program(self, function, shape, shared, static)
+
+
+class Program:
+    """One program, for any number of voxels; made by `Runner.program`."""
+
+    def __init__(self, runner: Runner, function: Any, shape: Shape, shared: Any, static: Mapping[str, Any]):
+        self.runner, self.shape, self._shared = runner, shape, shared
+        self._function, self._static = function, tuple(sorted({**static, "lanes": shape.lanes}.items()))
+
+    def compile(self, voxel: Any) -> Callable[..., Any]:
+        """Compile now, so that the first call does not wait for it.
+
+        Args:
+            voxel: the shapes of one voxel's arrays: a pytree with tuples of numbers as `Shapes` leaves.
+        """
+        dtype = self.runner.dtype
+        voxels = jax.tree.map(lambda s: jax.ShapeDtypeStruct((self.shape.chunk, *s.shape), dtype), voxel)
+        shared = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), self._shared)
+        leaves, tree = jax.tree.flatten((voxels, shared, jax.ShapeDtypeStruct((), np.dtype(np.int32))))
+        kinds = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+        with _COMPILING:  # two threads that want the same program wait for one compilation
+            lock = _locks.setdefault((self._function, self._static, tree, kinds, self.runner.device), threading.Lock())
+        with lock:
+            return _compiled(self._function, self._static, tree, kinds, self.runner.device)
+
+    def __call__(
+        self, voxels: Callable[[slice], Any], count: int, progress: Callable[[int], None] = lambda voxels: None
+    ) -> Any:
+        """Results of `count` voxels, NumPy arrays (count, …).
+
+        The voxels are divided into equal parts of at most a chunk, as many for each of a CPU's cores; small work is not
+        divided.
+
+        Args:
+            voxels: `(slice) -> arrays (n, …)` of those voxels. progress: told how many voxels are done, part by part.
+        """
+        workers = _cores() if self.runner.platform == "cpu" else 1
+        parts = max(1, -(-count // self.shape.chunk))
+        parts = max(parts, min(-(-parts // workers) * workers, count // self.shape.lanes))
+        edges = np.linspace(0, count, parts + 1).astype(int)
+        slices = [slice(i, j) for i, j in itertools.pairwise(edges.tolist())]
+        results = []
+        with ThreadPoolExecutor(workers) as pool:
+            for part, result in zip(slices, pool.map(lambda part: self._run(voxels(part)), slices), strict=True):
+                results.append(result)
+                progress(part.stop - part.start)
+        return jax.tree.map(lambda *leaves: np.concatenate(leaves), *results)
+
+    def _run(self, voxels: Any) -> Any:
+        """Results of one part."""
+        count = len(jax.tree.leaves(voxels)[0])
+        compiled = self.compile(
+            jax.tree.map(lambda a: jax.ShapeDtypeStruct(np.shape(a)[1:], self.runner.dtype), voxels)
+        )
+        try:
+            # The setting is each thread's own.
+            with jax.enable_x64(self.runner.dtype == np.float64), jax.default_device(self.runner.device):
+                out = compiled(jax.tree.map(self._padded, voxels), self._shared, np.int32(count))
+                out = jax.block_until_ready(out)
+        except jax.errors.JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            raise ResourceError(
+                f"the device is out of memory: {str(error).splitlines()[0]}", fix="free it, or use device='cpu'"
+            ) from None
+        return jax.tree.map(lambda leaf: np.asarray(leaf)[:count], out)
+
+    def _padded(self, values: np.ndarray) -> np.ndarray:
+        """(n, …) values as a whole chunk of the runner's type."""
+        padded = np.zeros((self.shape.chunk, *np.shape(values)[1:]), self.runner.dtype)
+        with np.errstate(over="ignore"):  # beyond single precision: infinite, and reported as such
+            padded[: len(values)] = values
+        return padded
+
+
+_COMPILING = threading.Lock()
+_locks: dict[Any, threading.Lock] = {}
+
+
+@cache
+def _compiled(
+    function: Any,
+    static: tuple[tuple[str, Any], ...],
+    tree: Any,
+    kinds: tuple[tuple[tuple[int, ...], np.dtype], ...],
+    device: jax.Device,
+) -> Callable[..., Any]:
+    """The executable of a jitted function for these shapes, made once in a process."""
+    shapes = jax.tree.unflatten(tree, [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in kinds])
+    with jax.enable_x64(any(dtype == np.float64 for _, dtype in kinds)), jax.default_device(device):
+        executable: Callable[..., Any] = function.lower(*shapes, **dict(static)).compile()
+    return executable
+
+
+def compilations() -> int:
+    """How many programs this process has compiled for chunks of voxels."""
+    return _compiled.cache_info().misses
+
+
+def in_blocks(predict: Callable[[Any], jax.Array], inputs: Any, dtype: np.dtype, block: int) -> np.ndarray:
+    """A jitted function of many voxels, a block after the other: one shape, one compilation. inputs: (voxels, …)."""
+    n = len(jax.tree.leaves(inputs)[0]) if jax.tree.leaves(inputs) else 0
+    parts = []
+    for i in range(0, max(n, 1), block):
+        size = min(block, n - i)
+        short = block - size if n > block else 0
+
+        def part(leaf: np.ndarray, i: int = i, size: int = size, short: int = short) -> np.ndarray:
+            values = np.asarray(leaf[i : i + size], dtype)
+            return np.concatenate([values, np.repeat(values[-1:], short, axis=0)])
+
+        with jax.enable_x64(np.dtype(dtype) == np.float64):
+            parts.append(np.asarray(predict(jax.tree.map(part, inputs)))[:size])
+    return np.concatenate(parts)
+
+
+def _cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,257 @@
+"""What a FOD fit gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ..acquisition.acquisition import Acquisition
+from ..batch.predictions import mixture_densities, mixture_harmonics, predicted_means, predicted_signals
+from ..batch.programs import LobeArrays
+from ..errors import InputError
+from ..files import nifti, outputs
+from ..files.gradients import fsl_to_scanner
+from ..physics.convolution import ORDER_MAX, order_needed
+from ..sphere.harmonics import n_coefficients, to_basis
+from ..status import FITTED, Status
+from .results import FodModel, Maps
+
+# Of S0: what predicted signals may leave out.
+_TOLERANCE = 2e-6
+
+
+@dataclass(frozen=True, eq=False)
+class FodFit:
+    """FODs of every voxel. Arrays have the data's spatial shape (...); N is the number of lobes.
+
+    Attributes:
+        model: the `FodModel`; `model.kernels` is the fit of the kernels.
+        parameters: "weight" (..., N), falling and summing to 1; "odi", "kappa", "beta" (..., N); "direction"
+            (..., N, 3), unit vectors μ, and for densities with a second axis "across" (..., N, 3), μ₂, both in the axes
+            of the acquisition's directions. Lobes that a voxel does not have are 0.
+        n_fibres: (...) uint8, lobes of each voxel; 0 is a uniform FOD, or no fit (see status).
+        quality: "mse", the mean squared residual over all volumes, of the signal over S0, and "r2", its coefficient of
+            determination. `fods.mse` and `fods.r2` are these.
+        status: `Status` codes, uint8.
+        acquisition: of the data. axes: of the directions, "scanner" or "fsl". device: where densities are computed.
+        sd: standard deviations, if the kernels' fit has them: "weight", "odi", "kappa", "beta" (..., N); of "direction"
+            (..., N) the expected angle to the true axis, √(σ₁² + σ₂²), in degrees. NaN where the FOD is not CONVERGED,
+            and but for directions where the kernel is not.
+
+    Example:
+        >>> import jaxsmt as js
+        >>> [name for name in js.FodFit.__dataclass_fields__][:3]
+        ['model', 'parameters', 'n_fibres']
+    """
+
+    model: FodModel
+    parameters: Maps
+    n_fibres: np.ndarray
+    quality: Maps
+    status: np.ndarray
+    acquisition: Acquisition
+    axes: str = "scanner"
+    device: jax.Device | None = None
+    sd: Maps | None = None
+
+    @property
+    def mse(self) -> np.ndarray:
+        """Mean squared residual over all volumes, of the signal over S0, (...)."""
+        return self.quality["mse"]
+
+    @property
+    def r2(self) -> np.ndarray:
+        """Coefficient of determination over all volumes, (...)."""
+        return self.quality["r2"]
+
+    def count(self, status: Status) -> int:
+        """Number of voxels with this status.
+
+        Args:
+            status: a code, such as `js.Status.AT_BOUND`.
+        Returns:
+            the number.
+        """
+        return int(np.count_nonzero(self.status == status))
+
+    def voxels(self, numbers: np.ndarray) -> FodFit:
+        """The FODs of some voxels.
+
+        Args:
+            numbers: (n,) of the voxels in C order.
+        Returns:
+            a `FodFit` with arrays (n, ...).
+        """
+
+        def take(values: np.ndarray) -> np.ndarray:
+            return values.reshape(-1, *values.shape[self.status.ndim :])[numbers]
+
+        names = ("parameters", "n_fibres", "quality", "status", "sd")
+        maps = {name: jax.tree.map(take, getattr(self, name)) for name in names}
+        return replace(self, model=replace(self.model, kernels=self.model.fitted.voxels(numbers)), **maps)
+
+    def peaks(self) -> np.ndarray:
+        """Directions times weights.
+
+        Returns:
+            (..., N, 3), the heaviest lobe first.
+        """
+        return self.parameters["direction"] * self.parameters["weight"][..., None]
+
+    def odf(self, vertices: ArrayLike, odi_floor: float = 0.0) -> np.ndarray:
+        """FOD per steradian; its integral over the sphere is 1.
+
+        Args:
+            vertices: (n, 3) unit vectors. odi_floor: in [0, 1); narrower lobes are widened to it, which makes them
+                easier to look at.
+        Returns:
+            (..., n), float32; 0 where a voxel has no fit.
+        Raises:
+            InputError: an odi_floor outside [0, 1).
+        """
+        if not 0 <= odi_floor < 1:
+            raise InputError(f"odi_floor={odi_floor} cannot be", fix="0 ≤ odi_floor < 1")
+        directions = np.asarray(vertices, np.float32)
+        widest = 1 / np.tan(np.pi / 2 * odi_floor) if odi_floor else np.inf
+        scale = np.minimum(1, widest / np.maximum(self.parameters["kappa"], 1e-6))
+        weights, lobes = self._lobes(scale)
+        family, device = self.model.family, self.device
+        mixture = mixture_densities(weights, lobes, directions, family=family, device=device)
+        return self._with_uniform(mixture, np.full(len(directions), 1 / (4 * np.pi)))
+
+    def sh(self, lmax: int = 8, basis: str = "mrtrix") -> np.ndarray:
+        """Spherical harmonic coefficients of the FOD, of unit integral.
+
+        Args:
+            lmax: even order. basis: "mrtrix" (tournier07), "descoteaux07" or "descoteaux07_legacy" (DIPY's two).
+        Returns:
+            (..., (lmax+1)(lmax+2)/2), float32; 0 where a voxel has no fit.
+        Raises:
+            InputError: an odd or negative order, or an unknown basis.
+        """
+        if lmax < 0 or lmax % 2:
+            raise InputError(f"lmax={lmax} cannot be", fix="an even order, 0 or more")
+        weights, lobes = self._lobes()
+        mixture = mixture_harmonics(weights, lobes, lmax, family=self.model.family, device=self.device)
+        uniform = np.zeros(n_coefficients(lmax), np.float32)
+        uniform[0] = 1 / np.sqrt(4 * np.pi)
+        return to_basis(self._with_uniform(mixture, uniform), basis)
+
+    def _lobes(self, scale: Any = 1.0) -> tuple[np.ndarray, LobeArrays]:
+        """Weights (voxels, N) and lobes, their concentrations times `scale`."""
+        p = self.parameters
+        weight = p["weight"].reshape(self.status.size, p["weight"].shape[-1])
+
+        def axis(name: str, i: int) -> np.ndarray:
+            # An absent lobe needs an axis, whichever.
+            values = p[name].reshape(*weight.shape, 3)
+            return np.where(weight[..., None] > 0, values, np.eye(3, dtype=values.dtype)[i])
+
+        kappa, beta = ((p[name] * scale).reshape(weight.shape) for name in ("kappa", "beta"))
+        direction = axis("direction", 0)
+        if self.model.family.axes == 2:
+            return weight, LobeArrays(direction, axis("across", 1), (kappa, kappa - beta))
+        return weight, LobeArrays(direction, None, (kappa,))
+
+    def _with_uniform(self, mixture: np.ndarray, uniform: np.ndarray) -> np.ndarray:
+        """(voxels, n) values as maps; `uniform` where a fitted voxel has no lobe."""
+        fitted = np.isin(self.status, FITTED).ravel()
+        mixture[fitted & (self.n_fibres.ravel() == 0)] = uniform
+        return mixture.reshape(*self.status.shape, mixture.shape[1])
+
+    def predict(self, acquisition: Acquisition | None = None) -> np.ndarray:
+        """Signal of every volume that kernels and FODs give.
+
+        Args:
+            acquisition: another than that of the data, in the same axes; None: that of the data.
+        Returns:
+            (..., volumes), in units of the data; 0 where a voxel has no fit.
+        Raises:
+            InputError: the acquisition is in other axes, or lacks pulse timings that the model needs.
+        """
+        acquisition = (acquisition or self.acquisition).concrete()
+        if acquisition.axes != self.axes:
+            raise InputError(f"directions in {acquisition.axes} axes for FODs in {self.axes} axes", fix="use the same")
+        kernels, model, family = self.model.fitted, self.model.spherical, self.model.family
+        model.kernel.require(acquisition.pulses)
+        shells = [shell for shell in acquisition.shells if shell is not acquisition.b0]
+        values = {name: kernels.parameters[name].ravel() for name in model.kernel.names}
+        weight, lobes = self._lobes()
+        pulses = [shell.pulse for shell in shells]
+        narrowest = family.bound(ORDER_MAX)
+        mixed = predicted_signals(
+            model.kernel,
+            pulses,
+            [acquisition.bvecs[shell.volumes] for shell in shells],
+            [order_needed(model.extreme_moments(pulse), narrowest, _TOLERANCE) for pulse in pulses],
+            values,
+            weight,
+            lobes,
+            family=family,
+            dtype=self.mse.dtype,
+        )
+        signal = np.zeros((self.status.size, acquisition.bvals.size), self.mse.dtype)
+        uniform = predicted_means(model.kernel, acquisition.pulses, values, self.mse.dtype)
+        exact = acquisition.b0 if kernels.settings.s0 == "mean" else None
+        for shell, mean in zip(acquisition.shells, uniform.T, strict=True):
+            signal[:, shell.volumes] = 1.0 if shell is exact else mean[:, None]
+        some = weight.sum(axis=1) > 0
+        signal[np.ix_(some, np.concatenate([shell.volumes for shell in shells]))] = mixed[some]
+        fitted = np.isin(self.status, FITTED).reshape(-1, 1)
+        return np.where(fitted, signal * kernels.s0.reshape(-1, 1), 0).reshape(*self.status.shape, -1)
+
+    def in_scanner_axes(self, affine: np.ndarray) -> FodFit:
+        """The same FODs with directions in scanner axes.
+
+        Args:
+            affine: (4, 4) voxel-to-scanner matrix of the series.
+        Returns:
+            a `FodFit`; this one if its directions are in scanner axes already.
+        """
+        if self.axes == "scanner":
+            return self
+        turned = {
+            name: fsl_to_scanner(values, affine).astype(values.dtype)
+            for name, values in self.parameters.items()
+            if name in ("direction", "across")
+        }
+        return replace(self, parameters=self.parameters | turned, axes="scanner")
+
+    def maps(self) -> Maps:
+        """The maps that are written.
+
+        Returns:
+            arrays by name; the vectors of all lobes and the harmonics along the last axis.
+        """
+        p, shape = self.parameters, self.status.shape
+        vectors = [name for name in ("direction", "across") if name in p]
+        return {
+            **{name: p[name].reshape(*shape, -1) for name in vectors},
+            **{name: p[name] for name in ("weight", "odi", "kappa", "beta")},
+            "nfibres": self.n_fibres,
+            "fod": self.sh(),
+            **self.quality,
+            "status": self.status,
+        }
+
+    def save(self, folder: str | PathLike[str], like: str | PathLike[str], prefix: str | None = None) -> list[Path]:
+        """Write the maps as NIfTI files with sidecars.
+
+        Directions and harmonics of the files are in scanner axes, whichever the acquisition's were.
+
+        Args:
+            folder: of the files; it is made if it is missing. like: path of the series that was fitted.
+            prefix: of the file names; None: from the name of the series.
+        Returns:
+            paths of the maps.
+        Raises:
+            InputError: the series has another grid. OutputError: the folder cannot be written.
+        """
+        scanner = self.in_scanner_axes(nifti.open_image(like).affine)
+        return outputs.save(folder, like, prefix, self.model.name, scanner.maps(), {}, self.sd)

@@ -1,0 +1,227 @@
+"""What a kernel fit gives, and the FOD models that its kernels make."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from os import PathLike
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from ..acquisition.acquisition import Acquisition
+from ..batch.predictions import predicted_means
+from ..errors import InputError
+from ..files import outputs
+from ..models.model import SphericalMeanModel
+from ..physics import densities
+from ..physics.densities.base import Density
+from ..status import FITTED, Status
+from .settings import Settings
+
+#: Most lobes in a voxel.
+MOST_LOBES = 3
+
+Maps = dict[str, np.ndarray]  #: by name, each (...)
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """Maps of a fitted model. Every array has the data's spatial shape (...). Where a voxel has no fit all maps are 0.
+
+    Attributes:
+        model: the `SphericalMeanModel`. acquisition: of the data. settings: how the model was fitted.
+        parameters: parameters by name, free ones and those that depend on them; diffusivities in µm²/ms.
+        derived: maps that follow from them, such as "fa". s0: S0, in units of the data.
+        quality: how good the fit is: "mse", the mean squared residual of b = 0 and the shells' means, of the signal over
+            S0, and "r2", its coefficient of determination. `fit.mse` and `fit.r2` are these.
+        status: `Status` codes, uint8.
+        sigma: the noise of one volume, in units of the data, where the fit used or estimated it; else None.
+        sigma_error: relative standard error of an estimated sigma; else None.
+        sd: standard deviations of parameters, derived maps and "s0" by name, if `uncertainty` was asked for. NaN where
+            the status is not CONVERGED, as a bound says nothing about the error; inf where data determine nothing.
+        shrinkage: with a prior and `uncertainty`: how far the prior draws each parameter to its mean, from 0 (not) to 1.
+        effects: with `uncertainty`: (..., k) by name, what k independent changes of unit variance of the means change.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxsmt as js
+        >>> acquisition = js.simulate.hcp_scheme(n_b0=2, n_directions=12)
+        >>> means = js.smt().signal(acquisition, {"lambda_par": 2.0, "fraction": 0.2})
+        >>> data = np.asarray(means)[np.argmax(acquisition.weights != 0, axis=0)][None]  # one voxel, all directions alike
+        >>> fit = js.fit(js.smt(), acquisition, data)
+        >>> print(fit.parameters["lambda_par"].round(3), fit.status)
+        [2.] [1]
+    """
+
+    model: SphericalMeanModel
+    acquisition: Acquisition
+    settings: Settings
+    parameters: Maps
+    derived: Maps
+    s0: np.ndarray
+    quality: Maps
+    status: np.ndarray
+    sigma: np.ndarray | None = None
+    sigma_error: float | None = None
+    sd: Maps | None = None
+    shrinkage: Maps | None = None
+    effects: Maps | None = field(default=None, repr=False)
+
+    @property
+    def mse(self) -> np.ndarray:
+        """Mean squared residual over b = 0 and the shells' means, of the signal over S0, (...)."""
+        return self.quality["mse"]
+
+    @property
+    def r2(self) -> np.ndarray:
+        """Coefficient of determination over b = 0 and the shells' means, (...)."""
+        return self.quality["r2"]
+
+    def count(self, status: Status) -> int:
+        """Number of voxels with this status.
+
+        Args:
+            status: a code, such as `js.Status.AT_BOUND`.
+        Returns:
+            the number.
+        """
+        return int(np.count_nonzero(self.status == status))
+
+    def voxels(self, numbers: np.ndarray) -> Fit:
+        """The fits of some voxels, without their standard deviations.
+
+        Args:
+            numbers: (n,) of the voxels in C order.
+        Returns:
+            a `Fit` with arrays (n,).
+        """
+
+        def take(values: np.ndarray) -> np.ndarray:
+            return values.reshape(-1)[numbers]
+
+        maps = {
+            name: jax.tree.map(take, getattr(self, name))
+            for name in ("parameters", "derived", "s0", "quality", "status", "sigma")
+        }
+        return replace(self, **maps, sd=None, shrinkage=None, effects=None)
+
+    def predict(self, acquisition: Acquisition | None = None) -> np.ndarray:
+        """Spherical means that the fitted parameters give.
+
+        Args:
+            acquisition: another than that of the data; None: that of the data.
+        Returns:
+            (..., shells) of b = 0 and each shell, in units of the data; 0 where a voxel has no fit.
+        Raises:
+            InputError: the model needs pulse timings that the acquisition does not have.
+        """
+        acquisition = (acquisition or self.acquisition).concrete()
+        self.model.kernel.require(acquisition.pulses)
+        exact = acquisition.b0 if self.settings.s0 == "mean" else None  # as in the fit
+        pulses = [s.pulse._replace(b=0.0) if s is exact else s.pulse for s in acquisition.shells]
+        values = {name: self.parameters[name].ravel() for name in self.model.kernel.names}
+        means = predicted_means(self.model.kernel, pulses, values, self.s0.dtype)
+        fitted = np.isin(self.status, FITTED)[..., None]
+        return np.where(fitted, self.s0[..., None] * means.reshape(*self.status.shape, len(pulses)), 0)
+
+    def fod_model(self, density: str | Density, n_fibres: int | str = 1) -> FodModel:
+        """Lobes convolved with these kernels, to be fitted with `fit`.
+
+        Args:
+            density: "watson", "bingham" or a density of your own, see `axial_density`.
+            n_fibres: lobes in each voxel, 1 to 3, or "auto": 0 to 3, chosen by BIC.
+        Returns:
+            a `FodModel`.
+        """
+        return FodModel(self, density, n_fibres)
+
+    def maps(self) -> Maps:
+        """The maps that are written.
+
+        Returns:
+            arrays (...) by name: parameters and derived maps, s0, an estimated sigma, quality, status.
+        """
+        available = {**self.parameters, **self.derived}
+        chosen = {name: available[name] for name in self.model.maps or available}
+        estimated = {} if self.sigma is None or self.sigma_error is None else {"sigma": self.sigma}
+        return {**chosen, "s0": self.s0, **estimated, **self.quality, "status": self.status}
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Units of the maps that have one, by name."""
+        return self.model.units
+
+    def save(self, folder: str | PathLike[str], like: str | PathLike[str], prefix: str | None = None) -> list[Path]:
+        """Write the maps as NIfTI files with sidecars.
+
+        Args:
+            folder: of the files; it is made if it is missing. like: path of the series that was fitted.
+            prefix: of the file names; None: from the name of the series.
+        Returns:
+            paths of the maps.
+        Raises:
+            InputError: the series has another grid. OutputError: the folder cannot be written.
+        """
+        return outputs.save(folder, like, prefix, self.model.name, self.maps(), self.units, self.sd)
+
+
+@dataclass(frozen=True, eq=False)
+class FodModel:
+    """Lobes convolved with the kernels of a fit, or of a model that is fitted first.
+
+    E(g, b) = Σ_j w_j ∫ψ_j(n) k(g·n; b) dn, Σ w = 1, with the kernel k of each voxel held.
+
+    Args:
+        kernels: a `Fit`, or a `SphericalMeanModel`: `fit` then fits it first, with all its options.
+        density: "watson", "bingham" or a `Density`, see `axial_density`.
+        n_fibres: lobes in each voxel, 1 to 3, or "auto": 0 to 3, chosen by BIC.
+    Raises:
+        InputError: an unknown density, another number of lobes, or an isotropic model.
+
+    Example:
+        >>> import jaxsmt as js
+        >>> js.FodModel(js.smt(), "watson", "auto").name
+        'smtwatson'
+    """
+
+    kernels: Fit | SphericalMeanModel
+    density: str | Density
+    n_fibres: int | str = 1
+
+    def __post_init__(self) -> None:
+        if self.spherical.kernel.isotropic:
+            raise InputError(
+                f"the {self.spherical.name} model is isotropic", fix="a kernel needs a stick, a zeppelin or the like"
+            )
+        if isinstance(self.n_fibres, bool) or self.n_fibres not in (*range(1, MOST_LOBES + 1), "auto"):
+            raise InputError(f"n_fibres={self.n_fibres!r} cannot be", fix=f"1 to {MOST_LOBES}, or 'auto'")
+        if not isinstance(self.density, Density):
+            object.__setattr__(self, "density", densities.find(self.density))
+
+    @property
+    def name(self) -> str:
+        """As in file names: the model's name, then the density's."""
+        return self.spherical.name + self.family.name
+
+    @property
+    def family(self) -> Density:
+        """The density as a record."""
+        assert isinstance(self.density, Density)
+        return self.density
+
+    @property
+    def spherical(self) -> SphericalMeanModel:
+        """The model of the kernels."""
+        return self.kernels if isinstance(self.kernels, SphericalMeanModel) else self.kernels.model
+
+    @property
+    def fitted(self) -> Fit:
+        """The fit of the kernels."""
+        assert isinstance(self.kernels, Fit)
+        return self.kernels
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Numbers of lobes that are fitted, one after the other."""
+        return tuple(range(1, MOST_LOBES + 1)) if self.n_fibres == "auto" else (int(self.n_fibres),)

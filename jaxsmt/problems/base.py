@@ -1,0 +1,83 @@
+"""What a problem of one voxel must have, so that searches, chunks, results and deviations are written once.
+
+A `Search` is what a solver minimises. An `Estimation` says how a voxel's data become one, and what the minimum means.
+Both are frozen dataclasses without arrays: programs are compiled for them. Whoever has many voxels maps over the methods.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+from jax import Array
+
+from ..solvers import Point, Problem
+
+
+class Search(Protocol):
+    """The minimum that is searched for in one voxel; `data` is a pytree of its numbers.
+
+    Attributes:
+        size: degrees of freedom of a step. searches: how many starting points `starts` gives.
+        trial_steps: steps from each of several starting points before only the best goes on; None: all go to their end.
+        stride: steps between two exchanges of finished voxels for fresh ones; most voxels are done after a few.
+    """
+
+    @property
+    def size(self) -> int: ...
+    @property
+    def searches(self) -> int: ...
+    @property
+    def trial_steps(self) -> int | None: ...
+    @property
+    def stride(self) -> int: ...
+
+    def starts(self, data: Any) -> Point:
+        """Starting points, (searches,) each coordinate."""
+
+    def problem(self, data: Any) -> Problem:
+        """The bounded problem for a solver."""
+
+
+class Prepared(NamedTuple):
+    """A voxel before its search.
+
+    varying: what the search reads of this voxel alone. scale: what only its results need.
+    """
+
+    varying: Any
+    scale: Any
+
+
+class Results(NamedTuple):
+    """What the minimum of one voxel means.
+
+    maps: everything by name, in units of the data. at_bound: whether a parameter is at its bound.
+    usable, finite: whether the voxel has a usable signal, and whether its numbers are finite.
+    """
+
+    maps: dict[str, Array]
+    at_bound: Array
+    usable: Array
+    finite: Array
+
+
+class Estimation(Protocol):
+    """From one voxel's data to results by name.
+
+    `voxel` is what differs between voxels, `shared` what all have in common; pytrees of arrays.
+    """
+
+    @property
+    def search(self) -> Search: ...
+
+    def prepare(self, voxel: Any, shared: Any) -> Prepared:
+        """What is computed once for a voxel."""
+
+    def data(self, varying: Any, shared: Any) -> Any:
+        """The `data` of the search."""
+
+    def results(self, prepared: Prepared, shared: Any, x: Point, cost: Array) -> Results:
+        """What a point means; cost: that of the search there."""
+
+    def uncertainty(self, voxel: Any, shared: Any, x: Point) -> Any:
+        """Standard deviations of the estimate, and what else is known of its noise."""

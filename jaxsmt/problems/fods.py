@@ -1,0 +1,153 @@
+"""From one voxel's volumes to the lobes of its FOD: an `Estimation` with the `Lobes` search."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from ..acquisition.shells import Pulse
+from ..physics.compartments import Kernel
+from ..solvers import Point
+from ..solvers.linear import inverse
+from .base import Prepared, Results
+from .lobe_starts import Table
+from .lobes import Data, Lobes
+
+#: Maps of lobes that have standard deviations.
+UNCERTAIN = ("weight", "odi", "kappa", "beta", "direction")
+
+
+class FodVoxel(NamedTuple):
+    """One voxel's data.
+
+    y: (volumes,) signal over S0, shell by shell. kernel: its parameters by name. sigma: noise over S0, where the noise
+    is of magnitudes or standard deviations are asked for. effects: by name what k independent changes of unit variance
+    make of each kernel parameter and, relative to it, of "s0", (k,); for standard deviations.
+    """
+
+    y: Array
+    kernel: dict[str, Array]
+    sigma: Array | None = None
+    effects: dict[str, Array] | None = None
+
+
+class FodShared(NamedTuple):
+    """What all voxels have in common: each shell's directions (n, 3), and the table of the search's starts."""
+
+    directions: tuple[Array, ...]
+    table: Table
+
+
+class _Varying(NamedTuple):
+    """What the search reads of one voxel."""
+
+    y: Array
+    moments: tuple[Array, ...]
+    sigma: Array | None
+
+
+@dataclass(frozen=True)
+class FodEstimation:
+    """FODs under a kernel that each voxel has; an `Estimation`.
+
+    Attributes:
+        search: the lobes. kernel, pulses: give each shell's Legendre moments.
+    """
+
+    search: Lobes
+    kernel: Kernel
+    pulses: tuple[Pulse, ...]
+
+    def prepare(self, voxel: FodVoxel, shared: FodShared) -> Prepared:
+        magnitudes = self.search.noise.magnitudes
+        y = jnp.maximum(voxel.y, 0) if magnitudes else voxel.y
+        return Prepared(_Varying(y, self._moments(voxel.kernel), voxel.sigma if magnitudes else None), ())
+
+    def data(self, varying: _Varying, shared: FodShared) -> Data:
+        return Data(*shared, varying.moments, varying.y, varying.sigma)
+
+    def results(self, prepared: Prepared, shared: FodShared, x: Point, cost: Array) -> Results:
+        """Maps of the lobes, and what numbers of lobes are compared by.
+
+        "cost": twice the cost, Σ r² over the volumes of the signal over S0, or -2 log p of magnitudes. "squares": Σ r².
+        "uniform_cost", "uniform_squares": the same of a uniform FOD.
+        """
+        data = self.data(prepared.varying, shared)
+        means = [jnp.full(len(g), 1, data.y.dtype) * m[0] for g, m in zip(data.directions, data.moments, strict=True)]
+        uniform_cost, uniform_squares = self.search.misfit(data, jnp.concatenate(means))
+        squares = 2 * cost
+        if self.search.noise.magnitudes:
+            squares = self.search.misfit(data, self.search.linearise(data, x).signal)[1]
+        maps = self.search.maps(x) | {
+            "cost": 2 * cost,
+            "squares": squares,
+            "uniform_cost": uniform_cost,
+            "uniform_squares": uniform_squares,
+        }
+        yes = jnp.ones_like(cost, bool)
+        return Results(maps, self.search.at_bound(x), yes, yes)
+
+    def uncertainty(self, voxel: FodVoxel, shared: FodShared, x: Point) -> dict[str, Array]:
+        """Standard deviations of what `Lobes.maps` gives, with kernels that are uncertain too.
+
+        Cov = H⁻¹ + Σ_k (H⁻¹ ∂g/∂t_k)(…)ᵀ for the information H of the volumes and independent changes t_k of the
+        kernel. Volumes of a shell say next to nothing of a lobe together. So their noise and that of the kernel, which
+        the shells' means make, are independent.
+
+        Returns:
+            of scalars, (lobes,); of "direction" the expected angle √(σ₁² + σ₂²) to the true axis, degrees.
+        """
+        lobes, effects = self.search, voxel.effects
+        assert effects is not None
+        assert voxel.sigma is not None
+        normal = lobes.problem(self._data(voxel, shared)).normal(x)
+        # The likelihood of magnitudes is in units of the noise already.
+        scale = 1.0 if lobes.noise.magnitudes else 1 / voxel.sigma**2
+        n = range(lobes.size)
+        inverted, part = inverse([[scale * normal.hessian[max(i, j)][min(i, j)] for j in n] for i in n])
+        covariance = jnp.stack([jnp.stack(row) for row in inverted])
+
+        def gradient(t: Array) -> Array:
+            return scale * jnp.stack(lobes.problem(self._data(self._changed(voxel, t), shared)).normal(x).gradient)
+
+        by_kernel = jax.jacfwd(gradient)(jnp.zeros(len(effects["s0"]), x[0].dtype))
+        changes = jnp.matmul(covariance, by_kernel, precision="highest")
+        variance = partial(self._variance, x, covariance)
+        # What is not known of the kernel leaves a direction as it is.
+        finite = jnp.where(jnp.isfinite(changes), changes, 0)
+        variances = {name: variance(name, changes) for name in UNCERTAIN if name != "direction"}
+        variances["direction"] = jnp.sum(variance("direction", finite), axis=-1) * math.degrees(1) ** 2
+        known = part > 4 * float(jnp.finfo(part.dtype).eps)
+        return {name: jnp.where(known, jnp.sqrt(v), jnp.inf) for name, v in variances.items()}
+
+    def _variance(self, x: Point, covariance: Array, name: str, changes: Array) -> Array:
+        """Of one map: from the noise of the volumes, and from changes of the kernel."""
+
+        def value(step: Array) -> Array:
+            return self.search.maps(self.search.move(x, tuple(step)))[name]
+
+        by_step = jax.jacfwd(value)(jnp.zeros(self.search.size, x[0].dtype))
+        from_volumes = jnp.einsum("...i,ij,...j->...", by_step, covariance, by_step, precision="highest")
+        from_kernel = jnp.matmul(by_step, changes, precision="highest")
+        return from_volumes + jnp.sum(from_kernel**2, axis=-1)
+
+    def _changed(self, voxel: FodVoxel, t: Array) -> FodVoxel:
+        """The voxel with kernel and S0 off by changes t of unit variance."""
+        assert voxel.effects is not None
+        off = {name: jnp.sum(t * effect) for name, effect in voxel.effects.items()}
+        scale = 1 + off["s0"]
+        kernel = {name: v + off[name] for name, v in voxel.kernel.items()}
+        return FodVoxel(voxel.y / scale, kernel, None if voxel.sigma is None else voxel.sigma / scale)
+
+    def _data(self, voxel: FodVoxel, shared: FodShared) -> Data:
+        return self.data(self.prepare(voxel, shared).varying, shared)
+
+    def _moments(self, kernel: dict[str, Array]) -> tuple[Array, ...]:
+        each = zip(self.pulses, self.search.orders, strict=True)
+        return tuple(self.kernel.legendre(pulse, order, kernel) for pulse, order in each)
