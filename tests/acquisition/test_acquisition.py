@@ -1,17 +1,13 @@
-"""Shells and the weights of their spherical means."""
+"""The acquisition: how it compares, takes other values, and passes through JAX."""
 
-import warnings
-
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy.special import sph_harm_y
 
-from jaxsmt import Acquisition, InputError, JaxsmtWarning
-from jaxsmt.acquisition.weights import MAX_AMPLIFICATION, mean_weights
-from jaxsmt.sphere.harmonics import even_harmonics, n_coefficients
-from jaxsmt.sphere.quadrature import fibonacci_sphere, gradient_directions
+from jaxsmt import Acquisition, InputError
+from jaxsmt.acquisition.pytree import Acquisition as AcquisitionTree
+from jaxsmt.sphere.quadrature import gradient_directions
 
 
 def scheme(b, n=30, **options):
@@ -22,137 +18,6 @@ def scheme(b, n=30, **options):
     return Acquisition(bvals, bvecs, **options)
 
 
-def test_harmonics_match_scipy_and_are_orthonormal():
-    directions = fibonacci_sphere(4000)
-    basis = even_harmonics(directions, 8)
-    theta, phi = np.arccos(directions[:, 2]), np.arctan2(directions[:, 1], directions[:, 0])
-    column = 0
-    for l in range(0, 9, 2):
-        for m in range(-l, l + 1):
-            complex_ = sph_harm_y(l, abs(m), theta, phi)  # with the Condon-Shortley phase, as MRtrix
-            oracle = complex_.real if m == 0 else 2**0.5 * (complex_.real if m > 0 else complex_.imag)
-            np.testing.assert_allclose(basis[:, column], oracle, atol=1e-12)
-            column += 1
-    assert column == n_coefficients(8) == basis.shape[1]
-    np.testing.assert_allclose(basis.T @ basis * 4 * np.pi / 4000, np.eye(column), atol=1e-3)
-
-
-@pytest.mark.parametrize("n", [6, 15, 30, 64, 90, 200])
-def test_weights_integrate_the_harmonics_of_their_order(n):
-    directions = gradient_directions(n)
-    order, weights = mean_weights(directions)
-    moments = weights @ even_harmonics(directions, order)
-    np.testing.assert_allclose(moments, [(4 * np.pi) ** -0.5] + [0] * (len(moments) - 1), atol=1e-10)
-    assert n_coefficients(order) <= n
-    assert np.sqrt(n * np.sum(weights**2)) <= MAX_AMPLIFICATION
-    assert order >= 2
-
-
-def test_uneven_directions_bias_the_plain_mean_only():
-    """Directions denser about one axis: the harmonic weights undo what the plain mean suffers."""
-    rng = np.random.default_rng(3)
-    directions = rng.standard_normal((90, 3)) * [1, 1, 1.2]
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    _, weights = mean_weights(directions)
-    signal = np.exp(-2 * directions[:, 2] ** 2)
-    x, w = np.polynomial.legendre.leggauss(50)
-    truth = 0.5 * np.exp(-2 * x**2) @ w
-    assert abs(weights @ signal - truth) < 0.1 * abs(signal.mean() - truth)
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.integers(1, 60), st.integers(0, 2**31))
-def test_weights_of_any_directions_sum_to_one_and_keep_the_noise_down(n, seed):
-    directions = np.random.default_rng(seed).standard_normal((n, 3))
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    _, weights = mean_weights(directions)
-    assert abs(weights.sum() - 1) < 1e-9
-    assert np.sqrt(n * np.sum(weights**2)) <= MAX_AMPLIFICATION + 1e-12
-
-
-def test_jitter_of_50_stays_one_shell_and_b5_is_b0():
-    rng = np.random.default_rng(0)
-    directions = np.tile(gradient_directions(60), (3, 1))
-    nominal = np.repeat([1000.0, 2000, 3000], 60)
-    bvals = np.concatenate([[0, 5, 50], nominal + rng.uniform(-50, 50, 180)])
-    acquisition = Acquisition(bvals, np.concatenate([np.full((3, 3), np.nan), directions]))
-    assert [len(s.volumes) for s in acquisition.shells] == [3, 60, 60, 60]
-    np.testing.assert_allclose(acquisition.b * 1000, [55 / 3, 1000, 2000, 3000], atol=15)
-    np.testing.assert_allclose(acquisition.weights.sum(axis=1), 1)
-    assert np.all((acquisition.weights != 0).sum(axis=0) == 1)  # each volume in one shell
-
-
-def test_plain_mean_on_request():
-    acquisition = scheme([1000, 2000], spherical_mean="arithmetic")
-    np.testing.assert_allclose(acquisition.weights[1, 2:32], 1 / 30)
-    np.testing.assert_allclose(acquisition.variances, [1 / 2, 1 / 30, 1 / 30])
-
-
-@pytest.mark.parametrize("directions", [gradient_directions(5), np.array([[1.0, 0.01 * i, 0] for i in range(40)])])
-def test_few_or_one_sided_directions_warn_and_take_the_plain_mean(directions):
-    directions = directions / np.linalg.norm(directions, axis=1, keepdims=True)
-    with pytest.warns(JaxsmtWarning, match="too few or too uneven"):
-        acquisition = Acquisition(np.full(len(directions), 1000.0), directions)
-    assert acquisition.shells[0].order == 0
-
-
-@pytest.mark.parametrize("n", [60, 90])
-def test_a_missing_cap_is_said(n):
-    """No directions near the pole: low orders are all that is left, and the mean may be biased."""
-    directions = gradient_directions(n)
-    directions = directions[np.abs(directions[:, 2]) < 0.9]
-    with pytest.warns(JaxsmtWarning, match="may be biased"):
-        Acquisition(np.full(len(directions), 1000.0), directions)
-
-
-def test_directions_on_a_half_sphere_are_as_good_as_on_the_whole():
-    directions = gradient_directions(60)
-    folded = directions * np.sign(directions[:, 2:])
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        np.testing.assert_allclose(mean_weights(folded)[1], mean_weights(directions)[1], atol=1e-12)
-
-
-@pytest.mark.parametrize(
-    ("bvals", "bvecs", "message"),
-    [
-        ([0, 1, 2, 3], None, "b_unit=.ms/um2"),
-        ([0, 1e9, 2e9, 3e9], None, "b_unit=.s/m2"),
-        ([0, 2e5, 4e5, 6e5], None, "b_unit=.s/m2"),
-        ([0, -1000, 2000, 3000], None, "not negative"),
-        ([0, np.inf, 2000, 3000], None, "finite"),
-        ([0, 1000, 2000, 3000], [[0, 0, 0], [2, 0, 0], [0, 1, 0], [0, 0, 1]], "length 2"),
-        ([0, 1000, 2000, 3000], [[0, 0, 0], [0, 0, 0], [0, 1, 0], [0, 0, 1]], "length 0"),
-        ([0, 1000, 2000, 3000], [[0, 0, 0], [np.nan, 0, 0], [0, 1, 0], [0, 0, 1]], "not finite"),
-        ([0, 1000, 2000, 4000], [[0, 0, 0], [0.5, 0, 0], [0, 0.7071, 0], [0, 0, 1]], "√b"),
-        ([0, 1000, 2000], np.eye(4)[:, :3], "do not match"),
-    ],
-)
-def test_impossible_schemes_are_refused(bvals, bvecs, message):
-    bvecs = [[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]] if bvecs is None else bvecs
-    with pytest.raises(InputError, match=message):
-        Acquisition(np.array(bvals, float), np.array(bvecs, float))
-
-
-def test_bvalues_without_gaps_are_no_shells():
-    with pytest.raises(InputError, match="not shells"):
-        Acquisition(np.linspace(500, 3000, 60), gradient_directions(60))
-
-
-@pytest.mark.parametrize(("unit", "factor"), [("s/mm2", 1.0), ("ms/um2", 1e-3), ("s/m2", 1e6)])
-def test_units_meet(unit, factor):
-    plain = scheme([1000, 2000])
-    other = Acquisition(plain.bvals * factor, plain.bvecs, b_unit=unit)
-    np.testing.assert_allclose(other.b, [0, 1, 2], atol=1e-12)
-
-
-def test_a_wrong_unit_is_questioned():
-    plain = scheme([1000, 2000])
-    for unit in ("ms/um2", "s/m2"):
-        with pytest.raises(InputError, match=f"are the b-values in {unit}"):
-            Acquisition(plain.bvals, plain.bvecs, b_unit=unit)
-
-
 def test_what_a_model_needs():
     scheme([1000, 2000]).require(2, "smt")
     with pytest.raises(InputError, match="at least 2 shells"):
@@ -160,3 +25,115 @@ def test_what_a_model_needs():
     full = scheme([1000, 2000])
     with pytest.raises(InputError, match="no b = 0"):
         Acquisition(full.bvals[2:], full.bvecs[2:]).require(2, "smt")
+
+
+def test_fix_for_missing_b0_speaks_python():
+    full = scheme([1000, 2000])
+    with pytest.raises(InputError, match="raise b0_threshold= if"):
+        Acquisition(full.bvals[2:], full.bvecs[2:]).require(2, "smt")
+
+
+def test_acquisitions_compare_by_content():
+    """Their arrays must not make `==` raise, and so must not those of what holds an acquisition."""
+    acquisition = scheme([1000, 2000])
+    assert acquisition == scheme([1000, 2000])
+    assert acquisition != scheme([1000, 2100])
+    assert acquisition != scheme([1000, 2000], n=20)
+    assert acquisition != scheme([1000, 2000], spherical_mean="arithmetic")
+    assert acquisition != scheme([1000, 2000], delta=10.0, Delta=30.0)
+    assert acquisition != "HCP"
+    assert acquisition == acquisition.with_values(bvals=acquisition.bvals.copy())
+
+
+def test_traced_acquisitions_are_equal_to_themselves_only():
+    acquisition = scheme([1000, 2000])
+
+    @jax.jit
+    def compare(bvals):
+        traced = acquisition.with_values(bvals=bvals)
+        assert traced == traced.with_table(traced.table)
+        assert traced != acquisition
+        assert traced != acquisition.with_values(bvals=1.5 * bvals)
+        return bvals
+
+    compare(jnp.asarray(acquisition.bvals))
+
+
+def test_acquisitions_have_no_hash():
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(scheme([1000]))
+
+
+def test_units_are_turned_once():
+    """The b-values of an acquisition are in s/mm², so that a copy made of its fields means the same."""
+    acquisition = Acquisition(np.repeat([0.0, 1.0], [2, 30]), scheme([1000]).bvecs, b_unit="ms/um2")
+    assert acquisition == scheme([1000])
+    assert acquisition.b_unit == "s/mm2"
+
+
+def test_other_values_keep_the_shells():
+    acquisition = scheme([1000, 2000])
+    moved = acquisition.with_values(bvals=1.5 * acquisition.bvals)
+    assert moved.groups == acquisition.groups
+    np.testing.assert_allclose(moved.b, 1.5 * acquisition.b)
+    longer = acquisition.with_values(bvecs=3 * acquisition.bvecs)
+    np.testing.assert_allclose(longer.bvecs, acquisition.bvecs, atol=1e-15)
+    with pytest.raises(InputError, match=r"bvals of shape \(3,\)"):
+        acquisition.with_values(bvals=np.zeros(3))
+
+
+def test_one_value_of_jax_makes_all_of_jax():
+    acquisition = scheme([1000, 2000], delta=10.0, Delta=30.0)
+    in_jax = acquisition.with_values(bvals=jnp.asarray(acquisition.bvals, jnp.float32))
+    assert in_jax.traceable
+    assert not acquisition.traceable
+    assert {values.dtype for values in in_jax.table} == {jnp.dtype("float32")}
+    back = in_jax.concrete()
+    assert not back.traceable
+    assert {values.dtype for values in back.table} == {np.dtype("float64")}
+    np.testing.assert_allclose(back.weights, acquisition.weights, atol=1e-6)
+    assert acquisition.concrete() is acquisition
+
+
+def test_pytree_is_of_numbers_only():
+    acquisition = scheme([1000, 2000], delta=10.0, Delta=30.0)
+    assert AcquisitionTree is Acquisition
+    leaves, structure = jax.tree.flatten(acquisition)
+    assert [leaf.shape for leaf in leaves] == [(62,), (62, 3), (62,), (62,)]
+    assert jax.tree.unflatten(structure, leaves) == acquisition
+    assert structure == jax.tree.structure(scheme([1100, 2100], delta=10.0, Delta=30.0))
+    assert structure != jax.tree.structure(scheme([1000, 2000], n=20, delta=10.0, Delta=30.0))
+    paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(acquisition)]
+    assert paths == [".bvals", ".bvecs", ".delta", ".Delta"]
+
+
+def test_derivatives_by_an_acquisition_are_an_acquisition():
+    acquisition = scheme([1000, 2000], spherical_mean="arithmetic")
+    in_jax = acquisition.with_values(bvals=jnp.asarray(acquisition.bvals))
+    slope = jax.grad(lambda a: a.b[1])(in_jax)
+    expected = np.where((acquisition.bvals > 500) & (acquisition.bvals < 1500), 1e-3 / 30, 0)
+    np.testing.assert_allclose(slope.bvals, expected, rtol=1e-5)
+
+
+def test_arrays_that_are_traced_but_known_find_shells():
+    """`jax.grad` outside of `jit` traces b-values whose numbers are known."""
+    bvecs = scheme([1000]).bvecs
+
+    def b_of_shell(bvals):
+        return Acquisition(bvals, bvecs, spherical_mean="arithmetic", b_unit="ms/um2").b[1]
+
+    slope = jax.grad(b_of_shell)(jnp.repeat(jnp.asarray([0.0, 1.0]), jnp.asarray([2, 30]), total_repeat_length=32))
+    np.testing.assert_allclose(slope, np.repeat([0, 1 / 30], [2, 30]), rtol=1e-5)
+
+
+def test_data_of_other_lengths_are_refused():
+    acquisition = scheme([1000])
+    acquisition.require_volumes(32)
+    with pytest.raises(InputError, match="31 volumes in the data"):
+        acquisition.require_volumes(31)
+
+
+def test_b0_is_none_without_such_volumes():
+    full = scheme([1000])
+    assert full.b0.volumes.tolist() == [0, 1]
+    assert Acquisition(full.bvals[2:], full.bvecs[2:]).b0 is None

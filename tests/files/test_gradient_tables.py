@@ -68,7 +68,7 @@ def test_3x3_is_read_by_its_norms(tmp_path):
         (tmp_path / "bvec").write_text(text(table))
         np.testing.assert_allclose(gradients.read_bvec(tmp_path / "bvec"), directions)
     (tmp_path / "bvec").write_text(text(np.eye(3)))
-    with pytest.raises(InputError, match="cannot be told apart"):
+    with pytest.raises(InputError, match=r"cannot be told apart(.|\n)*grad="):
         gradients.read_bvec(tmp_path / "bvec")
 
 
