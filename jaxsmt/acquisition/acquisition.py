@@ -162,7 +162,13 @@ class Acquisition:
 
     @property
     def table(self) -> Table:
-        """The numbers, which may be traced: b (n,) in s/mm², directions (n, 3), δ and Δ (n,) in ms or None."""
+        """The numbers, which may be traced: b (n,) in s/mm², directions (n, 3), δ and Δ (n,) in ms or None.
+
+        Example:
+            >>> import jaxsmt as js
+            >>> js.simulate.hcp_scheme(n_b0=2, n_directions=15).table.bvecs.shape
+            (47, 3)
+        """
         return Table(self.bvals, self.bvecs, self.delta, self.Delta)
 
     def with_values(self, bvals: Any = None, bvecs: Any = None, delta: Any = None, Delta: Any = None) -> Acquisition:
@@ -255,12 +261,24 @@ class Acquisition:
 
     @cached_property
     def shells(self) -> tuple[Shell, ...]:
-        """The b = 0 shell, if there is one, then the others by rising b."""
+        """The b = 0 shell, if there is one, then the others by rising b.
+
+        Example:
+            >>> import jaxsmt as js
+            >>> [len(shell.volumes) for shell in js.simulate.hcp_scheme(n_b0=2, n_directions=15).shells]
+            [2, 15, 15, 15]
+        """
         return tuple(shell_of(group, self.table) for group in self.groups)
 
     @property
     def b0(self) -> Shell | None:
-        """The shell of the b = 0 volumes, or None."""
+        """The shell of the b = 0 volumes, or None.
+
+        Example:
+            >>> import jaxsmt as js
+            >>> print(js.simulate.hcp_scheme(n_b0=2, n_directions=15).b0)
+            b = 0 s/mm²: 2 volumes
+        """
         return self.shells[0] if self._has_b0 else None
 
     @property
@@ -281,7 +299,13 @@ class Acquisition:
 
     @property
     def pulses(self) -> tuple[Pulse, ...]:
-        """Diffusion weighting of each shell, in the order of `b`."""
+        """Diffusion weighting of each shell, in the order of `b`.
+
+        Example:
+            >>> import jaxsmt as js
+            >>> js.simulate.hcp_scheme(n_b0=2, n_directions=15).pulses[0]
+            Pulse(b=0.0, delta=None, Delta=None)
+        """
         return tuple(shell.pulse for shell in self.shells)
 
     @property

@@ -29,15 +29,18 @@ class _Structure:
 
 
 def _flatten(acquisition: Acquisition) -> tuple[Table, _Structure]:
+    """The numbers, and what holds them."""
     return acquisition.table, _Structure(acquisition)
 
 
 def _flatten_with_keys(acquisition: Acquisition) -> tuple[list[tuple[Any, Any]], _Structure]:
+    """The numbers with their names, and what holds them."""
     named = acquisition.table._asdict().items()
     return [(jax.tree_util.GetAttrKey(name), values) for name, values in named], _Structure(acquisition)
 
 
 def _unflatten(structure: _Structure, values: Any) -> Acquisition:
+    """Puts numbers, or JAX's placeholders, back."""
     return structure.with_table(Table(*values))
 
 
