@@ -5,8 +5,8 @@ orientations [θ, φ] (inclination from +z, azimuth) are dmipy's; fits and signa
 
 - a shell's spherical mean is jaxsmt's, by harmonics of the order that its directions determine. The objective is
   dmipy's: equal weights of the shells, S0 the mean of the b = 0 volumes, diffusivities in (0.1, 3) µm²/ms.
-- every voxel is fitted until it has converged; `Ns`, `maxiter`, `N_sphere_samples`, `use_parallel_processing` and
-  `number_of_processors` are taken and make no difference.
+- all voxels are fitted until they have converged; `Ns`, `maxiter`, `N_sphere_samples`, `use_parallel_processing` and
+  `number_of_processors` are accepted and make no difference.
 - FODs have ODI in [0.005, 1] and partial volumes in [0, 1], instead of (0.02, 0.99) and (0.01, 0.99).
 - of the lines that a fit prints, only the last two remain, voxels and seconds.
 - `peaks_spherical` and `peaks_cartesian` are (..., N, 2) and (..., N, 3) for any number N of compartments.
@@ -24,9 +24,10 @@ from ..errors import NotCoveredError
 
 
 def refuse(module: str, covered: Sequence[str], package: str | None = None) -> Callable[[str], Any]:
-    """A module's `__getattr__` that says what is not covered; of a `package` it loads the modules that are."""
+    """A module's `__getattr__` that says what is not covered; of a package it loads the modules that are covered."""
 
     def missing(name: str) -> Any:
+        """Load a module that is covered, or raise NotCoveredError."""
         if name.startswith("__"):
             raise AttributeError(name)
         if package is not None and name in covered:

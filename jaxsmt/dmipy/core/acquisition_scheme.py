@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from ...acquisition.acquisition import Acquisition
-from ...errors import InputError, NotCoveredError
+from ... import Acquisition, InputError
 from .. import refuse
+from .parameters import not_covered
 
 __all__ = ["DmipyAcquisitionScheme", "acquisition_scheme_from_bvalues", "gtab_dipy2dmipy"]
 __getattr__ = refuse("acquisition_scheme", __all__)
@@ -17,55 +19,60 @@ _GYROMAGNETIC = 2.6752218744e8  # of the proton, rad/s/T
 
 
 class DmipyAcquisitionScheme:
-    """Measurements and their shells: b in s/m², times in s, and the same as jaxsmt sees it (`acquisition`)."""
+    """Measurements and their shells in SI units; make it with `acquisition_scheme_from_bvalues`.
 
-    def __init__(self, bvalues, gradient_directions, delta, Delta, TE, min_b_shell_distance, b0_threshold):
-        bvalues, directions = np.asarray(bvalues, float), np.asarray(gradient_directions, float)
-        _check(bvalues, directions)
-        times = {
-            name: _each(name, value, bvalues.size) for name, value in (("delta", delta), ("Delta", Delta), ("TE", TE))
-        }
-        self.bvalues, self.gradient_directions = bvalues, directions
-        self.delta, self.Delta, self.TE = times["delta"], times["Delta"], times["TE"]
+    Attributes:
+        bvalues: (measurements,) s/m².
+        gradient_directions: (measurements, 3) unit vectors.
+        delta, Delta, TE: (measurements,) pulse duration, pulse separation and echo time, s; None if they are unknown.
+        qvalues: (measurements,) 1/m, and gradient_strengths: (measurements,) T/m; None without delta and Delta.
+        min_b_shell_distance: b-values that are further apart belong to different shells, s/m².
+        b0_threshold: measurements up to this b-value count as b = 0, s/m².
+        b0_mask: (measurements,) whether a measurement is at b = 0.
+        shell_indices: (measurements,) the shell of each measurement.
+        shell_bvalues: (shells,) mean b-value, s/m²; likewise shell_delta, shell_Delta, shell_TE,
+            shell_gradient_strengths, shell_qvalues.
+        shell_b0_mask: (shells,) whether a shell is b = 0.
+        shell_sh_orders: {shell: highest order of the harmonics that its directions determine}.
+        unique_shell_indices, unique_b0_indices, unique_dwi_indices: numbers of the shells, of those at b = 0, of the
+            others; N_shells, N_b0_shells, N_dwi_shells: how many these are.
+        number_of_measurements, number_of_b0s: how many measurements there are, and how many at b = 0.
+        acquisition: the same as jaxsmt's.
+    """
+
+    def __init__(
+        self,
+        bvalues: ArrayLike,
+        gradient_directions: ArrayLike,
+        delta: ArrayLike | None,
+        Delta: ArrayLike | None,
+        TE: ArrayLike | None,
+        min_b_shell_distance: float,
+        b0_threshold: float,
+    ):
+        b, directions = np.asarray(bvalues, float), np.asarray(gradient_directions, float)
+        _check(b, directions)
+        self.bvalues, self.gradient_directions = b, directions
+        self.delta = _for_each_measurement("delta", delta, b.size)
+        self.Delta = _for_each_measurement("Delta", Delta, b.size)
+        self.TE = _for_each_measurement("TE", TE, b.size)
         if self.TE is not None and np.ptp(self.TE) > 0:
-            raise NotCoveredError(
-                "jaxsmt.dmipy does not cover several echo times", fix="fit each echo time's data alone"
-            )
+            raise not_covered("several echo times", "fit each echo time's data alone")
         self.min_b_shell_distance, self.b0_threshold = min_b_shell_distance, b0_threshold
+        delta_ms = Delta_ms = None  # jaxsmt has both times or none
+        if self.delta is not None and self.Delta is not None:
+            delta_ms, Delta_ms = self.delta * 1e3, self.Delta * 1e3
         self.acquisition = Acquisition(
-            bvalues,
+            b,
             directions,
             b_unit="s/m2",
             b0_threshold=b0_threshold * 1e-6,
             shell_gap=min_b_shell_distance * 1e-6,
-            delta=None if self.delta is None or self.Delta is None else self.delta * 1e3,
-            Delta=None if self.delta is None or self.Delta is None else self.Delta * 1e3,
+            delta=delta_ms,
+            Delta=Delta_ms,
         )
-        shells = self.acquisition.shells
-        self.number_of_measurements = bvalues.size
-        self.b0_mask = bvalues <= b0_threshold
-        self.number_of_b0s = int(self.b0_mask.sum())
-        self.shell_indices = np.zeros(bvalues.size, int)
-        for i, shell in enumerate(shells):
-            self.shell_indices[shell.volumes] = i
-        self.N_shells = len(shells)
-        self.unique_shell_indices = np.arange(self.N_shells)
-        self.shell_bvalues = self._of_shells(bvalues)
-        self.shell_b0_mask = self.shell_bvalues <= b0_threshold
-        self.unique_b0_indices = np.flatnonzero(self.shell_b0_mask)
-        self.unique_dwi_indices = np.flatnonzero(~self.shell_b0_mask)
-        self.N_b0_shells, self.N_dwi_shells = len(self.unique_b0_indices), len(self.unique_dwi_indices)
-        self.shell_sh_orders = {i: shell.order for i, shell in enumerate(shells)}
-        self.gradient_strengths = self.qvalues = None
-        if self.delta is not None and self.Delta is not None:
-            with np.errstate(divide="ignore", invalid="ignore"):
-                wavenumber = np.sqrt(bvalues / (self.Delta - self.delta / 3))  # γGδ
-            self.qvalues = wavenumber / (2 * np.pi)
-            self.gradient_strengths = wavenumber / (_GYROMAGNETIC * self.delta)
-        self.shell_delta, self.shell_Delta, self.shell_TE, self.shell_gradient_strengths, self.shell_qvalues = (
-            None if value is None else self._of_shells(value)
-            for value in (self.delta, self.Delta, self.TE, self.gradient_strengths, self.qvalues)
-        )
+        self._set_gradient_strengths()
+        self._set_shells()
         if not self.b0_mask.any():
             warnings.warn(
                 "No b0 measurements were detected. Check if the b0_threshold option is high enough, "
@@ -73,7 +80,40 @@ class DmipyAcquisitionScheme:
                 stacklevel=3,
             )
 
-    def _of_shells(self, values: np.ndarray) -> np.ndarray:
+    def _set_gradient_strengths(self) -> None:
+        """Set q-values and gradient strengths, if the timings are known: b = (γGδ)²(Δ - δ/3)."""
+        self.gradient_strengths: np.ndarray | None = None
+        self.qvalues: np.ndarray | None = None
+        if self.delta is not None and self.Delta is not None:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                wavenumber = np.sqrt(self.bvalues / (self.Delta - self.delta / 3))  # γGδ
+            self.qvalues = wavenumber / (2 * np.pi)
+            self.gradient_strengths = wavenumber / (_GYROMAGNETIC * self.delta)
+
+    def _set_shells(self) -> None:
+        """Set what is known of b = 0 and of each shell."""
+        shells = self.acquisition.shells
+        self.number_of_measurements = self.bvalues.size
+        self.b0_mask = self.bvalues <= self.b0_threshold
+        self.number_of_b0s = int(self.b0_mask.sum())
+        self.shell_indices = np.zeros(self.bvalues.size, int)
+        for i, shell in enumerate(shells):
+            self.shell_indices[shell.volumes] = i
+        self.N_shells = len(shells)
+        self.unique_shell_indices = np.arange(self.N_shells)
+        self.shell_bvalues = self._mean_of_shells(self.bvalues)
+        self.shell_b0_mask = self.shell_bvalues <= self.b0_threshold
+        self.unique_b0_indices = np.flatnonzero(self.shell_b0_mask)
+        self.unique_dwi_indices = np.flatnonzero(~self.shell_b0_mask)
+        self.N_b0_shells, self.N_dwi_shells = len(self.unique_b0_indices), len(self.unique_dwi_indices)
+        self.shell_sh_orders = {i: shell.order for i, shell in enumerate(shells)}
+        self.shell_delta, self.shell_Delta, self.shell_TE, self.shell_gradient_strengths, self.shell_qvalues = (
+            None if values is None else self._mean_of_shells(values)
+            for values in (self.delta, self.Delta, self.TE, self.gradient_strengths, self.qvalues)
+        )
+
+    def _mean_of_shells(self, values: np.ndarray) -> np.ndarray:
+        """Means (shells,) of values (measurements,)."""
         return np.array([values[self.shell_indices == i].mean() for i in range(self.N_shells)])
 
     @property
@@ -96,23 +136,66 @@ class DmipyAcquisitionScheme:
         print(row.format(*heads))
         times = (self.shell_delta, self.shell_Delta, self.shell_TE)
         for i in range(self.N_shells):
-            g = "N/A" if self.shell_gradient_strengths is None else int(1e3 * self.shell_gradient_strengths[i])
-            told = ("N/A" if t is None else f"{1e3 * t[i]:g}" for t in times)
-            print(row.format(i, int((self.shell_indices == i).sum()), int(self.shell_bvalues[i] / 1e6), g, *told))
+            strength = "N/A" if self.shell_gradient_strengths is None else int(1e3 * self.shell_gradient_strengths[i])
+            count, b = int((self.shell_indices == i).sum()), int(self.shell_bvalues[i] / 1e6)
+            in_ms = ("N/A" if time is None else f"{1e3 * time[i]:g}" for time in times)
+            print(row.format(i, count, b, strength, *in_ms))
 
 
 def acquisition_scheme_from_bvalues(
-    bvalues, gradient_directions, delta=None, Delta=None, TE=None, min_b_shell_distance=50e6, b0_threshold=10e6
+    bvalues: ArrayLike,
+    gradient_directions: ArrayLike,
+    delta: ArrayLike | None = None,
+    Delta: ArrayLike | None = None,
+    TE: ArrayLike | None = None,
+    min_b_shell_distance: float = 50e6,
+    b0_threshold: float = 10e6,
 ) -> DmipyAcquisitionScheme:
-    """Scheme from b-values (n,) in s/m² and unit vectors (n, 3); times in s, numbers or (n,)."""
+    """The scheme of these b-values and directions.
+
+    Args:
+        bvalues: (measurements,) s/m².
+        gradient_directions: (measurements, 3) unit vectors; zeros at b = 0.
+        delta: pulse duration, s, a number or (measurements,); None: unknown.
+        Delta: pulse separation, s, a number or (measurements,); None: unknown.
+        TE: echo time, s, a number or (measurements,) of one value; None: unknown.
+        min_b_shell_distance: b-values that are further apart belong to different shells, s/m².
+        b0_threshold: measurements up to this b-value count as b = 0, s/m².
+
+    Returns:
+        the scheme.
+
+    Raises:
+        InputError: shapes do not match, b-values or times are negative, directions are no unit vectors.
+        NotCoveredError: several echo times.
+
+    Example:
+        >>> scheme = acquisition_scheme_from_bvalues([0, 1e9, 1e9], [[0, 0, 0], [0, 0, 1], [1, 0, 0]])
+        >>> scheme.N_shells, scheme.number_of_b0s, scheme.shell_indices.tolist()
+        (2, 1, [0, 1, 1])
+    """
     return DmipyAcquisitionScheme(bvalues, gradient_directions, delta, Delta, TE, min_b_shell_distance, b0_threshold)
 
 
-def gtab_dipy2dmipy(dipy_gradient_table, min_b_shell_distance=50e6, b0_threshold=10e6) -> DmipyAcquisitionScheme:
-    """Scheme from a DIPY gradient table."""
-    if not all(hasattr(dipy_gradient_table, name) for name in ("bvals", "bvecs")):
-        raise InputError("Input must be a dipy GradientTable object. ")
+def gtab_dipy2dmipy(
+    dipy_gradient_table: Any, min_b_shell_distance: float = 50e6, b0_threshold: float = 10e6
+) -> DmipyAcquisitionScheme:
+    """The scheme of a DIPY gradient table.
+
+    Args:
+        dipy_gradient_table: whatever has `bvals` in s/mm² and `bvecs`, and perhaps `small_delta` and `big_delta` in s.
+        min_b_shell_distance: b-values that are further apart belong to different shells, s/m².
+        b0_threshold: measurements up to this b-value count as b = 0, s/m².
+
+    Returns:
+        the scheme.
+
+    Raises:
+        InputError: the table is none, or its numbers cannot be a scheme.
+    """
     table = dipy_gradient_table
+    if not all(hasattr(table, name) for name in ("bvals", "bvecs")):
+        raise InputError("Input must be a dipy GradientTable object. ")
     delta, Delta = (getattr(table, name, None) for name in ("small_delta", "big_delta"))
     if delta is None or Delta is None:
         delta = Delta = None
@@ -127,6 +210,7 @@ def gtab_dipy2dmipy(dipy_gradient_table, min_b_shell_distance=50e6, b0_threshold
 
 
 def _check(b: np.ndarray, g: np.ndarray) -> None:
+    """Raise InputError, in dmipy's words, unless these are b-values and unit vectors."""
     if b.ndim != 1:
         raise InputError(f"b/q/G input must be a one-dimensional array. Currently its dimensions is {b.ndim}.")
     if len(g) != len(b):
@@ -145,7 +229,8 @@ def _check(b: np.ndarray, g: np.ndarray) -> None:
         raise InputError("gradient orientations n are not unit vectors. ")
 
 
-def _each(name: str, value, n: int) -> np.ndarray | None:
+def _for_each_measurement(name: str, value: ArrayLike | None, n: int) -> np.ndarray | None:
+    """A time of each of n measurements, from a number or n; None stays None."""
     if value is None:
         return None
     value = np.asarray(value, float)

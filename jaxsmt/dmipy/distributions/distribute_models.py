@@ -3,22 +3,43 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from typing import Any
 
 from .. import refuse
 from ..core.parameters import Parameters, Rule, not_covered
+from ..signal_models.base import SignalModel
 
 __all__ = ["BundleModel"]
 __getattr__ = refuse("distribute_models", __all__)
 
 
 class BundleModel(Parameters):
-    """Compartments with one axis and volume fractions of their own.
+    """Compartments with one axis, and with volume fractions of the bundle.
 
     N compartments have N - 1 fractions, nested: the first has partial_volume_0 of the bundle, the second
     partial_volume_1 of what the first leaves, and so on. Links are set before the bundle goes into a model.
+
+    Args:
+        models: the compartments.
+        parameter_links: not covered; set links with the methods.
+
+    Attributes:
+        models: the compartments.
+        model_names: `<Class>_<n>` of each.
+        partial_volume_names: of the volume fractions.
+
+    Raises:
+        NotCoveredError: `parameter_links` is given.
+
+    Example:
+        >>> from jaxsmt.dmipy.signal_models.cylinder_models import C1Stick
+        >>> from jaxsmt.dmipy.signal_models.gaussian_models import G1Ball
+        >>> BundleModel([C1Stick(), G1Ball()]).parameter_names
+        ['C1Stick_1_mu', 'C1Stick_1_lambda_par', 'G1Ball_1_lambda_iso', 'partial_volume_0']
     """
 
-    def __init__(self, models, parameter_links=None):
+    def __init__(self, models: Sequence[SignalModel], parameter_links: Any = None):
         super().__init__()
         if parameter_links is not None:
             raise not_covered("parameter_links", "set the links with the methods of the bundle")
@@ -33,15 +54,26 @@ class BundleModel(Parameters):
         for name in self.partial_volume_names:
             self._add(name, (0.01, 0.99), 1.0, "normal")
 
-    def set_tortuous_parameter(self, lambda_perp, lambda_par, volume_fraction_intra) -> None:
-        """lambda_perp = (1 - volume_fraction_intra) · lambda_par; lambda_perp leaves `parameter_names`."""
+    def set_tortuous_parameter(self, lambda_perp: str, lambda_par: str, volume_fraction_intra: str) -> None:
+        """Let the perpendicular diffusivity follow from the others by the tortuosity of packed fibres.
+
+        λ⊥ = (1 - f) λ∥ with the volume fraction f inside the fibres; λ⊥ leaves `parameter_names`.
+
+        Args:
+            lambda_perp: the parameter λ⊥.
+            lambda_par: the parameter λ∥.
+            volume_fraction_intra: the parameter f.
+
+        Raises:
+            InputError: one of the parameters does not exist.
+        """
         self._require(lambda_perp, lambda_par, volume_fraction_intra)
         self._remove(lambda_perp)
         self.rules.append(Rule("bundle tortuosity", lambda_perp, (lambda_par, volume_fraction_intra)))
 
 
-def instance_names(models) -> list[str]:
-    """`<Class>_<n>`, n counting the instances of a class from 1."""
+def instance_names(models: Sequence[object]) -> list[str]:
+    """`<Class>_<n>` of each model, n counting the instances of a class from 1."""
     counts: Counter[str] = Counter()
     names = []
     for model in models:

@@ -2,38 +2,50 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import KeysView, Mapping
 from dataclasses import replace
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
-from ...errors import InputError
-from ...physics.compartments import Compartment
+from ... import Compartment, InputError
+from ..core.acquisition_scheme import DmipyAcquisitionScheme
 from ..orientations import directions_from_mu
 
-DIFFUSIVITY = 1e-9  # m²/s in µm²/ms
+DIFFUSIVITY = 1e-9  # µm²/ms in m²/s
 _RANGES = {"mu": ([0, np.pi], [-np.pi, np.pi])}
 
 
-class SignalModel:
-    """A compartment: ordered parameters with ranges, scales, types and cardinalities, as dmipy tells them.
+class SignalModel(ABC):
+    """A compartment with its parameters.
 
-    Values given to the constructor are kept as attributes; in models every parameter is free.
+    Values that the constructor gets are kept as attributes, and used where a call has none; in models all parameters
+    are free.
+
+    Attributes:
+        parameter_ranges: lower and upper bound, in units of the scale.
+        parameter_scales: the scale: a bound times it is SI.
+        parameter_types: "normal" or "orientation".
+        parameter_cardinality: how many numbers a parameter has: 2 for orientations, else 1.
     """
 
     _names: tuple[str, ...] = ()
 
-    def __init__(self, **values: Any):
+    def __init__(self, **values: ArrayLike | None):
         for name in self._names:
             setattr(self, name, values.get(name))
-        self.parameter_ranges = {n: _RANGES.get(n, (0.1, 3)) for n in self._names}
-        self.parameter_scales = {n: np.ones(2) if n == "mu" else DIFFUSIVITY for n in self._names}
+        self.parameter_ranges: dict[str, Any] = {n: _RANGES.get(n, (0.1, 3)) for n in self._names}
+        self.parameter_scales: dict[str, Any] = {n: np.ones(2) if n == "mu" else DIFFUSIVITY for n in self._names}
         self.parameter_types = {n: "orientation" if n == "mu" else "normal" for n in self._names}
         self.parameter_cardinality = {n: 2 if n == "mu" else 1 for n in self._names}
 
     @property
-    def parameter_names(self):
+    def parameter_names(self) -> KeysView[str]:
+        """Names of the parameters, in dmipy's order."""
         return self.parameter_cardinality.keys()
 
     def compartment(self) -> Compartment:
@@ -43,32 +55,57 @@ class SignalModel:
         parameters = tuple(replace(p, name=n) for p, n in zip(native.parameters, names, strict=True))
         return replace(native, parameters=parameters)
 
-    def _arguments(self, values: dict[str, Any]) -> tuple[Any, list[Any]]:
-        given = {n: values.get(n, getattr(self, n)) for n in self._names}
-        missing = [n for n, value in given.items() if value is None]
+    def _arguments(self, values: Mapping[str, Any]) -> tuple[Any, list[jax.Array]]:
+        """The orientation, if there is one, and the diffusivities in µm²/ms, from the call or the constructor."""
+        arguments = {n: values.get(n, getattr(self, n)) for n in self._names}
+        missing = [n for n, value in arguments.items() if value is None]
         if missing:
             raise InputError(f"no value of {missing}", fix="give it to the constructor or to the call")
-        mu = given.pop("mu", None)
-        return mu, [jnp.asarray(value / DIFFUSIVITY, jnp.result_type(float)) for value in given.values()]
+        mu = arguments.pop("mu", None)
+        return mu, [jnp.asarray(value / DIFFUSIVITY, jnp.result_type(float)) for value in arguments.values()]
 
-    def __call__(self, acquisition_scheme, **values) -> np.ndarray:
-        """Signal over S0 of every measurement."""
-        mu, own = self._arguments(values)
+    def __call__(self, acquisition_scheme: DmipyAcquisitionScheme, **values: ArrayLike) -> np.ndarray:
+        """Signal over S0 of all measurements.
+
+        Args:
+            acquisition_scheme: the measurements.
+            **values: parameters by name: diffusivities in m²/s, mu = [θ, φ] in radians; those that are missing are the
+                constructor's.
+
+        Returns:
+            (measurements,); 1 at b = 0.
+
+        Raises:
+            InputError: a parameter has no value.
+        """
+        mu, diffusivities = self._arguments(values)
         acquisition, compartment = acquisition_scheme.acquisition, self.compartment()
         axis = np.zeros(3) if mu is None else directions_from_mu(mu)
         signal = np.ones(acquisition.bvals.size)
         for shell in acquisition.shells:
             if shell is not acquisition.b0:
                 cosine = jnp.asarray(np.abs(acquisition.bvecs[shell.volumes] @ axis), jnp.result_type(float))
-                signal[shell.volumes] = compartment.attenuation(shell.pulse, cosine, *own)
+                signal[shell.volumes] = compartment.attenuation(shell.pulse, cosine, *diffusivities)
         return signal
 
-    def spherical_mean(self, acquisition_scheme, **values) -> np.ndarray:
-        """Spherical mean over S0 of every shell, 1 at b = 0."""
-        _, own = self._arguments({"mu": (0.0, 0.0), **values})
+    def spherical_mean(self, acquisition_scheme: DmipyAcquisitionScheme, **values: ArrayLike) -> np.ndarray:
+        """Spherical means over S0 of all shells.
+
+        Args:
+            acquisition_scheme: the measurements.
+            **values: diffusivities by name, m²/s; those that are missing are the constructor's.
+
+        Returns:
+            (shells,); 1 at b = 0.
+
+        Raises:
+            InputError: a parameter has no value.
+        """
+        _, diffusivities = self._arguments({"mu": (0.0, 0.0), **values})
         shells = acquisition_scheme.acquisition.shells
-        means = [self.compartment().spherical_mean(shell.pulse, *own) for shell in shells]
+        means = [self.compartment().spherical_mean(shell.pulse, *diffusivities) for shell in shells]
         return np.where(acquisition_scheme.shell_b0_mask, 1.0, np.array(means, float))
 
+    @abstractmethod
     def _compartment(self) -> Compartment:
-        raise NotImplementedError
+        """jaxsmt's compartment, with jaxsmt's names."""

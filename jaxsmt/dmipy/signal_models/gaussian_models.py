@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ...physics import compartments
+from numpy.typing import ArrayLike
+
+from ... import Compartment, ball, zeppelin
 from .. import refuse
 from .base import SignalModel
 
@@ -11,24 +13,44 @@ __getattr__ = refuse("gaussian_models", __all__)
 
 
 class G1Ball(SignalModel):
-    """Isotropic diffusion; lambda_iso in m²/s."""
+    """Isotropic diffusion.
+
+    Args:
+        lambda_iso: diffusivity, m²/s.
+
+    Example:
+        >>> from jaxsmt.dmipy.core.acquisition_scheme import acquisition_scheme_from_bvalues
+        >>> scheme = acquisition_scheme_from_bvalues([0, 1e9, 1e9], [[0, 0, 0], [0, 0, 1], [1, 0, 0]])
+        >>> G1Ball(lambda_iso=2e-9)(scheme).round(3).tolist()
+        [1.0, 0.135, 0.135]
+    """
 
     _names = ("lambda_iso",)
 
-    def __init__(self, lambda_iso=None):
+    def __init__(self, lambda_iso: float | None = None):
         super().__init__(lambda_iso=lambda_iso)
 
-    def _compartment(self):
-        return compartments.ball()
+    def _compartment(self) -> Compartment:
+        return ball()
 
 
 class G2Zeppelin(SignalModel):
-    """Axially symmetric diffusion; mu = [θ, φ], lambda_par and lambda_perp in m²/s."""
+    """Axially symmetric diffusion.
+
+    Args:
+        mu: [θ, φ] of the axis, in radians.
+        lambda_par: diffusivity along the axis, m²/s.
+        lambda_perp: diffusivity across the axis, m²/s.
+
+    Example:
+        >>> list(G2Zeppelin().parameter_names)
+        ['mu', 'lambda_par', 'lambda_perp']
+    """
 
     _names = ("mu", "lambda_par", "lambda_perp")
 
-    def __init__(self, mu=None, lambda_par=None, lambda_perp=None):
+    def __init__(self, mu: ArrayLike | None = None, lambda_par: float | None = None, lambda_perp: float | None = None):
         super().__init__(mu=mu, lambda_par=lambda_par, lambda_perp=lambda_perp)
 
-    def _compartment(self):
-        return compartments.zeppelin()
+    def _compartment(self) -> Compartment:
+        return zeppelin()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...physics import compartments
+from ... import Compartment, dot
 from .. import refuse
 from .base import SignalModel
 
@@ -11,7 +11,7 @@ __getattr__ = refuse("sphere_models", __all__)
 
 
 class S1Dot(SignalModel):
-    """Water that does not move."""
+    """Water that does not move: the signal is 1; it has no parameters."""
 
-    def _compartment(self):
-        return compartments.dot()
+    def _compartment(self) -> Compartment:
+        return dot()
