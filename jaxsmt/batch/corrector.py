@@ -96,11 +96,14 @@ class Corrector(Runner):
         signals: np.ndarray = self._signals(lambda part: (means[:, part].T, sigma[part]), means.shape[1])
         return np.ascontiguousarray(signals.T)
 
-    def means(self, signal: Rows, predicted: Rows, sigma: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(shells, voxels) means of expected real parts where the volumes' signals are `predicted`; variances over σ²."""
+    def means(self, data: np.ndarray, predicted: np.ndarray, sigma: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(shells, voxels) means of expected real parts, and their variances over σ².
+
+        data, predicted: (voxels, volumes) measurements, and the signals that are predicted for them.
+        """
 
         def voxels(part: slice) -> ExpectedVoxel:
-            return ExpectedVoxel(signal(part), predicted(part), sigma[part])
+            return ExpectedVoxel(data[part], predicted[part], sigma[part])
 
         means, variances = self._means(voxels, len(sigma))
         return np.ascontiguousarray(means.T), np.ascontiguousarray(variances.T)

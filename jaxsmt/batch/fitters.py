@@ -110,7 +110,7 @@ class KernelFitter(Runner):
         """Fit (shells, voxels) spherical means; leaves of the result are NumPy arrays (voxels, …).
 
         Args:
-            progress: told the number of voxels done, part by part. maps: (voxels,) each, the values of the model's maps.
+            progress: told the number of voxels done, part by part. maps: (voxels,) each, values of the model's maps.
             sigma: (voxels,) of one volume's noise, which a prior needs. variances: (shells, voxels) of the means over
                 σ²; with them the fits have uncertainties.
         """
@@ -142,7 +142,7 @@ class FodFitter(Runner):
     """Fits lobes under each voxel's own kernel; compiles once.
 
     Args:
-        lobes: what is fitted. kernel: what they are convolved with. pulses, directions: each shell's; directions (n, 3).
+        lobes: what is fitted. kernel: what they are convolved with. pulses, directions (n, 3): each shell's.
     """
 
     def __init__(

@@ -52,10 +52,10 @@ def estimate(
 ) -> Any:
     """Fit one voxel. With `jax.vmap` many voxels are fitted side by side, as in `fit`.
 
-    The minimum of Σ_k (y_k - S0 ε(b_k; θ))²/(σ² Σa²_k) + |R(θ - m)|² of the shells' means y, and for FODs then that of
-    Σ_i (S_i/S0 - E_i)². It is differentiable, in both modes and any order, by the signal, the acquisition's b-values and
-    directions (`Acquisition` is a pytree, and see `Acquisition.with_values`), parameters that are fixed in the model,
-    the prior and σ.
+    The minimum of Σ_k (y_k - S0 ε(b_k; θ))²/(σ² Σa²_k) + |R(θ - m)|² of the shells' means y; for FODs then that of
+    Σ_i (S_i/S0 - E_i)². It is differentiable, in both modes and any order, by the signal, by the acquisition's b-values
+    and directions (`Acquisition` is a pytree, and see `Acquisition.with_values`), by parameters that are fixed in the
+    model, by the prior and by σ.
 
     Implicit derivatives follow from the conditions of optimality. A parameter at a bound stays there: its derivative is
     0, and the others' are those with it held. All derivatives are 0 where the search did not converge, and where there
@@ -76,8 +76,8 @@ def estimate(
         acquisition: b-values and directions of the volumes; its numbers may be traced.
         signal: (volumes,) of any scale, real; half precision counts as single.
         sigma: noise of one volume, in units of the signal; it matters with a prior only.
-        prior: {parameter: (mean, standard deviation)}, each of `model.names`, where the deviation may be inf and all may
-            be traced; a `NormalPrior`; or "population".
+        prior: {parameter: (mean, standard deviation)}, each of `model.names`; the deviation may be inf, and all may be
+            traced. Or a `NormalPrior`, or "population".
         s0: "fit", or "mean": S0 is the mean of the b = 0 volumes.
         weights: (shells,) of the squared residuals; None: inverse variances.
         solver: None: `levenberg_marquardt()`.
@@ -175,9 +175,8 @@ def _kernel(
     """Parameters, S0 and status from the spherical means."""
     model.kernel.require(acquisition.pulses)
     prior = _prior_of(model, options)
-    informed = [
-        n for n, sd in zip(prior.names, prior.sd or (1.0,) * len(prior.names), strict=True) if _may_hold(n, sd, model)
-    ]
+    deviations = prior.sd or (1.0,) * len(prior.names)
+    informed = [n for n, sd in zip(prior.names, deviations, strict=True) if _may_hold(n, sd, model)]
     acquisition.require(shells=max(1, len(model.free) - len(informed)), model=model.name)
     static, numbers, maps = model.without_values()
     if maps:
@@ -196,11 +195,14 @@ def _kernel(
     pulses = means_pulses(acquisition, fit_s0)
     traced = jax.tree.map(number, pulses) if acquisition.traceable else None
     problem = ShellMeans(static, () if acquisition.traceable else pulses, fit_s0=fit_s0, prior=prior.names)
+    mean, sd, root = jax.tree.map(number, (prior.mean, prior.sd, prior.root))
     inputs = _Inputs(
         tuple(map(number, numbers)),
         tuple(map(number, _weights_of(options.weights, acquisition))),
         traced,
-        *jax.tree.map(number, (prior.mean, prior.sd, prior.root)),
+        mean,
+        sd,
+        root,
         number(options.sigma if prior.names else 1.0),
     )
     values: dict[str, Array]

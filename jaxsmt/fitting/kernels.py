@@ -189,10 +189,7 @@ class KernelStage:
         for i in range(0, len(sigma), _BLOCK):
             block = slice(i, min(i + _BLOCK, len(sigma)))
             data = self._at_nominal_gradients(kernels.fits, rows, sigma, block)
-            signal = predicted(block)
-            means[:, block], variances[:, block] = corrector.means(
-                lambda part, data=data: data[part], lambda part, signal=signal: signal[part], sigma[block]
-            )
+            means[:, block], variances[:, block] = corrector.means(data, predicted(block), sigma[block])
         spread = variances if self.settings.uncertainty else None
         fresh = self.fitter(means, lambda voxels: None, self._maps, sigma, spread)
 
@@ -244,8 +241,8 @@ class KernelStage:
             negative = np.mean(rows(slice(0, min(self.voxels.count, _BLOCK))) < 0)
         if negative > _NEGATIVE:
             _warn(
-                f"{negative:.1%} of the values are negative, which magnitudes never are; noise={self.noise.name!r} takes "
-                "them for 0"
+                f"{negative:.1%} of the values are negative, which magnitudes never are; with {self.noise.name} noise "
+                "they count as 0"
             )
 
     @property

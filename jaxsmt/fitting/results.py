@@ -33,22 +33,22 @@ class Fit:
         model: the `SphericalMeanModel`. acquisition: of the data. settings: how the model was fitted.
         parameters: parameters by name, free ones and those that depend on them; diffusivities in µm²/ms.
         derived: maps that follow from them, such as "fa". s0: S0, in units of the data.
-        quality: how good the fit is: "mse", the mean squared residual of b = 0 and the shells' means, of the signal over
-            S0, and "r2", its coefficient of determination. `fit.mse` and `fit.r2` are these.
+        quality: how good the fit is: "mse", the mean squared residual of b = 0 and the shells' means, of the signal
+            over S0, and "r2", its coefficient of determination. `fit.mse` and `fit.r2` are these.
         status: `Status` codes, uint8.
         sigma: the noise of one volume, in units of the data, where the fit used or estimated it; else None.
         sigma_error: relative standard error of an estimated sigma; else None.
         sd: standard deviations of parameters, derived maps and "s0" by name, if `uncertainty` was asked for. NaN where
             the status is not CONVERGED, as a bound says nothing about the error; inf where data determine nothing.
-        shrinkage: with a prior and `uncertainty`: how far the prior draws each parameter to its mean, from 0 (not) to 1.
+        shrinkage: with a prior and `uncertainty`: how far the prior draws each parameter to its mean, from 0 to 1.
         effects: with `uncertainty`: (..., k) by name, what k independent changes of unit variance of the means change.
 
     Example:
         >>> import numpy as np
         >>> import jaxsmt as js
         >>> acquisition = js.simulate.hcp_scheme(n_b0=2, n_directions=12)
-        >>> means = js.smt().signal(acquisition, {"lambda_par": 2.0, "fraction": 0.2})
-        >>> data = np.asarray(means)[np.argmax(acquisition.weights != 0, axis=0)][None]  # one voxel, all directions alike
+        >>> means = np.asarray(js.smt().signal(acquisition, {"lambda_par": 2.0, "fraction": 0.2}))
+        >>> data = means[None, np.argmax(acquisition.weights != 0, axis=0)]  # one voxel, alike in all directions
         >>> fit = js.fit(js.smt(), acquisition, data)
         >>> print(fit.parameters["lambda_par"].round(3), fit.status)
         [2.] [1]

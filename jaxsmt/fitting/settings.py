@@ -157,10 +157,14 @@ class Settings:
 
     @classmethod
     def make(cls, options: Mapping[str, Any]) -> Settings:
-        """From the keyword arguments of `fit`.
+        """Settings from the keyword arguments of `fit`.
 
+        Args:
+            options: values by the options' names.
+        Returns:
+            the settings; what is not given has its default.
         Raises:
-            InputError: a name that is none of the options.
+            InputError: a name that is none of the options, or a value that cannot be.
         """
         known = options_of(cls)
         odd = [name for name in options if name not in known]
@@ -169,7 +173,11 @@ class Settings:
         return cls(**options)
 
     def changed(self) -> list[str]:
-        """Names of the options that differ from their defaults."""
+        """Names of the options that differ from their defaults.
+
+        Returns:
+            the names.
+        """
 
         def differs(name: str, default: Any) -> bool:
             value = getattr(self, name)
@@ -178,7 +186,13 @@ class Settings:
         return [name for name, (_, f) in options_of(Settings).items() if differs(name, f.default)]
 
     def with_computing(self, other: Settings) -> Settings:
-        """These settings with the solver, precision and device of others."""
+        """These settings with the solver, precision and device of others.
+
+        Args:
+            other: settings that say how to compute.
+        Returns:
+            the settings.
+        """
         return replace(self, solver=other.solver, dtype=other.dtype, device=other.device)
 
     @property
@@ -187,12 +201,13 @@ class Settings:
         return noises.find(self.noise, self.coils) if isinstance(self.noise, str) else self.noise
 
     def facts(self) -> dict[str, Any]:
-        """What sidecars and run.json tell of the options."""
-        told = {}
-        for name, (declared, _) in options_of(Settings).items():
-            if declared.fact is not None:
-                told[name] = declared.fact(getattr(self, name))
-        return told
+        """What sidecars and run.json say of the options.
+
+        Returns:
+            values by the options' names, as JSON has them.
+        """
+        options = options_of(Settings).items()
+        return {name: o.fact(getattr(self, name)) for name, (o, _) in options if o.fact is not None}
 
 
 def takes_settings(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -13,6 +13,9 @@ from jax import Array
 from ..solvers import Point, Problem
 
 
+Leaf = Any  #: an array: JAX's of one voxel inside a program, NumPy's of many voxels, (voxels, …), outside
+
+
 class Search(Protocol):
     """The minimum that is searched for in one voxel; `data` is a pytree of its numbers.
 

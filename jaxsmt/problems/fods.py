@@ -15,7 +15,7 @@ from ..acquisition.shells import Pulse
 from ..physics.compartments import Kernel
 from ..solvers import Point
 from ..solvers.linear import inverse
-from .base import Prepared, Results
+from .base import Leaf, Prepared, Results
 from .lobe_starts import Table
 from .lobes import Data, Lobes
 
@@ -31,16 +31,16 @@ class FodVoxel(NamedTuple):
     make of each kernel parameter and, relative to it, of "s0", (k,); for standard deviations.
     """
 
-    y: Array
-    kernel: dict[str, Array]
-    sigma: Array | None = None
-    effects: dict[str, Array] | None = None
+    y: Leaf
+    kernel: dict[str, Leaf]
+    sigma: Leaf | None = None
+    effects: dict[str, Leaf] | None = None
 
 
 class FodShared(NamedTuple):
     """What all voxels have in common: each shell's directions (n, 3), and the table of the search's starts."""
 
-    directions: tuple[Array, ...]
+    directions: tuple[Leaf, ...]
     table: Table
 
 

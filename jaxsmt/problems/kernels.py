@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,15 +12,15 @@ from jax import Array
 
 from ..solvers import Point
 from ..solvers.linear import inverse
-from .base import Prepared, Results
+from .base import Leaf, Prepared, Results
 from .shell_means import Data, Scaled, ShellMeans, scaled
 
 
 class Prior(NamedTuple):
     """Normal density of some parameters: mean (p,), and R (p, p) with RᵀR the inverse of the covariance."""
 
-    mean: Any
-    root: Any
+    mean: Leaf
+    root: Leaf
 
 
 class KernelVoxel(NamedTuple):
@@ -30,16 +30,16 @@ class KernelVoxel(NamedTuple):
     and standard deviations. variances: of the means over σ², for standard deviations.
     """
 
-    means: tuple[Array, ...]
-    maps: tuple[Array, ...] = ()
-    sigma: Array | None = None
-    variances: tuple[Array, ...] | None = None
+    means: tuple[Leaf, ...]
+    maps: tuple[Leaf, ...] = ()
+    sigma: Leaf | None = None
+    variances: tuple[Leaf, ...] | None = None
 
 
 class KernelShared(NamedTuple):
     """What all voxels have in common: the model's numbers, and the prior if there is one."""
 
-    numbers: tuple[Array, ...]
+    numbers: tuple[Leaf, ...]
     prior: Prior | None = None
 
 
@@ -74,6 +74,7 @@ class KernelEstimation:
         frame = scaled(voxel.means, voxel.maps, self.search.fit_s0)
         rows: tuple[Point, ...] = ()
         if shared.prior is not None:
+            assert voxel.sigma is not None
             rows = tuple(map(tuple, shared.prior.root * (voxel.sigma * self.search.unit / frame.scale)))
         return Prepared(_Varying(frame.y, voxel.maps, rows), frame._replace(y=()))
 
@@ -96,6 +97,7 @@ class KernelEstimation:
         weights that is the Cramér-Rao bound, and with a prior the posterior.
         """
         assert voxel.variances is not None
+        assert voxel.sigma is not None
         prior = shared.prior
         here = jnp.stack(x), jnp.stack(voxel.means), jnp.zeros(0, x[0].dtype) if prior is None else prior.mean
         product = partial(jnp.matmul, precision="highest")

@@ -197,7 +197,7 @@ def _biaxial_begin_single(density: Density, axis: Vector, across: Vector, kappa:
     return [(*axis, *across, narrow, wide), (*axis, *across, wide, narrow)]
 
 
-#: A density with two axes: μ, μ₂ and the ODI of κ and of κ - β. An index may pass 1 in a step, where axes change places.
+#: A density with two axes: μ, μ₂ and the ODI of κ and of κ - β. An index may pass 1 in a step: axes change places.
 BIAXIAL = Coordinates(
     vectors=2,
     indices=2,

@@ -20,8 +20,6 @@ from ..sphere import frames
 from .lobe_coordinates import Coordinates, coordinates_of, slope
 from .lobe_starts import Table, starting_points
 
-# Enough for the largest concentration at the orders that shells need.
-_NODES = (28, 20)
 # Part of the range of a dispersion index or weight that counts as its bound.
 _AT_BOUND = 1e-4
 # Steps from each of several starting points before only the best goes on.
@@ -58,8 +56,8 @@ class Lobes:
     """N lobes of one density with weights on the simplex; a `Search`.
 
     A point is each lobe's own point (see `lobe_coordinates`), then N - 1 parts p_j: weight 1 is p₁, weight 2 is
-    (1 - p₁) p₂, and so on. A step is ordered likewise. The cost is -log p of the volumes; for Gaussian noise that is the
-    sum of squares ½ Σ (y - E)².
+    (1 - p₁) p₂, and so on. A step is ordered likewise. The cost is -log p of the volumes; with Gaussian noise that is
+    the sum of squares ½ Σ (y - E)².
 
     Attributes:
         density: the family. count: N. orders: at which each shell's signal is cut. noise: the distribution.
@@ -204,7 +202,7 @@ class Lobes:
         return components, self.coordinates.split(point)[1]
 
     def _basis(self, order: int) -> FrameHarmonics:
-        return self.density.basis(order, _NODES)
+        return self.density.basis(order, self.density.nodes)
 
     def _lobe(self, data: Data, components: Components, indices: Point) -> Linear:
         """One lobe's signal and its derivatives by a step: turns, then dispersion indices."""

@@ -64,7 +64,7 @@ def are_weights(weights: ArrayLike) -> bool:
 
 
 class Estimate(NamedTuple):
-    """What a point means. values, derived: by name. s0: in units of y. quality: maps of how good the fit is, by name."""
+    """What a point means. values, derived: by name. s0: in units of y. quality: how good the fit is, by name."""
 
     values: dict[str, Array]
     derived: dict[str, Array]

@@ -64,6 +64,7 @@ class Density:
             and smooth in u, v and w, 0 (its largest value) at w = 1.
         axes: 1 or 2. largest: the largest concentration that a fit considers.
         like_watson: κ of a Watson density -> the concentration that is about as wide; None: by its order parameter.
+        nodes: of the quadrature in fits, in w and in azimuth; enough for the largest concentration.
 
     Example:
         >>> import jaxsmt as js
@@ -77,6 +78,7 @@ class Density:
     axes: int = 1
     largest: float = LARGEST
     like_watson: Callable[[float], float] | None = None
+    nodes: tuple[int, int] = (28, 20)
 
     def __call__(self, mu: ArrayLike, *concentrations: ArrayLike, mu2: ArrayLike | None = None) -> Lobe:
         """A lobe of this family.
@@ -94,13 +96,24 @@ class Density:
         return Lobe(self, axis, across, tuple(jnp.asarray(c, axis.dtype) for c in concentrations))
 
     def basis(self, l_max: int, nodes: tuple[int, int] = NODES) -> FrameHarmonics:
-        """The harmonics in which the density has coefficients."""
+        """The harmonics in which the density has coefficients.
+
+        Args:
+            l_max: even order. nodes: of the quadrature in w and in azimuth.
+        Returns:
+            the `FrameHarmonics`, made once.
+        """
         return frame_harmonics(l_max, 0 if self.axes == 1 else l_max, nodes)
 
     def coefficients(self, basis: FrameHarmonics, concentrations: tuple[Array, ...]) -> tuple[Array, list[Array]]:
-        """c_lm = ⟨A_lm⟩ of the density, (coefficients,), and its derivative by each concentration.
+        """Coefficients of the density in the harmonics of its frame, and their derivatives.
 
-        ∂c/∂κ = ⟨A ∂L/∂κ⟩ - c ⟨∂L/∂κ⟩.
+        c_lm = ⟨A_lm⟩ and ∂c/∂κ = ⟨A ∂L/∂κ⟩ - c ⟨∂L/∂κ⟩, by quadrature.
+
+        Args:
+            basis: of `basis`. concentrations: a scalar for each axis.
+        Returns:
+            c, (coefficients,), and its derivative by each concentration.
         """
         log, slopes = self._at_nodes(basis, concentrations)
         weights = jnp.exp(log) * jnp.asarray(basis.rule.weights, log.dtype)
@@ -111,7 +124,13 @@ class Density:
         return c, [(row - c * row[0]) / z for row in moments[1:]]
 
     def log_normaliser(self, concentrations: tuple[Array, ...]) -> Array:
-        """log Z = log ∫exp(L) dn, by quadrature."""
+        """Logarithm of the normaliser, log Z = log ∫exp(L) dn, by quadrature.
+
+        Args:
+            concentrations: a scalar for each axis.
+        Returns:
+            a scalar.
+        """
         basis = self.basis(0)
         log, _ = self._at_nodes(basis, concentrations)
         total = jnp.sum(jnp.exp(log) * jnp.asarray(basis.rule.weights, log.dtype))
@@ -134,17 +153,35 @@ class Density:
         return value, slopes
 
     def zonal(self, concentration: float, l_max: int) -> np.ndarray:
-        """c_l = ⟨P_l(μ·n)⟩ for l = 0, 2, …, l_max where all concentrations are this one, (l_max/2 + 1,), in NumPy."""
+        """Coefficients c_l = ⟨P_l(μ·n)⟩ where all concentrations are the same, in NumPy.
+
+        Args:
+            concentration: of all axes. l_max: even order.
+        Returns:
+            (l_max/2 + 1,) for l = 0, 2, …, l_max.
+        """
         return _zonal(self, (float(concentration),), l_max)[0]
 
     def bound(self, l_max: int) -> np.ndarray:
-        """The largest |c_l| of any concentration that a fit considers, (l_max/2 + 1,)."""
-        grid = np.concatenate([np.geomspace(self.largest / 100, self.largest, 12)])
+        """The largest |c_l| of any concentration that a fit considers.
+
+        Args:
+            l_max: even order.
+        Returns:
+            (l_max/2 + 1,) for l = 0, 2, …, l_max, in NumPy.
+        """
+        grid = np.geomspace(self.largest / 100, self.largest, 12)
         largest: np.ndarray = np.abs(_zonal(self, tuple(grid.tolist()), l_max)).max(axis=0)
         return largest
 
     def as_wide_as_watson(self, kappa: float) -> float:
-        """The concentration at which ⟨P₂⟩ is that of a Watson density of this κ, at most the largest."""
+        """The concentration at which the density is about as wide as Watson's.
+
+        Args:
+            kappa: of a Watson density.
+        Returns:
+            where the order parameter ⟨P₂⟩ is the same, at most the largest concentration.
+        """
         if self.like_watson is not None:
             return self.like_watson(kappa)
         grid = np.geomspace(self.largest * 1e-4, self.largest, 200)
@@ -197,7 +234,9 @@ class Lobe:
         return product(density, jnp.asarray(weights[:, None] * even_harmonics(points, l_max), c.dtype))
 
 
-def axial_density(name: str, log_density: Callable[[Array, Array], Array], largest: float = LARGEST) -> Density:
+def axial_density(
+    name: str, log_density: Callable[[Array, Array], Array], largest: float = LARGEST, nodes: int = 48
+) -> Density:
     """A density of one's own that is symmetric about its axis, given as a function of the cosine.
 
     ψ(n) ∝ exp(f(x, κ)) with x = |μ·n|. It works wherever "watson" does.
@@ -206,7 +245,7 @@ def axial_density(name: str, log_density: Callable[[Array, Array], Array], large
         name: letters and digits, as in file names.
         log_density: f, `(x, kappa) -> log ψ` up to a constant: pure JAX, elementwise, smooth and even in x, uniform at
             κ = 0 and narrower as κ grows.
-        largest: κ that a fit goes up to.
+        largest: κ that a fit goes up to. nodes: of the quadrature in x; `check_density` says whether they are enough.
     Returns:
         a `Density`: call it with (mu, kappa) for a lobe, or give it to `FodModel`.
 
@@ -217,7 +256,7 @@ def axial_density(name: str, log_density: Callable[[Array, Array], Array], large
         >>> signal.shape
         (1,)
     """
-    return Density(name, _Axial(log_density), largest=largest)
+    return Density(name, _Axial(log_density), largest=largest, nodes=(nodes, 1))
 
 
 @dataclass(frozen=True)
