@@ -1,4 +1,4 @@
-"""How well spherical means determine a model's parameters: Fisher information and what follows from it."""
+"""How well spherical means determine a model's parameters: Fisher information, and what follows from it."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 
 from ..acquisition.acquisition import Acquisition
 from ..acquisition.shells import Pulse
 from ..errors import InputError, JaxsmtWarning
-from ..physics import noise
 from ..physics.compartments import Parameter
+from ..physics.noises.base import Noise
 from .model import SphericalMeanModel
 
 #: Noise of one volume over S0 at which expected errors are told, where it is not known.
@@ -30,8 +31,20 @@ _ROUNDING = 100
 _VAGUE = 0.5
 
 
+class Scheme(Protocol):
+    """What the information depends on: an `Acquisition`, or another record of these two."""
+
+    @property
+    def pulses(self) -> tuple[Pulse, ...]:
+        """Diffusion weightings of b = 0 and each shell."""
+
+    @property
+    def variances(self) -> Any:
+        """(shells,) variances of the spherical means over that of one volume."""
+
+
 class _Scheme(NamedTuple):
-    """What `fisher_information` asks of an acquisition; anything that has these will do."""
+    """A `Scheme` of numbers, which can be hashed."""
 
     pulses: tuple[Pulse, ...]
     variances: tuple[float, ...]
@@ -39,27 +52,63 @@ class _Scheme(NamedTuple):
 
 def fisher_information(
     model: SphericalMeanModel,
-    acquisition: Acquisition | _Scheme,
-    parameters: Mapping[str, Any],
-    sigma: Any,
+    acquisition: Scheme,
+    parameters: Mapping[str, ArrayLike],
+    sigma: ArrayLike,
     s0: str = "fit",
-    given: Sequence[Any] | None = None,
+    runtime: Sequence[Any] | None = None,
 ) -> Array:
     """Fisher information of a model's free parameters in the spherical means.
 
-    F = JᵀΣ⁻¹J with J = ∂ε/∂θ and Σ = σ² diag(Σ a²) of the shells' means; an unknown S0 is projected out.
+    F = JᵀΣ⁻¹J with J = ∂ε/∂θ and Σ = σ² diag(Σ a²), where a are the weights of a shell's mean; an S0 that is not known
+    is projected out. Differentiable by all arguments.
 
     Args:
-        parameters: the free ones by name, (...). sigma: standard deviation of one volume's noise over S0,
-            a number or (...). s0: "fit" or "mean" (known). given: as of `SphericalMeanModel.signal`.
+        model: the model.
+        acquisition: an `Acquisition`, or whatever has its `pulses` and `variances`.
+        parameters: (...) each, the free parameters by name, in their units.
+        sigma: (...) or a number, standard deviation of one volume's noise over S0.
+        s0: "fit", or "mean": S0 is known.
+        runtime: values for the placeholders of a static model, see `SphericalMeanModel.without_values`.
+
     Returns:
-        (..., n, n) in the order of `model.parameter_names`; its inverse is the Cramér-Rao bound.
+        (..., n, n) in the order of `model.parameter_names`, in the inverse products of their units; its inverse is the
+        Cramér-Rao bound.
+
+    Raises:
+        InputError: names that are missing, or another s0.
+
+    Example:
+        >>> import jaxsmt as js
+        >>> acquisition = js.simulate.hcp_scheme(n_b0=2, n_directions=15)
+        >>> js.fisher_information(js.smt(), acquisition, {"lambda_par": 2.0, "fraction": 0.25}, 0.02).shape
+        (2, 2)
     """
+    if s0 not in ("fit", "mean"):
+        raise InputError(f"s0={s0!r} is unknown", fix="s0='fit' or s0='mean'")
+    *by_parameters, signal = _derivatives(model, acquisition, parameters, runtime)
+    dtype, shape = signal.dtype, signal.shape
+    variances = jnp.stack([jnp.asarray(v, dtype) for v in acquisition.variances])
+    spread = jnp.broadcast_to(jnp.sqrt(variances).reshape((1,) * (len(shape) - 1) + variances.shape), shape)
+    sd = jnp.broadcast_to(jnp.asarray(sigma, dtype)[..., None], shape) * spread
+    j = jnp.stack([column / sd for column in (*by_parameters, signal)], axis=-1)
+    full = jnp.einsum("...ki,...kj->...ij", j, j, precision="highest")
+    known, cross = full[..., :-1, :-1], full[..., :-1, -1:]
+    return known - cross * jnp.swapaxes(cross, -1, -2) / full[..., -1:, -1:] if s0 == "fit" else known
+
+
+def _derivatives(
+    model: SphericalMeanModel, acquisition: Scheme, parameters: Mapping[str, ArrayLike], runtime: Sequence[Any] | None
+) -> list[Array]:
+    """Derivatives of the spherical means by the free parameters and by S0, which is the signal: (..., shells) each."""
+    missing = [name for name in model.parameter_names if name not in parameters]
+    if missing:
+        raise InputError(f"no value of {missing}", fix=f"give {model.parameter_names}")
     values = {name: jnp.asarray(parameters[name]) for name in model.parameter_names}
     values = {n: v if jnp.issubdtype(v.dtype, jnp.floating) else v.astype(float) for n, v in values.items()}
 
-    def signal(change: tuple[Array, ...]) -> Array:
-        return model.signal(acquisition, dict(zip(values, change, strict=True)), given)
+    def signal(here: tuple[Array, ...]) -> Array:
+        return model.signal(acquisition, dict(zip(values, here, strict=True)), runtime)
 
     here = tuple(values.values())
     zeros = tuple(map(jnp.zeros_like, here))
@@ -67,35 +116,40 @@ def fisher_information(
     for i, value in enumerate(here):
         tangent = (*zeros[:i], jnp.ones_like(value), *zeros[i + 1 :])
         columns.append(jax.jvp(signal, (here,), (tangent,))[1])
-    columns.append(signal(here))  # by S0
-    dtype, shape = columns[-1].dtype, columns[-1].shape
-    variances = jnp.stack([jnp.asarray(v, dtype) for v in acquisition.variances])
-    sd = jnp.broadcast_to(jnp.asarray(sigma, dtype)[..., None], shape) * _spread(jnp.sqrt(variances), shape)
-    j = jnp.stack([column / sd for column in columns], axis=-1)
-    full = jnp.einsum("...ki,...kj->...ij", j, j, precision="highest")
-    known, cross = full[..., :-1, :-1], full[..., :-1, -1:]
-    return known - cross * jnp.swapaxes(cross, -1, -2) / full[..., -1:, -1:] if s0 == "fit" else known
-
-
-def _spread(values: Array, shape: tuple[int, ...]) -> Array:
-    return jnp.broadcast_to(values.reshape((1,) * (len(shape) - 1) + values.shape), shape)
+    return [*columns, signal(here)]
 
 
 def crlb(
     model: SphericalMeanModel,
-    acquisition: Acquisition,
-    parameters: Mapping[str, Any],
-    sigma: Any,
+    acquisition: Scheme,
+    parameters: Mapping[str, ArrayLike],
+    sigma: ArrayLike,
     s0: str = "fit",
 ) -> Array:
     """Cramér-Rao lower bound: the least covariance that unbiased estimates of the free parameters can have.
 
-    The inverse of `fisher_information`, whose arguments these are; differentiable by all of them, the
-    acquisition's b-values and directions too. Where parameters are not determined, as at f = 1 of SMT, all of it is
-    inf and its derivatives are 0.
+    F⁻¹, the inverse of `fisher_information`. Differentiable by all arguments, the acquisition's b-values and directions
+    too. Where parameters are not determined, as at f = 1 of SMT, all of it is inf and its derivatives are 0.
+
+    Args:
+        model: the model.
+        acquisition: an `Acquisition`, or whatever has its `pulses` and `variances`.
+        parameters: (...) each, the free parameters by name, in their units.
+        sigma: (...) or a number, standard deviation of one volume's noise over S0.
+        s0: "fit", or "mean": S0 is known.
 
     Returns:
-        (..., n, n) in the order of `model.parameter_names`; its diagonal are variances.
+        (..., n, n) in the order of `model.parameter_names`, in the products of their units; variances on the diagonal.
+
+    Raises:
+        InputError: names that are missing, or another s0.
+
+    Example:
+        >>> import jaxsmt as js
+        >>> acquisition = js.simulate.hcp_scheme(n_b0=2, n_directions=15)
+        >>> covariance = js.crlb(js.smt(), acquisition, {"lambda_par": 2.0, "fraction": 0.25}, 0.02)
+        >>> covariance.shape, bool(covariance[0, 0] > 0)
+        ((2, 2), True)
     """
     information = fisher_information(model, acquisition, parameters, sigma, s0)
     # Scaled to a unit diagonal, so that units do not cost digits.
@@ -109,54 +163,77 @@ def crlb(
     return jnp.where(known, jnp.linalg.inv(scaled) / scale, jnp.inf)
 
 
-#: Typical values of free parameters by tissue, of models with these names; others have one set of typical values.
-TISSUES = {
-    "smt": {"white matter": (2.1, 0.2), "grey matter": (1.3, 0.55)},
-    "mcsmt": {"white matter": (1.9, 0.6), "grey matter": (1.5, 0.3)},
-}
-
-
 def expected_sd(
     model: SphericalMeanModel,
     acquisition: Acquisition,
     sigma: float = TYPICAL_SIGMA,
     s0: str = "fit",
-    rician: bool = False,
+    noise: Noise | None = None,
 ) -> dict[str, dict[str, tuple[float, float]]]:
     """Value, and least standard deviation (Cramér-Rao), of each free parameter in typical tissues.
 
-    inf where nothing is known of a parameter. Maps count by their medians.
+    Magnitudes tell less where the signal is weak; their signal is taken to be the same in all directions. Maps in the
+    model count by their medians.
 
     Args:
+        model: the model; its `tissues`, or typical values where it has none or where some of these are fixed.
+        acquisition: the acquisition.
         sigma: noise of one volume over S0.
-        rician: magnitudes, which tell less where the signal is weak (taken to be the same in all directions).
+        s0: "fit", or "mean": S0 is known.
+        noise: its distribution; None: Gaussian.
+
+    Returns:
+        By tissue and by name of the parameter (value, standard deviation), in its unit; inf where nothing is known.
+
+    Example:
+        >>> import jaxsmt as js
+        >>> acquisition = js.simulate.hcp_scheme(n_b0=2, n_directions=15)
+        >>> tissues = expected_sd(js.smt(), acquisition)
+        >>> sorted(tissues), sorted(tissues["white matter"])
+        (['grey matter', 'white matter'], ['fraction', 'lambda_par'])
     """
-    typical = tuple(_typical(p) for p in model.free)
-    tissues = TISSUES.get(model.name, {"typical tissue": typical})
-    if any(len(values) != len(typical) for values in tissues.values()):  # some are fixed
-        tissues = {"typical tissue": typical}
-    found = {}
+    names = model.parameter_names
+    tissues = {tissue: dict(values) for tissue, values in model.tissues}
+    if not tissues or any(set(values) != set(names) for values in tissues.values()):  # some are fixed
+        tissues = {"typical tissue": {p.name: _typical(p) for p in model.free}}
+    expected = {}
     for tissue, values in tissues.items():
-        at = model.start(**dict(zip(model.parameter_names, values, strict=True)))
-        scheme = _with_floor(at, acquisition, sigma) if rician else acquisition
-        sd = sigma * _sd(_information(at, scheme, s0)) * _ranges(model)
-        found[tissue] = dict(zip(model.parameter_names, zip(values, sd.tolist(), strict=True), strict=True))
-    return found
+        there = model.start(**values)
+        scheme: Scheme = acquisition
+        if noise is not None and noise.magnitudes:
+            scheme = _with_floor(there, acquisition, sigma, noise)
+        sd = dict(zip(names, (sigma * _sd(_information(there, scheme, s0)) * _ranges(model)).tolist(), strict=True))
+        expected[tissue] = {name: (values[name], sd[name]) for name in names}
+    return expected
 
 
-def _with_floor(model: SphericalMeanModel, acquisition: Acquisition, sigma: float) -> _Scheme:
-    """The scheme with the variances that means of Rician magnitudes have, corrected for their floor."""
+def _with_floor(model: SphericalMeanModel, acquisition: Acquisition, sigma: float, noise: Noise) -> _Scheme:
+    """The scheme with the variances that means of magnitudes have, corrected for their floor, where searches start."""
+    static, numbers, maps = model.without_values()
     values = {p.name: jnp.asarray(_typical(p)) for p in model.free}
-    signal = model.signal(acquisition, values) / sigma
+    signal = static.signal(acquisition, values, (*numbers, *map(_median, maps))) / sigma
     variances = np.asarray(acquisition.variances) / np.asarray(noise.information(signal))
     return _Scheme(acquisition.pulses, tuple(variances.tolist()))
 
 
 def require_determined(model: SphericalMeanModel, acquisition: Acquisition, s0: str = "fit") -> None:
-    """Refuse a model that the acquisition cannot determine, warn where it hardly can.
+    """Refuse a model that the acquisition cannot determine, and warn of one that it hardly determines.
+
+    Args:
+        model: the model.
+        acquisition: the acquisition.
+        s0: "fit", or "mean": S0 is known.
 
     Raises:
-        InputError: parameters can change together, anywhere we look, without changing the spherical means.
+        InputError: nothing to fit, too few shells, no pulse timings where they are needed, or parameters that can
+            change together, wherever we look, without changing the spherical means.
+
+    Example:
+        >>> import jaxsmt as js
+        >>> acquisition = js.simulate.hcp_scheme(n_b0=2, n_directions=15)
+        >>> require_determined(js.SphericalMeanModel({"a": js.dot(), "b": js.dot()}), acquisition)
+        Traceback (most recent call last):
+        jaxsmt.errors.InputError: the acquisition cannot determine weight.a of the custom model: the spherical means...
     """
     if not model.free:
         raise InputError(f"the {model.name} model has nothing to fit", fix="leave a parameter free")
@@ -171,40 +248,50 @@ def require_determined(model: SphericalMeanModel, acquisition: Acquisition, s0: 
             "the spherical means stay as they are when that changes",
             fix="fix or link parameters, or use a scheme with other shells",
         )
-    unbounded = _ranges(replace(model, changed=()))  # however narrow the bounds are
-    told = [
-        f"{p.name} {sd:.2g}"
-        for p, sd, most in zip(model.free, TYPICAL_SIGMA * _sd(information) * _ranges(model), unbounded, strict=True)
-        if sd > _VAGUE * most
-    ]
-    if told:
+    vague = _vague(model, information)
+    if vague:
         warnings.warn(
             f"this acquisition hardly determines some parameters of the {model.name} model: at SNR 30 and typical "
-            f"values their standard deviations are {', '.join(told)}",
+            f"values their standard deviations are {', '.join(vague)}",
             JaxsmtWarning,
             stacklevel=3,
         )
 
 
+def _vague(model: SphericalMeanModel, information: np.ndarray) -> list[str]:
+    """Parameters whose expected standard deviation is a large part of their range, with it, as text."""
+    unbounded = _ranges(replace(model, changed=()))  # however narrow the bounds are
+    expected = TYPICAL_SIGMA * _sd(information) * _ranges(model)
+    pairs = zip(model.free, expected, unbounded, strict=True)
+    return [f"{p.name} {sd:.2g}" for p, sd, most in pairs if sd > _VAGUE * most]
+
+
 def _ranges(model: SphericalMeanModel) -> np.ndarray:
+    """Widths of the intervals of the free parameters; of maps the widest."""
     return np.array([np.nanmax(p.upper) - np.nanmin(p.lower) for p in model.free])
 
 
-def _information(model: SphericalMeanModel, acquisition: Acquisition | _Scheme, s0: str) -> np.ndarray:
-    """Information of the parameters, each in units of its range, at a noise of 1, at each of a few points."""
-    started = {p.name: replace(p, start=_typical(p)) for p in model.free}
+def _information(model: SphericalMeanModel, scheme: Scheme, s0: str) -> np.ndarray:
+    """Information at a noise of 1, of the parameters in units of their ranges, at a few points: (points, n, n)."""
+    typical = {p.name: replace(p, start=_typical(p)) for p in model.free}
     # By quadrature: closed forms take the compiler longer.
     plain = tuple((name, replace(c, mean=None, legendre=None)) for name, c in model.compartments)
-    changed = tuple({**dict(model.changed), **started}.items())
+    changed = tuple({**dict(model.changed), **typical}.items())
     static, numbers, maps = replace(model, compartments=plain, changed=changed).without_values()
-    given = (*numbers, *(float(np.nanmedian(np.where(m == 0, np.nan, m) if np.any(m) else m)) for m in maps))
-    scheme = _Scheme(acquisition.pulses, tuple(float(v) for v in acquisition.variances))
+    runtime = tuple(np.asarray(v, float) for v in (*numbers, *map(_median, maps)))
+    hashable = _Scheme(scheme.pulses, tuple(float(v) for v in scheme.variances))
     with jax.enable_x64(True):
-        information = _at_points(tuple(np.asarray(v, float) for v in given), model=static, scheme=scheme, s0=s0)
+        information = _at_points(runtime, model=static, scheme=hashable, s0=s0)
     return np.asarray(information) * _ranges(model) * _ranges(model)[:, None]
 
 
+def _median(values: np.ndarray) -> float:
+    """The median of a map, without the zeros outside its mask."""
+    return float(np.nanmedian(np.where(values == 0, np.nan, values) if np.any(values) else values))
+
+
 def _typical(p: Parameter) -> float:
+    """The start of a parameter if it is a number, else its typical value, within its bounds."""
     if isinstance(p.start, float):
         return p.start
     low, high = np.nanmin(p.lower), np.nanmax(p.upper)
@@ -212,25 +299,26 @@ def _typical(p: Parameter) -> float:
 
 
 @partial(jax.jit, static_argnames=("model", "scheme", "s0"))
-def _at_points(given: tuple[Array, ...], *, model: SphericalMeanModel, scheme: _Scheme, s0: str) -> Array:
-    """Fisher information at typical values, and at a few other points of no special symmetry, (points, n, n)."""
+def _at_points(runtime: tuple[Array, ...], *, model: SphericalMeanModel, scheme: _Scheme, s0: str) -> Array:
+    """Fisher information where searches start, and at a few other points of no special symmetry: (points, n, n)."""
     zero = jnp.zeros(1)
     n = len(model.free)
     parts = [jnp.asarray([(0.23 + 0.31 * k + 0.37 * i) % 0.8 + 0.1 for k in range(3)]) for i in range(n)]
-    elsewhere = replace(model, changed=tuple((name, replace(p, start=None)) for name, p in model.changed))
-    first = model.values(model.space.begin([zero] * n, given), given)
-    others = elsewhere.values(elsewhere.space.begin(parts, given), given)
-    at = {name: jnp.concatenate([first[name], others[name]]) for name in model.parameter_names}
-    return fisher_information(model, scheme, at, 1.0, s0, given)
+    elsewhere = model.space.without_starts()
+    first = model.values(model.space.begin([zero] * n, runtime), runtime)
+    others = model.resolve(elsewhere.values(elsewhere.begin(parts, runtime), runtime))
+    points = {name: jnp.concatenate([first[name], others[name]]) for name in model.parameter_names}
+    return fisher_information(model, scheme, points, 1.0, s0, runtime)
 
 
 def _sd(information: np.ndarray) -> np.ndarray:
-    """Standard deviations at the first of the points where everything is known, else at the first."""
+    """Standard deviations (n,) at the first of the points where all is known, else at the first point."""
     size, vectors = np.linalg.eigh(information)
     known = size[:, 0] > _SINGULAR**2 * size[:, -1]
     i = int(np.argmax(known))
     if known[i]:
-        return np.sqrt(np.sum(vectors[i] ** 2 / size[i], axis=1))
+        variance: np.ndarray = np.sum(vectors[i] ** 2 / size[i], axis=1)
+        return np.sqrt(variance)
     lost = size[0] <= _SINGULAR**2 * size[0, -1]
     variance = np.sum(np.where(lost, 0, vectors[0] ** 2 / np.where(lost, 1, size[0])), axis=1)
     return np.where(np.any(lost & (vectors[0] ** 2 > 1e-9), axis=1), np.inf, np.sqrt(variance))

@@ -6,102 +6,226 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from importlib import import_module
+from typing import Any, Protocol
 
 import numpy as np
 
 from ..errors import InputError
 
+_FILE = 'a JSON file {"mean": {name: value, ...}, "covariance": [[...], ...]}'
 
-@dataclass(frozen=True)
+
+class HasPopulation(Protocol):
+    """A model, as far as priors know it."""
+
+    @property
+    def name(self) -> str:
+        """What the model is called."""
+
+    @property
+    def population(self) -> NormalPrior | None:
+        """The prior that "population" means."""
+
+
+@dataclass(frozen=True, init=False)
 class NormalPrior:
     """A normal density of some of a model's parameters, whichever of `model.names`.
 
-    Attributes:
-        names: of the parameters. mean: (p,). covariance: (p, p), symmetric and positive definite.
+    Priors compare by content and can be hashed.
+
+    Args:
+        names: of p parameters.
+        mean: (p,), in the parameters' units.
+        covariance: (p, p), symmetric and positive definite, in the products of these units.
+
+    Raises:
+        InputError: shapes that do not match, names that repeat, or a covariance that cannot be.
+
+    Example:
+        >>> import jaxsmt as js
+        >>> prior = js.NormalPrior(("lambda_par", "lambda_perp"), (2.0, 0.3), ((1.0, -0.1), (-0.1, 0.1)))
+        >>> prior.mean
+        array([2. , 0.3])
     """
 
     names: tuple[str, ...]
     mean: np.ndarray
     covariance: np.ndarray
 
-    def __post_init__(self):
-        mean, covariance = np.asarray(self.mean, float), np.asarray(self.covariance, float)
-        n = len(self.names)
+    def __init__(self, names: Sequence[str], mean: Any, covariance: Any) -> None:
+        names = tuple(names)
+        try:
+            mean, covariance = (np.array(values, float) + 0.0 for values in (mean, covariance))  # -0 becomes 0
+        except (TypeError, ValueError):
+            raise InputError(f"a prior of {list(names)} of other things than numbers", fix="give numbers") from None
+        n = len(names)
         if n == 0 or mean.shape != (n,) or covariance.shape != (n, n):
             raise InputError(
-                f"a prior of {list(self.names)} with a mean of shape {mean.shape} and a covariance of "
-                f"{covariance.shape}",
+                f"a prior of {list(names)} with a mean of shape {mean.shape} and a covariance of {covariance.shape}",
                 fix="one mean for each name, and a square covariance",
             )
+        if len(set(names)) < n:
+            raise InputError(f"a prior of {list(names)}, names that repeat", fix="give each name once")
         good = np.isfinite(mean).all() and np.isfinite(covariance).all() and np.allclose(covariance, covariance.T)
         if not good or np.linalg.eigvalsh(covariance)[0] <= 0:
             raise InputError(
                 "the covariance of a prior is not symmetric and positive definite", fix="variances on its diagonal"
             )
-        for name, value in (("names", tuple(self.names)), ("mean", mean), ("covariance", covariance)):
-            object.__setattr__(self, name, value)
+        for values in (mean, covariance):
+            values.setflags(write=False)
+        self.__dict__.update(names=names, mean=mean, covariance=covariance)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, NormalPrior):
+            return NotImplemented
+        pairs = (self.mean, other.mean), (self.covariance, other.covariance)
+        return self.names == other.names and all(np.array_equal(a, b) for a, b in pairs)
+
+    def __hash__(self) -> int:
+        return hash((self.names, self.mean.tobytes(), self.covariance.tobytes()))
 
     @classmethod
-    def make(cls, given: Any, model: str) -> NormalPrior | None:
-        """From None, "population", a mapping {name: (mean, standard deviation)}, or as it is."""
-        if given is None or isinstance(given, cls):
-            return given
-        if isinstance(given, str):
-            if given != "population":
-                raise InputError(f"unknown prior {given!r}", fix="'population', or {name: (mean, sd)}")
-            if model not in POPULATION:
-                raise InputError(
-                    f"no population prior of the {model} model", fix=f"there is one of {', '.join(POPULATION)}"
-                )
-            return POPULATION[model]
-        if not isinstance(given, Mapping):
-            raise InputError(f"a prior of type {type(given).__name__}", fix="{name: (mean, standard deviation)}")
+    def make(cls, prior: Any, model: HasPopulation | str) -> NormalPrior | None:
+        """Make a prior of what users give as `prior=`.
+
+        Args:
+            prior: None; "population", which is the model's own; {name: (mean, standard deviation)} in the parameters'
+                units; or a NormalPrior.
+            model: the model.
+
+        Returns:
+            The prior, or None for None.
+
+        Raises:
+            InputError: the model has no population prior, or the prior is something else.
+
+        Example:
+            >>> import jaxsmt as js
+            >>> js.NormalPrior.make({"fraction": (0.3, 0.1)}, js.smt()).names
+            ('fraction',)
+            >>> js.NormalPrior.make("population", js.smt()).mean
+            array([2.2 , 0.25])
+        """
+        if prior is None or isinstance(prior, cls):
+            return prior
+        fix = "prior='population', or prior={name: (mean, standard deviation)}"
+        if isinstance(prior, str):
+            if prior != "population":
+                raise InputError(f"prior={prior!r} is unknown", fix=fix)
+            return _population(model)
+        if not isinstance(prior, Mapping):
+            raise InputError(f"a prior of type {type(prior).__name__}", fix=fix)
         try:
-            means, deviations = np.array(list(given.values()), float).reshape(-1, 2).T
+            means, deviations = np.array(list(prior.values()), float).reshape(-1, 2).T
         except (TypeError, ValueError):
-            raise InputError(f"a prior {dict(given)}", fix="{name: (mean, standard deviation)}, numbers") from None
+            raise InputError(f"a prior {dict(prior)}", fix=f"{fix}, numbers") from None
         if np.any(deviations <= 0):
             raise InputError("a prior's standard deviation is not positive", fix="above 0")
-        return cls(tuple(given), means, np.diag(deviations**2))
+        return cls(tuple(prior), means, np.diag(deviations**2))
 
     @classmethod
-    def read(cls, path: str | os.PathLike) -> NormalPrior:
-        """Read a JSON file {"mean": {name: value, …}, "covariance": [[…], …]}."""
+    def read(cls, path: str | os.PathLike[str]) -> NormalPrior:
+        """Read a JSON file {"mean": {name: value, …}, "covariance": [[…], …]}.
+
+        Args:
+            path: of the file; names as in `model.names`, values in their units.
+
+        Returns:
+            The prior.
+
+        Raises:
+            InputError: the file cannot be read, or holds no prior.
+
+        Example:
+            >>> from pathlib import Path
+            >>> from tempfile import TemporaryDirectory
+            >>> import jaxsmt as js
+            >>> with TemporaryDirectory() as folder:
+            ...     path = Path(folder, "prior.json")
+            ...     _ = path.write_text('{"mean": {"fraction": 0.3}, "covariance": [[0.01]]}')
+            ...     js.NormalPrior.read(path).names
+            ('fraction',)
+        """
         try:
             with open(path, encoding="utf-8") as file:
                 content = json.load(file)
-            return cls(tuple(content["mean"]), np.array(list(content["mean"].values()), float), content["covariance"])
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            fact = error.fact if isinstance(error, InputError) else f"no prior: {error}"
-            raise InputError(
-                fact, file=path, fix='a JSON file {"mean": {name: value, ...}, "covariance": [[...], ...]}'
-            ) from None
+        except OSError as error:
+            raise InputError(error.strerror or str(error), file=path, fix=_FILE) from None
+        except (ValueError, RecursionError) as error:  # no JSON, or no text
+            raise InputError(f"no JSON: {error}", file=path, fix=_FILE) from None
+        if not isinstance(content, dict) or not isinstance(content.get("mean"), dict) or "covariance" not in content:
+            raise InputError('no prior, which has a "mean" by names and a "covariance"', file=path, fix=_FILE)
+        try:
+            return cls(tuple(content["mean"]), list(content["mean"].values()), content["covariance"])
+        except InputError as error:
+            raise InputError(error.fact, file=path, fix=_FILE) from None
 
     def require(self, names: Sequence[str]) -> None:
-        """Raise InputError unless they all are among a model's names."""
+        """Check that the prior is of parameters that there are.
+
+        Args:
+            names: that it may be of, as `model.names`.
+
+        Raises:
+            InputError: it is of another one.
+
+        Example:
+            >>> import jaxsmt as js
+            >>> js.NormalPrior(("fraction",), (0.3,), ((0.01,),)).require(js.smt().names)
+        """
         odd = [name for name in self.names if name not in names]
         if odd:
             raise InputError(f"a prior of {odd[0]!r}", fix=f"of one of {list(names)}")
 
-    def rooted(self, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
-        """Mean, and R with RᵀR the inverse of the covariance."""
+    def rooted(self, dtype: np.dtype | type) -> tuple[np.ndarray, np.ndarray]:
+        """The mean, and R with RᵀR the inverse of the covariance, which makes residuals R(θ - mean).
+
+        Args:
+            dtype: of the results.
+
+        Returns:
+            mean: (p,), in the parameters' units.
+            R: (p, p), upper triangular, in the inverse units.
+
+        Example:
+            >>> import numpy as np
+            >>> import jaxsmt as js
+            >>> js.NormalPrior(("fraction",), (0.5,), ((0.25,),)).rooted(np.float32)[1]
+            array([[2.]], dtype=float32)
+        """
         root = np.linalg.cholesky(np.linalg.inv(self.covariance)).T
         return self.mean.astype(dtype), root.astype(dtype)
 
     def facts(self) -> dict[str, Any]:
-        """For a sidecar."""
+        """What a sidecar tells: the content of a file that `read` reads.
+
+        Returns:
+            "mean" by name and "covariance", lists and numbers.
+
+        Example:
+            >>> import jaxsmt as js
+            >>> js.NormalPrior(("fraction",), (0.5,), ((0.25,),)).facts()
+            {'mean': {'fraction': 0.5}, 'covariance': [[0.25]]}
+        """
         return {"mean": dict(zip(self.names, self.mean.tolist(), strict=True)), "covariance": self.covariance.tolist()}
 
 
-#: Weak priors by the model's name: medians over the voxels of a living brain (b = 1000 and 2000 s/mm²) whose estimates
-#: are in the interior, robust covariances less that of the noise (SMT: sd 0.49 and 0.14 µm²/ms, r -0.59; mcSMT: 0.62
-#: µm²/ms and 0.17, r 0.44), widened fourfold so that they decide only where the data do not.
-POPULATION = {
-    "smt": NormalPrior(
-        ("lambda_par", "lambda_perp"), np.array([2.2, 0.25]), np.array([[0.96, -0.162], [-0.162, 0.0784]])
-    ),
-    "mcsmt": NormalPrior(
-        ("stick.lambda_par", "weight.stick"), np.array([1.67, 0.34]), np.array([[1.54, 0.186], [0.186, 0.116]])
-    ),
-}
+def _population(model: HasPopulation | str) -> NormalPrior:
+    """The population prior of a model, or of the preset of this name."""
+    if isinstance(model, str):
+        presets = import_module(f"{__package__}.presets")
+        model = presets.find(model)() if model in presets.names() else _Nameless(model)
+    if model.population is None:
+        raise InputError(
+            f"there is no population prior of the {model.name} model", fix="prior={name: (mean, standard deviation)}"
+        )
+    return model.population
+
+
+@dataclass(frozen=True)
+class _Nameless:
+    """A model of which only the name is known."""
+
+    name: str
+    population: None = None
