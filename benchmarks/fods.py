@@ -14,8 +14,9 @@ import time
 import numpy as np
 
 import jaxsmt as js
-from jaxsmt.batch.engine import find_device
-from jaxsmt.fitting.fods import FodFitter
+from jaxsmt.batch.runner import find_device
+from jaxsmt.fitting.fods import FodStage
+from jaxsmt.fitting.inputs import Voxels
 from jaxsmt.simulate import hcp_scheme, rician, zeppelin_signal
 from record import options as shared_options
 from record import publish
@@ -44,21 +45,20 @@ def main() -> None:
     acquisition, device = hcp_scheme(), find_device(options.device)
     data = simulated(acquisition, options.voxels)
     kernel = js.fit(js.smt(), acquisition, data, dtype=options.dtype, device=device)
-    inside = np.ones(options.voxels, bool)
+    voxels = Voxels(np.ones(options.voxels, bool))
     results = {}
-    for family, count in FITS:
-        fitter = FodFitter(kernel.model, acquisition, family, (count,), dtype=options.dtype, device=device)
-        model = kernel.fod_model(family, count)
+    for density, count in FITS:
+        stage = FodStage(kernel.fod_model(density, count), acquisition, kernel.settings, voxels)
         start = time.perf_counter()
-        fitter.compile()
+        stage.compile(effects=0)
         compilation = time.perf_counter() - start
         seconds = []
         for _ in range(options.repeats):
             start = time.perf_counter()
-            fods = fitter(model, lambda numbers: data[numbers], inside)
+            fods = stage(kernel, lambda numbers: data[numbers])
             seconds.append(time.perf_counter() - start)
         counts = np.bincount(fods.status, minlength=6)
-        results[f"{count} × {family}"] = {
+        results[f"{count} × {density}"] = {
             "compile_s": round(compilation, 2),
             "seconds": [round(s, 3) for s in seconds],
             "voxels_per_s": {

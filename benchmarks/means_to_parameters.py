@@ -13,7 +13,8 @@ import time
 import numpy as np
 
 import jaxsmt as js
-from jaxsmt.batch.engine import MeansFitter, find_device
+from jaxsmt.batch.fitters import KernelFitter
+from jaxsmt.batch.runner import find_device
 from jaxsmt.simulate import hcp_scheme
 from record import options as shared_options
 from record import publish
@@ -39,7 +40,7 @@ def main() -> None:
     acquisition, device = hcp_scheme(), find_device(options.device)
     model = MODELS[options.model]()
     means = simulated_means(model, acquisition, options.voxels, options.noise)
-    fitter = MeansFitter(model, acquisition, dtype=options.dtype, device=device)
+    fitter = KernelFitter(model, acquisition, dtype=options.dtype, device=device)
     start = time.perf_counter()
     fitter.compile()
     compilation = time.perf_counter() - start

@@ -15,7 +15,7 @@ import time
 import numpy as np
 
 import jaxsmt as js
-from jaxsmt.batch.engine import find_device
+from jaxsmt.batch.runner import find_device
 from jaxsmt.simulate import hcp_scheme, rician, zeppelin_signal
 from record import options as shared_options
 from record import publish

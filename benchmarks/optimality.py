@@ -15,7 +15,7 @@ import numpy as np
 import optimistix
 
 import jaxsmt as js
-from jaxsmt.batch.engine import MeansFitter
+from jaxsmt.batch.fitters import KernelFitter
 from jaxsmt.physics.compartments import FREE
 from jaxsmt.simulate import hcp_scheme
 from means_to_parameters import simulated_means
@@ -32,7 +32,7 @@ def main() -> None:
     options = parser.parse_args()
     acquisition, model = hcp_scheme(), js.smt()
     means = simulated_means(model, acquisition, options.voxels, options.noise)
-    fit = MeansFitter(model, acquisition, dtype=options.dtype)(means)
+    fit = KernelFitter(model, acquisition, dtype=options.dtype)(means)
     y = means / means.max(axis=0)
     weights = 1 / acquisition.variances
     weights = weights / weights.max()
@@ -63,7 +63,7 @@ def main() -> None:
             found = np.asarray(many(start, jnp.asarray(y.T)))
             best = np.fmin(best, found)
         names = ("lambda_par", "fraction")
-        ours = np.asarray(jax.jit(jax.vmap(cost))(*(jnp.asarray(fit.parameters[n], float) for n in names), y.T))
+        ours = np.asarray(jax.jit(jax.vmap(cost))(*(jnp.asarray(fit.maps[n], float) for n in names), y.T))
     figures = {
         "voxels": options.voxels,
         "noise": options.noise,

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import jaxlib
 import numpy as np
 
-from .. import __version__
+from ..version import __version__
 from ..acquisition.acquisition import Acquisition
 from ..fitting.fit import fit
 from ..models import presets

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
+from ..version import __version__
 
 #: The program, as sidecars and run.json name it.
 SOFTWARE = {"name": "jaxsmt", "version": __version__}
