@@ -139,7 +139,7 @@ class Program:
         return padded
 
 
-_COMPILING = threading.Lock()
+_COMPILING, _TRACING = threading.Lock(), threading.Lock()
 _locks: dict[Any, threading.Lock] = {}
 
 
@@ -154,7 +154,11 @@ def _compiled(
     """The executable of a jitted function for these shapes, made once in a process."""
     shapes = jax.tree.unflatten(tree, [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in kinds])
     with jax.enable_x64(any(dtype == np.float64 for _, dtype in kinds)), jax.default_device(device):
-        executable: Callable[..., Any] = function.lower(*shapes, **dict(static)).compile()
+        with (
+            _TRACING
+        ):  # several threads that trace at once only hold each other up; the compiler itself runs in parallel
+            lowered = function.lower(*shapes, **dict(static))
+        executable: Callable[..., Any] = lowered.compile()
     return executable
 
 

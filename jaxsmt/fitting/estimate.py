@@ -243,7 +243,7 @@ def _prior_of(model: SphericalMeanModel, options: _Options) -> _Prior:
     if isinstance(prior, Mapping):
         form = _independent(prior)
     else:
-        joint = NormalPrior.make(prior, model.name)
+        joint = NormalPrior.make(prior, model)
         assert joint is not None
         mean, root = joint.rooted(np.dtype(float))
         form = _Prior(joint.names, tuple(mean), (), tuple(map(tuple, root)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -78,10 +79,13 @@ class FodStage:
 
     def compile(self, effects: int) -> None:
         """Compile now, so that the first call does not wait for it. effects: how many `Fit.effects` will have."""
-        for fitter in self._fitters:
-            fitter.compile(effects)
-        if self._corrector is not None:
-            self._corrector.compile(sigma=False, correct=True, floor=False, deviation=True, second=False)
+        with ThreadPoolExecutor() as pool:
+            waiting = [pool.submit(fitter.compile, effects) for fitter in self._fitters]
+            if self._corrector is not None:
+                what = {"sigma": False, "correct": True, "floor": False, "deviation": True, "second": False}
+                waiting.append(pool.submit(self._corrector.compile, **what))
+            for compiling in waiting:
+                compiling.result()
 
     def __call__(self, kernels: Fit, rows: Rows, progress: Progress = lambda done, total: None) -> FodFit:
         """Fit. rows: the data, in the units of the kernels' S0."""
@@ -142,7 +146,7 @@ class _Data:
 
     def __init__(self, stage: FodStage, kernels: Fit, rows: Rows):
         self._stage, take = stage, stage.voxels.take
-        self._rows = rows
+        self._measured_rows = self._rows = rows
         self._s0 = take(kernels.s0)
         self._kernel = {name: take(kernels.parameters[name]) for name in kernels.model.kernel.names}
         self._sigma = None if kernels.sigma is None else take(kernels.sigma)
@@ -194,7 +198,7 @@ class _Data:
         assert stage._deviation is not None
         assert self._sigma is not None
         corrected = stage._corrector(
-            lambda part: self._rows_as_measured(numbers[part]),
+            lambda part: self._measured_rows(numbers[part]),
             _chosen(self._kernel, numbers),
             self._s0[numbers],
             self._sigma[numbers],
@@ -206,8 +210,7 @@ class _Data:
 
     def _measure(self, kernels: Fit) -> tuple[np.ndarray, np.ndarray]:
         """`at_zero` and `total`; voxels whose data cannot be used get their status."""
-        stage, rows = self._stage, self._rows
-        self._rows_as_measured = rows
+        stage, rows = self._stage, self._measured_rows
         b0, n0 = stage._b0, len(stage._b0.volumes)
         zero, total = np.zeros(len(self._s0)), np.zeros(len(self._s0))
         volumes = np.concatenate([b0.volumes, stage._volumes])

@@ -64,7 +64,7 @@ class KernelStage:
             acquisition,
             fit_s0=settings.s0 == "fit",
             weights=settings.weights,
-            prior=NormalPrior.make(settings.prior, model.name),
+            prior=NormalPrior.make(settings.prior, model),
             solver=settings.solver,
             **how,
         )
