@@ -1,0 +1,71 @@
+"""Each bad input is refused with one clear message, and nothing is written."""
+
+import re
+import subprocess
+import sys
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from tests.app.commands import load, run, spoil
+from tests.conftest import AFFINE, SHAPE, mask_of
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("one shell", "at least 2 shells"),
+        ("no b = 0", "no b = 0 volume"),
+        ("3-D", "diffusion series has four"),
+        ("counts", "62 volumes, 61 b-values, 62 directions"),
+        ("cut", "the file is cut"),
+        ("bit", "sub-01_dwi.nii.gz: .*(damaged|checksum|cut)"),
+        ("empty mask", "mask is empty"),
+        ("mask shape", r"mask has dimensions \(6, 5, 5\), the series \(6, 5, 4\)"),
+        ("mask affine", "mm away"),
+        ("no bval", r"sub-01_dwi\.bval: No such file"),
+        ("no dwi", r"sub-01_dwi\.nii\.gz: No such file"),
+        ("units", "--b-unit ms/um2"),
+    ],
+)
+def test_bad_input_is_refused_with_one_message_and_nothing_written(folder, series, capsys, what, message):
+    spoil(folder, series, what)
+    assert run(folder) == 2
+    error = capsys.readouterr().err
+    assert re.search(message, error)
+    assert "Traceback" not in error
+    assert error.count("jaxsmt: ") == 1
+    assert not re.search(r"\b[a-z_]+=", error)  # Python's words
+    assert not (folder / "out").exists()
+
+
+def test_mask_kinds(folder, capsys):
+    """inputs.md 28: probabilities, NaN and labels, by a documented threshold and with a warning."""
+    probability = np.where(mask_of(SHAPE) > 0, 0.7, 0.2).astype(np.float32)
+    probability[1, 1, 1] = np.nan
+    for values, inside in ((probability, probability > 0.5), (mask_of(SHAPE) * 3, mask_of(SHAPE) > 0)):
+        nib.save(nib.Nifti1Image(values, AFFINE), folder / "mask.nii.gz")
+        assert run(folder, "--overwrite", "--no-report") == 0
+        assert "mask.nii.gz" in capsys.readouterr().err
+        np.testing.assert_array_equal(load(folder, "status").get_fdata() > 0, inside)
+
+
+def test_fibres_need_a_fod(folder, capsys):
+    assert run(folder, "--fibres", "2") == 2
+    said = capsys.readouterr().err
+    assert "--fibres 2 without an FOD" in said
+    assert "give --fod watson or --fod bingham too" in said
+    with pytest.raises(SystemExit) as end:
+        run(folder, "--fod", "watson", "--fibres", "4")
+    assert end.value.code == 2
+
+
+def test_inputs_are_checked_without_loading_jax(folder):
+    """Bad input is refused at once: JAX takes seconds to load."""
+    (folder / "sub-01_dwi.bval").write_text("1 2 3")
+    code = (
+        "import sys; from jaxsmt.app import cli; assert cli.main(['check', sys.argv[1]]) == 2; "
+        "assert not {'jax', 'matplotlib'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(folder / "sub-01_dwi.nii.gz")], check=True, capture_output=True)

@@ -1,0 +1,171 @@
+"""The other commands, and the program as a process: exit codes, interruption, what a terminal shows."""
+
+import contextlib
+import dataclasses
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+import types
+
+import jax
+import numpy as np
+import pytest
+
+from jaxsmt import simulate
+from jaxsmt.app import cli, workflow
+from jaxsmt.files import nifti
+from tests.app.commands import run
+from tests.conftest import SHAPE, mask_of
+
+
+def test_check_says_what_fit_would_do(folder, capsys):
+    assert run(folder, command="check") == 0
+    said = capsys.readouterr().out
+    assert "b = 1000 s/mm²: 30 volumes, harmonic order 6" in said
+    assert "least standard deviations to expect at SNR 30:" in said
+    for tissue in ("white", "grey"):
+        assert re.search(rf"{tissue} matter: lambda_par [\d.]+ ± 0\.\d+ µm²/ms, fraction [\d.]+ ± 0\.\d+", said)
+    assert f"{mask_of(SHAPE).sum()} of 120 voxels" in said
+    assert run(folder, command="check", mask=False) == 0
+    assert "no mask" in capsys.readouterr().err
+    assert not (folder / "out").exists()
+
+
+def test_program_runs_as_a_module(folder):
+    done = subprocess.run(
+        [sys.executable, "-m", "jaxsmt", "fit", str(folder / "no.nii.gz"), "-o", str(folder / "out")],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "no.nii.gz: No such file" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_progress_is_plain_lines_off_a_terminal(folder, capsys):
+    arguments = ["fit", str(folder / "sub-01_dwi.nii.gz"), "-o", str(folder / "out"), "--no-report"]
+    assert cli.main(arguments) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["read", "fit", "write", "warning"]
+
+
+def test_demo(tmp_path, capsys, monkeypatch):
+    """With four columns of the slice in the mask."""
+    whole = simulate.coronal_slice()
+    few = dataclasses.replace(whole, mask=whole.mask & (np.arange(len(whole.mask)) % 32 == 16)[:, None, None])
+    monkeypatch.setattr(simulate, "coronal_slice", lambda: few)
+    assert cli.main(["demo", "-o", str(tmp_path / "demo")]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"\d voxels/s", said)
+    for name in ("maps_and_truth.png", "fods.png", "report.html", "slice_model-smt_param-lambdapar_dwimap.nii.gz"):
+        assert (tmp_path / "demo" / name).stat().st_size > 1000
+    median = float(re.search(r"\|lambda_par - truth\|: median ([\d.]+)", said).group(1))
+    assert median < 0.15
+    # What the demo wrote is an input like any other.
+    assert cli.main(["check", str(tmp_path / "demo" / "slice_dwi.nii.gz")]) == 0
+    assert cli.main(["demo", "-o", str(tmp_path / "demo")]) == 2  # never into a used folder
+    assert cli.main(["demo", "-o", str(tmp_path / "demo" / "report.html")]) == 73
+
+
+def test_doctor(capsys):
+    assert cli.main(["doctor"]) == 0
+    said = capsys.readouterr().out
+    assert "BAD" not in said
+    assert said.count("ok ") == 7
+
+
+def wait_for(process, text, seconds=120):
+    """Lines of a process's standard error up to one with this text."""
+    lines = []
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        lines.append(process.stderr.readline())
+        if text in lines[-1]:
+            return lines
+        assert lines[-1], f"ended without {text!r}: {lines}"
+    raise AssertionError(f"no {text!r} in {seconds} s: {lines}")
+
+
+def test_an_interrupted_fit_leaves_nothing(folder):
+    """Ctrl-C while FODs are compiled: exit code 130, at once; the new folder is gone."""
+    words = ["fit", folder / "sub-01_dwi.nii.gz", "-o", folder / "out", "--fod", "bingham", "--fibres", "auto"]
+    command = [sys.executable, "-m", "jaxsmt", *map(str, words)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        wait_for(process, "read: ")
+        assert (folder / "out").is_dir()
+        process.send_signal(signal.SIGINT)
+        began = time.monotonic()
+        _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert time.monotonic() - began < 10
+    assert "Traceback" not in error
+    assert "interrupted" in error
+    assert not (folder / "out").exists()
+
+
+def test_a_bar_on_a_terminal(folder):
+    """The same program on a pseudo-terminal draws bars, one for each stage."""
+    outer, inner = pty.openpty()
+    words = ["fit", folder / "sub-01_dwi.nii.gz", "-o", folder / "out", "--no-report", "--mask", folder / "mask.nii.gz"]
+    command = [sys.executable, "-m", "jaxsmt", *map(str, words)]
+    with subprocess.Popen(command, stderr=inner, stdout=subprocess.DEVNULL) as process:
+        os.close(inner)
+        shown = b""
+        while True:
+            try:
+                part = os.read(outer, 4096)
+            except OSError:  # the other end is closed
+                break
+            if not part:
+                break
+            shown += part
+    os.close(outer)
+    assert process.returncode == 0
+    text = shown.decode()
+    stages = [("read", 62, "volumes"), ("fit", int(mask_of(SHAPE).sum()), "voxels"), ("write", 10, "maps")]
+    for stage, total, unit in stages:
+        assert re.search(rf"\r{stage}: 100%\|.*\| {total}/{total} .* {unit}", text)
+
+
+def test_no_device(folder, capsys):
+    """Exit code 75: the same command may succeed elsewhere."""
+    with contextlib.suppress(RuntimeError):
+        if jax.devices("gpu"):
+            pytest.skip("there is a GPU")
+    assert run(folder, "--device", "gpu") == 75
+    error = capsys.readouterr().err
+    assert "no gpu device" in error
+    assert "--device cpu" in error
+    assert not (folder / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 99 bytes")]
+)
+def test_out_of_memory(folder, monkeypatch, capsys, error):
+    """NumPy's and JAX's errors: exit code 75, one message, and no empty folder stays."""
+
+    def read(image):
+        raise error
+        yield
+
+    monkeypatch.setattr(nifti, "read_volumes", read)
+    assert run(folder) == 75
+    assert "out of memory" in capsys.readouterr().err
+    assert not (folder / "out").exists()
+
+
+def test_voxels_that_do_not_fit_into_memory(folder, monkeypatch, capsys):
+    """FODs need all volumes at once: the message says what needs less."""
+
+    def empty(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(workflow, "np", types.SimpleNamespace(empty=empty))
+    assert run(folder, "--fod", "watson") == 75
+    assert "--fod none" in capsys.readouterr().err
+    assert not (folder / "out").exists()
