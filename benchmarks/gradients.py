@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxsmt as js
-from jaxsmt.sphere.quadrature import gradient_directions
+from jaxsmt.geometry.quadrature import gradient_directions
 from record import options as shared_options
 from record import publish
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from .acquisition.acquisition import Acquisition
 from .acquisition.arrays import equal_fields
-from .sphere.quadrature import gradient_directions
+from .geometry.quadrature import gradient_directions
 
 __all__ = ["Phantom", "coronal_slice", "hcp_scheme", "rician", "zeppelin_signal"]
 

@@ -110,3 +110,9 @@ def issubclass_exception(value):
 def test_public_names_are_documented(name, value):
     """Users read docstrings before anything else: none may lack its arguments, results, errors or example."""
     assert not missing_parts(name, value)
+
+
+def test_no_room_has_the_name_of_a_public_object():
+    """Importing a folder puts it into the package under its name, in place of the public object."""
+    rooms = {path.name for path in PACKAGE.iterdir() if path.is_dir()} | {path.stem for path in PACKAGE.glob("*.py")}
+    assert rooms & set(js.__all__) == {"simulate"}  # which is that module

@@ -5,7 +5,7 @@ import pytest
 
 import jaxsmt as js
 from jaxsmt import simulate
-from jaxsmt.sphere.quadrature import fibonacci_sphere
+from jaxsmt.geometry.quadrature import fibonacci_sphere
 
 
 def test_hcp_scheme():

@@ -50,7 +50,7 @@ class Acquisition:
     Example:
         >>> import numpy as np
         >>> import jaxsmt as js
-        >>> from jaxsmt.sphere.quadrature import gradient_directions
+        >>> from jaxsmt.geometry.quadrature import gradient_directions
         >>> directions = gradient_directions(30)
         >>> bvals = np.repeat([0.0, 1000.0, 2000.0], [1, 30, 30])
         >>> bvecs = np.concatenate([np.zeros((1, 3)), directions, directions])

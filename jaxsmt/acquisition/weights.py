@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..sphere.harmonics import even_harmonics, n_coefficients
-from ..sphere.quadrature import fibonacci_sphere
+from ..geometry.harmonics import even_harmonics, n_coefficients
+from ..geometry.quadrature import fibonacci_sphere
 
 #: Highest order tried for a shell's harmonic fit; the signal has nothing above it at b ≤ 10.
 MAX_ORDER = 16

@@ -16,7 +16,7 @@ from ..acquisition.acquisition import Acquisition
 from ..fitting.fit import fit
 from ..models import presets
 from ..physics.signal import zeppelin_mean
-from ..sphere.quadrature import gradient_directions
+from ..geometry.quadrature import gradient_directions
 
 
 @dataclass(frozen=True)

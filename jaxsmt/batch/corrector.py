@@ -12,7 +12,7 @@ from ..acquisition.acquisition import Acquisition
 from ..physics.compartments import Kernel
 from ..physics.noises.base import Noise
 from ..problems.corrections import LMAX
-from ..sphere.harmonics import even_harmonics, n_coefficients
+from ..geometry.harmonics import even_harmonics, n_coefficients
 from .programs import (
     CorrectedVolumes,
     ExpectedVoxel,

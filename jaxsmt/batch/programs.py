@@ -18,7 +18,7 @@ from ..physics.signal import convolved
 from ..problems.base import Estimation
 from ..problems.corrections import LMAX, Corrected, correct, shell_design, volume_design
 from ..solvers import Solver
-from ..sphere.harmonics import even_harmonics
+from ..geometry.harmonics import even_harmonics
 from ..status import Status
 from .lanes import blocks, where
 from .search import outcome, search

@@ -13,7 +13,7 @@ orientations [θ, φ] (inclination from +z, azimuth) are dmipy's; fits and signa
 - two fractional links do not disturb each other, and the fractions of three and more compartments are right in
   FOD models too.
 
-What is not covered raises `NotCoveredError`, which says so; a module that does not exist here is not found.
+What dmipy has and this does not raises `NotCoveredError`, which says so; what dmipy does not have either is not found.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,15 +23,30 @@ from typing import Any
 from ..errors import NotCoveredError
 
 
-def refuse(module: str, covered: Sequence[str], package: str | None = None) -> Callable[[str], Any]:
-    """A module's `__getattr__` that says what is not covered; of a package it loads the modules that are covered."""
+def refuse(
+    module: str, covered: Sequence[str], others: Sequence[str], package: str = "", fix: str = ""
+) -> Callable[[str], Any]:
+    """A module's `__getattr__` that says which of dmipy's names are not covered.
+
+    Args:
+        module: what dmipy calls the module.
+        covered: the names that are here; in a package these are modules, which are loaded on first use.
+        others: the other names of dmipy's module.
+        package: full name of the package, if the module is one.
+        fix: what to do instead; by default one of the names that are here.
+
+    Returns:
+        the function. It raises AttributeError for names that dmipy does not have: tools look for such names.
+    """
 
     def missing(name: str) -> Any:
-        """Load a module that is covered, or raise NotCoveredError."""
-        if name.startswith("__"):
-            raise AttributeError(name)
-        if package is not None and name in covered:
+        """Load a module that is covered, or raise."""
+        if package and name in covered:
             return import_module(f"{package}.{name}")
-        raise NotCoveredError(f"jaxsmt.dmipy does not cover {module}.{name}", fix=f"it has {', '.join(covered)}")
+        if name in others:
+            raise NotCoveredError(
+                f"jaxsmt.dmipy does not cover {module}.{name}", fix=fix or f"it has {', '.join(covered)}"
+            )
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
 
     return missing

@@ -2,4 +2,9 @@
 
 from . import refuse
 
-__getattr__ = refuse("data", ["no data: simulate.coronal_slice() makes a slice in the HCP scheme"])
+__getattr__ = refuse(
+    "data",
+    (),
+    ("saved_acquisition_schemes", "saved_data"),
+    fix="jaxsmt.simulate.coronal_slice() makes a slice in the scheme of the HCP",
+)

@@ -18,7 +18,7 @@ from ..errors import InputError
 from ..files import nifti, outputs
 from ..files.gradients import fsl_to_scanner
 from ..physics.convolution import ORDER_MAX, order_needed
-from ..sphere.harmonics import n_coefficients, to_basis
+from ..geometry.harmonics import n_coefficients, to_basis
 from ..status import FITTED, Status
 from .results import FodModel, Maps
 

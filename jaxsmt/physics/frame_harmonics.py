@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ..sphere.harmonics import even_harmonics
+from ..geometry.harmonics import even_harmonics
 
 #: Quadrature for densities up to κ = 200: Gauss-Legendre nodes in w over (0, 1), azimuths over a quarter turn. The
 #: coefficients of order 28 are good to 2e-6 there, and to 1e-8 up to κ = 128.

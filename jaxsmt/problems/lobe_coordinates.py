@@ -17,8 +17,8 @@ from jax import Array
 
 from ..physics.densities.base import Density, kappa_from_odi, odi_from_kappa
 from ..solvers import Point
-from ..sphere import frames
-from ..sphere.frames import Vector
+from ..geometry import frames
+from ..geometry.frames import Vector
 
 
 class Shape(NamedTuple):

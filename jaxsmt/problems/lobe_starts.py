@@ -21,10 +21,10 @@ from jax import Array
 
 from ..physics.densities.base import Density, watson_zonal
 from ..solvers import Point
-from ..sphere import frames
-from ..sphere.frames import Vector
-from ..sphere.harmonics import even_harmonics, n_coefficients
-from ..sphere.quadrature import fibonacci_sphere
+from ..geometry import frames
+from ..geometry.frames import Vector
+from ..geometry.harmonics import even_harmonics, n_coefficients
+from ..geometry.quadrature import fibonacci_sphere
 from .lobe_coordinates import Coordinates
 
 _LMAX = 8

@@ -16,7 +16,7 @@ from ..physics.densities.base import Density, kappa_from_odi, odi_from_kappa
 from ..physics.frame_harmonics import FrameHarmonics
 from ..physics.noises.base import Noise
 from ..solvers import Normal, Point, Problem
-from ..sphere import frames
+from ..geometry import frames
 from .lobe_coordinates import Coordinates, coordinates_of, slope
 from .lobe_starts import Table, starting_points
 

@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
-from ..sphere.quadrature import icosphere
+from ..geometry.quadrature import icosphere
 from .maps import slice_axis, slice_of
 
 if TYPE_CHECKING:

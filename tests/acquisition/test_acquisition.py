@@ -7,7 +7,7 @@ import pytest
 
 from jaxsmt import Acquisition, InputError
 from jaxsmt.acquisition.pytree import Acquisition as AcquisitionTree
-from jaxsmt.sphere.quadrature import gradient_directions
+from jaxsmt.geometry.quadrature import gradient_directions
 
 
 def scheme(b, n=30, **options):

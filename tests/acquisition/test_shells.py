@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jaxsmt import Acquisition, InputError, JaxsmtWarning
-from jaxsmt.sphere.quadrature import gradient_directions
+from jaxsmt.geometry.quadrature import gradient_directions
 from tests.acquisition.test_acquisition import scheme
 
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxsmt.acquisition.weights import MAX_AMPLIFICATION, harmonic_weights, mean_weights
-from jaxsmt.sphere.harmonics import even_harmonics, n_coefficients
-from jaxsmt.sphere.quadrature import gradient_directions
+from jaxsmt.geometry.harmonics import even_harmonics, n_coefficients
+from jaxsmt.geometry.quadrature import gradient_directions
 
 
 @pytest.mark.parametrize("n", [6, 15, 30, 64, 90, 200])

@@ -5,7 +5,7 @@ import pytest
 
 from jaxsmt import JaxsmtError
 from jaxsmt.dmipy import data, signal_models
-from jaxsmt.dmipy.core import modeling_framework
+from jaxsmt.dmipy.core import fitted_modeling_framework, modeling_framework
 from jaxsmt.dmipy.core.acquisition_scheme import acquisition_scheme_from_bvalues, gtab_dipy2dmipy
 from jaxsmt.dmipy.core.fod_parameters import fods_from_parameters, parameters_from_fods
 from jaxsmt.dmipy.distributions import distributions
@@ -13,7 +13,7 @@ from jaxsmt.dmipy.distributions.distribute_models import BundleModel
 from jaxsmt.dmipy.orientations import directions_from_mu
 from jaxsmt.dmipy.signal_models import cylinder_models, gaussian_models, sphere_models
 from jaxsmt.simulate import coronal_slice, hcp_scheme
-from jaxsmt.sphere.quadrature import gradient_directions, icosphere
+from jaxsmt.geometry.quadrature import gradient_directions, icosphere
 from tests.conftest import degrees, gauss_mean
 
 B = np.repeat([0, 1e9, 2e9, 3e9], [3, 60, 60, 60])
@@ -91,8 +91,8 @@ def test_spherical_mean_script(patch, capsys):
     signal = data / fods.S0[..., None]
     expected = 1 - np.sum(error**2, axis=-1) / np.sum((signal - signal.mean(axis=-1, keepdims=True)) ** 2, axis=-1)
     np.testing.assert_allclose(fods.R2_coefficient_of_determination(data), expected, rtol=1e-5)
-    for given in (fods.fitted_parameters, fods.fitted_parameters_vector):
-        np.testing.assert_allclose(fod_model.simulate_signal(scheme, given), fods.predict(S0=1.0), atol=2e-6)
+    for parameters in (fods.fitted_parameters, fods.fitted_parameters_vector):
+        np.testing.assert_allclose(fod_model.simulate_signal(scheme, parameters), fods.predict(S0=1.0), atol=2e-6)
 
 
 def test_mcsmt_script(patch):
@@ -227,8 +227,8 @@ def test_fixed_guessed_and_bounded_parameters():
     fod_model = scalar.fit(SCHEME, data).return_parametric_fod_model()
     assert [n for n in fod_model.parameter_names if "partial" in n] == []
     spread = {"mu": np.zeros((2, 3, 2)), "odi": np.full((2, 3), 0.9)}
-    given = fod_model.x0_parameters | {f"SD1WatsonDistributed_1_SD1Watson_1_{n}": v for n, v in spread.items()}
-    signal = fod_model.simulate_signal(SCHEME, given)
+    parameters = fod_model.x0_parameters | {f"SD1WatsonDistributed_1_SD1Watson_1_{n}": v for n, v in spread.items()}
+    signal = fod_model.simulate_signal(SCHEME, parameters)
     kernel = {n.removeprefix("SD1WatsonDistributed_1_"): v for n, v in fod_model.x0_parameters.items()}
     means = scalar.simulate_signal(SCHEME, {**kernel, "partial_volume_1": np.full((2, 3), 0.5)})
     np.testing.assert_allclose(signal @ SCHEME.acquisition.weights.T, means, atol=1e-3)
@@ -238,18 +238,18 @@ def test_fixed_guessed_and_bounded_parameters():
     np.testing.assert_allclose(fit.fitted_parameters["partial_volume_0"], volume, rtol=1e-5)
 
 
-@pytest.mark.parametrize("family", ["watson", "bingham"])
-def test_orientations_there_and_back(family):
-    """[θ, φ], ψ and β/κ of random lobes give the same FODs as the lobes do; dmipy's own values of ψ."""
+@pytest.mark.parametrize("distribution", ["watson", "bingham"])
+def test_orientations_there_and_back(distribution):
+    """[θ, φ], ψ and β/κ of random lobes give the same FODs as the lobes do; ψ turns as dmipy's."""
     data = np.ones((5, B.size)) * np.exp(-1.0 * B * 1e-9)
     kernel = smt_model().fit(SCHEME, data)
-    model = kernel.return_parametric_fod_model(family, 1)
+    model = kernel.return_parametric_fod_model(distribution, 1)
     rng = np.random.default_rng(0)
     values = {**model.x0_parameters}
     prefix = model.distribution_prefix(0)
     values[f"{prefix}mu"] = np.stack([rng.uniform(0, np.pi / 2, 5), rng.uniform(-np.pi, np.pi, 5)], axis=-1)
     values[f"{prefix}odi"] = rng.uniform(0.05, 0.5, 5)
-    if family == "bingham":
+    if distribution == "bingham":
         values[f"{prefix}psi"], values[f"{prefix}beta_fraction"] = rng.uniform(0, np.pi, 5), rng.uniform(0.1, 0.9, 5)
     fods = fods_from_parameters(model, values, SCHEME)
     back = parameters_from_fods(model, fods)
@@ -257,7 +257,7 @@ def test_orientations_there_and_back(family):
         np.testing.assert_allclose(back[name], values[name], rtol=1e-5)
     x, z = directions_from_mu([[np.pi / 2, 0], [0, 0]])
     np.testing.assert_allclose([x, z], [[1, 0, 0], [0, 0, 1]], atol=1e-15)
-    if family == "bingham":
+    if distribution == "bingham":
         for mu, expected in (([np.pi / 2, 0], [0, np.cos(0.4), np.sin(0.4)]), ([0, 0], [-np.sin(0.4), np.cos(0.4), 0])):
             values[f"{prefix}mu"], values[f"{prefix}psi"] = np.tile(mu, (5, 1)), np.full(5, 0.4)
             across = fods_from_parameters(model, values, None).parameters["across"][0, 0]
@@ -340,6 +340,49 @@ def test_what_is_not_covered_says_so(call):
         call()
     assert isinstance(error.value, JaxsmtError)
     assert error.value.fix
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda model: model.set_parameter_optimization_bounds("partial_volume_0", (0.1, 0.5)),
+        lambda model: model.set_initial_guess_parameter("partial_volume_0", 0.4),
+        lambda model: model.set_fixed_parameter("BundleModel_1_partial_volume_0", 0.4),
+    ],
+)
+def test_changes_of_nested_fractions_are_refused(change):
+    """They are sums and shares of several of jaxsmt's weights, which have no bounds; alone they are free."""
+    model = modeling_framework.MultiCompartmentSphericalMeanModel([bundle(), gaussian_models.G1Ball()])
+    assert "weight.G1Ball_1" not in model.native_model().parameter_names  # it follows from the others
+    change(model)
+    with pytest.raises(NotImplementedError, match="a nested fraction"):
+        model.native_model()
+
+
+def test_a_bundle_alone_takes_changes_of_its_fraction():
+    """The first fraction of a single bundle is the weight of its first compartment."""
+    model = modeling_framework.MultiCompartmentSphericalMeanModel([bundle()])
+    model.set_fixed_parameter("BundleModel_1_partial_volume_0", 0.4)
+    assert dict(model.native_model().held) == {"weight.BundleModel_1_C1Stick_1": 0.4}
+
+
+@pytest.mark.parametrize(
+    "module", [data, distributions, signal_models, modeling_framework, fitted_modeling_framework, cylinder_models]
+)
+def test_names_that_dmipy_does_not_have_are_not_found(module):
+    """Tools ask modules for such names: an error of another kind would stop them."""
+    assert not hasattr(module, "pytest_plugins")
+    assert not hasattr(module, "__path__") or module is signal_models
+
+
+def test_fits_are_of_dmipys_classes(patch):
+    """Scripts ask for the class of a result, by dmipy's module paths."""
+    scheme, data, _ = patch
+    fit = smt_model().fit(scheme, data[:1])
+    assert isinstance(fit, fitted_modeling_framework.FittedMultiCompartmentSphericalMeanModel)
+    fod_model = fit.return_parametric_fod_model()
+    assert isinstance(fod_model, modeling_framework.MultiCompartmentModel)
+    assert isinstance(fod_model.fit(scheme, data[:1]), fitted_modeling_framework.FittedMultiCompartmentModel)
 
 
 def test_a_fit_keeps_its_model(patch):

@@ -5,7 +5,7 @@ import pytest
 
 from jaxsmt import Acquisition, InputError
 from jaxsmt.files import gradients
-from jaxsmt.sphere.quadrature import gradient_directions
+from jaxsmt.geometry.quadrature import gradient_directions
 
 # These tables are about reading: a handful of directions is enough.
 pytestmark = pytest.mark.filterwarnings("ignore:the . directions")

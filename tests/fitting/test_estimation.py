@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import jaxsmt as js
-from jaxsmt.sphere.quadrature import gradient_directions
+from jaxsmt.geometry.quadrature import gradient_directions
 
 N = 30
 B = np.r_[0, 0, np.repeat([1000.0, 2000.0, 3000.0], N)]

@@ -9,8 +9,8 @@ import jaxsmt as js
 from jaxsmt.batch import engine
 from jaxsmt.batch import fits as voxelwise
 from jaxsmt.files import nifti
-from jaxsmt.sphere.harmonics import even_harmonics
-from jaxsmt.sphere.quadrature import fibonacci_sphere
+from jaxsmt.geometry.harmonics import even_harmonics
+from jaxsmt.geometry.quadrature import fibonacci_sphere
 from tests.conftest import degrees
 
 ACQUISITION = js.simulate.hcp_scheme(3, 30)

@@ -12,8 +12,8 @@ import jaxsmt as js
 from jaxsmt.physics.orientation import kappa_from_odi, odi_from_kappa
 from jaxsmt.physics.signal import convolved, truncation_order, zeppelin_legendre
 from jaxsmt.problems.lobes import Data, Lobes
-from jaxsmt.sphere.harmonics import even_harmonics, to_basis
-from jaxsmt.sphere.quadrature import fibonacci_sphere
+from jaxsmt.geometry.harmonics import even_harmonics, to_basis
+from jaxsmt.geometry.quadrature import fibonacci_sphere
 
 rng = np.random.default_rng(0)
 

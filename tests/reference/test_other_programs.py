@@ -7,7 +7,7 @@ import jaxsmt as js
 from jaxsmt.batch.engine import MeansFitter
 from jaxsmt.files import nifti
 from jaxsmt.simulate import rician
-from jaxsmt.sphere.harmonics import even_harmonics
+from jaxsmt.geometry.harmonics import even_harmonics
 from tests.conftest import degrees, gauss_mean
 from tests.physics.test_orientation import brute_force
 

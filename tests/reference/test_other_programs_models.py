@@ -9,7 +9,7 @@ from jaxsmt.dmipy.core.acquisition_scheme import acquisition_scheme_from_bvalues
 from jaxsmt.dmipy.distributions.distribute_models import BundleModel
 from jaxsmt.dmipy.signal_models import cylinder_models, gaussian_models
 from jaxsmt.files import nifti
-from jaxsmt.sphere.quadrature import icosphere
+from jaxsmt.geometry.quadrature import icosphere
 from tests.reference.test_other_programs import in_vivo, read
 
 

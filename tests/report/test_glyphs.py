@@ -6,7 +6,7 @@ import pytest
 import jaxsmt as js
 from jaxsmt.report import glyphs
 from jaxsmt.report.maps import to_png
-from jaxsmt.sphere.quadrature import icosphere
+from jaxsmt.geometry.quadrature import icosphere
 
 
 def fods_of(direction, shape=(6, 5, 4), family="watson"):

@@ -13,7 +13,19 @@ from .. import refuse
 from .parameters import not_covered
 
 __all__ = ["DmipyAcquisitionScheme", "acquisition_scheme_from_bvalues", "gtab_dipy2dmipy"]
-__getattr__ = refuse("acquisition_scheme", __all__)
+_NOT_COVERED = (
+    "get_sh_order_from_bval",
+    "RotationalHarmonicsAcquisitionScheme",
+    "SphericalMeanAcquisitionScheme",
+    "acquisition_scheme_from_qvalues",
+    "acquisition_scheme_from_gradient_strengths",
+    "acquisition_scheme_from_schemefile",
+    "unify_length_reference_delta_Delta",
+    "calculate_shell_bvalues_and_indices",
+    "check_acquisition_scheme",
+    "gtab_dmipy2dipy",
+)
+__getattr__ = refuse("acquisition_scheme", __all__, _NOT_COVERED)
 
 _GYROMAGNETIC = 2.6752218744e8  # of the proton, rad/s/T
 
@@ -170,9 +182,11 @@ def acquisition_scheme_from_bvalues(
         NotCoveredError: several echo times.
 
     Example:
-        >>> scheme = acquisition_scheme_from_bvalues([0, 1e9, 1e9], [[0, 0, 0], [0, 0, 1], [1, 0, 0]])
-        >>> scheme.N_shells, scheme.number_of_b0s, scheme.shell_indices.tolist()
-        (2, 1, [0, 1, 1])
+        >>> import jaxsmt as js
+        >>> table = js.simulate.hcp_scheme(n_b0=2, n_directions=12)  # b-values in s/mm²
+        >>> scheme = acquisition_scheme_from_bvalues(table.bvals * 1e6, table.bvecs)
+        >>> scheme.N_shells, scheme.number_of_b0s, scheme.shell_bvalues[1:].round().tolist()
+        (4, 2, [1000000000.0, 2000000000.0, 3000000000.0])
     """
     return DmipyAcquisitionScheme(bvalues, gradient_directions, delta, Delta, TE, min_b_shell_distance, b0_threshold)
 

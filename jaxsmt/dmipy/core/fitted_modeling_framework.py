@@ -13,7 +13,8 @@ from .fod_models import ParametricFodModel
 from .parameters import not_covered
 
 __all__ = ["FittedMultiCompartmentModel", "FittedMultiCompartmentSphericalMeanModel"]
-__getattr__ = refuse("fitted_modeling_framework", __all__)
+_NOT_COVERED = ("FittedMultiCompartmentSphericalHarmonicsModel",)
+__getattr__ = refuse("fitted_modeling_framework", __all__, _NOT_COVERED)
 
 
 class FittedMultiCompartmentSphericalMeanModel(FittedKernels):

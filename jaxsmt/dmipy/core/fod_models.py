@@ -32,11 +32,12 @@ class MultiCompartmentModel:
 
 
 class ParametricFodModel(MultiCompartmentModel, FodParameters, VoxelwiseModel[FittedMultiCompartmentModel]):
-    """N Watson or Bingham distributions of the kernel that a spherical mean fit found in each voxel."""
+    """N Watson or Bingham distributions of the kernel of each voxel, as a spherical mean fit has it."""
 
     __init__ = FodParameters.__init__
 
     def _fit(self, scheme: DmipyAcquisitionScheme, series: Series) -> FittedMultiCompartmentModel:
+        """The fit of all measurements over kernels with the S0 of these data."""
         mask = series.mask & self.kernel.mask
         kernels = self.kernel.native_with(series.s0)
         model = FodModel(kernels, self.distribution, self.n_distributions)

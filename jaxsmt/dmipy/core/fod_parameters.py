@@ -50,7 +50,7 @@ class FodParameters(Parameters):
         return [f"{_DISTRIBUTED[self.distribution]}_{i + 1}_" for i in range(self.n_distributions)]
 
     def distribution_prefix(self, i: int) -> str:
-        """What the names of the i-th distribution's own parameters start with."""
+        """What the names of the parameters of the i-th distribution alone start with."""
         return self.prefixes[i] + _DISTRIBUTION[self.distribution]
 
     def kernel_values(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -20,7 +20,14 @@ from .spherical_mean_parameters import SphericalMeanParameters
 from .voxelwise import Series, VoxelwiseModel, require_voxels
 
 __all__ = ["MultiCompartmentModel", "MultiCompartmentSphericalMeanModel"]
-__getattr__ = refuse("modeling_framework", __all__)
+_NOT_COVERED = (
+    "ModelProperties",
+    "MultiCompartmentModelProperties",
+    "MultiCompartmentSphericalHarmonicsModel",
+    "homogenize_x0_to_data",
+    "ReturnFixedValue",
+)
+__getattr__ = refuse("modeling_framework", __all__, _NOT_COVERED)
 
 
 class MultiCompartmentSphericalMeanModel(

@@ -2,4 +2,4 @@
 
 from .. import refuse
 
-__getattr__ = refuse("distributions", ["distribute_models", "distributions"], __name__)
+__getattr__ = refuse("distributions", ("distribute_models", "distributions"), (), __name__)

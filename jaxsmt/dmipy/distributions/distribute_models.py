@@ -11,7 +11,16 @@ from ..core.parameters import Parameters, Rule, not_covered
 from ..signal_models.base import SignalModel
 
 __all__ = ["BundleModel"]
-__getattr__ = refuse("distribute_models", __all__)
+_NOT_COVERED = (
+    "DistributedModel",
+    "SD1WatsonDistributed",
+    "SD2BinghamDistributed",
+    "SD3SphericalHarmonicsDistributed",
+    "DD1GammaDistributed",
+    "ReturnConstrainedBeta",
+    "ReturnFixedValue",
+)
+__getattr__ = refuse("distribute_models", __all__, _NOT_COVERED)
 
 
 class BundleModel(Parameters):

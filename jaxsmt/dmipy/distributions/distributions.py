@@ -9,7 +9,14 @@ from ...physics.densities.base import kappa_from_odi, odi_from_kappa
 from .. import refuse
 
 __all__ = ["kappa2odi", "odi2kappa"]
-__getattr__ = refuse("distributions", __all__)
+_NOT_COVERED = (
+    "get_sh_order_from_odi",
+    "SD1Watson",
+    "SD2Bingham",
+    "SD3SphericalHarmonics",
+    "DD1Gamma",
+)
+__getattr__ = refuse("distributions", __all__, _NOT_COVERED)
 
 
 def odi2kappa(odi: ArrayLike) -> np.ndarray:

@@ -9,7 +9,12 @@ from .. import refuse
 from .base import SignalModel
 
 __all__ = ["C1Stick"]
-__getattr__ = refuse("cylinder_models", __all__)
+_NOT_COVERED = (
+    "C2CylinderStejskalTannerApproximation",
+    "C3CylinderCallaghanApproximation",
+    "C4CylinderGaussianPhaseApproximation",
+)
+__getattr__ = refuse("cylinder_models", __all__, _NOT_COVERED)
 
 
 class C1Stick(SignalModel):
@@ -20,10 +25,12 @@ class C1Stick(SignalModel):
         lambda_par: diffusivity along the axis, m²/s.
 
     Example:
+        >>> import jaxsmt as js
         >>> from jaxsmt.dmipy.core.acquisition_scheme import acquisition_scheme_from_bvalues
-        >>> scheme = acquisition_scheme_from_bvalues([0, 1e9, 1e9], [[0, 0, 0], [0, 0, 1], [1, 0, 0]])
-        >>> C1Stick(mu=[0, 0], lambda_par=2e-9)(scheme).round(3).tolist()
-        [1.0, 0.135, 1.0]
+        >>> table = js.simulate.hcp_scheme(n_b0=1, n_directions=12)
+        >>> scheme = acquisition_scheme_from_bvalues(table.bvals * 1e6, table.bvecs)
+        >>> C1Stick(lambda_par=2e-9).spherical_mean(scheme).round(3).tolist()
+        [1.0, 0.598, 0.441, 0.362]
     """
 
     _names = ("mu", "lambda_par")

@@ -9,7 +9,8 @@ from .. import refuse
 from .base import SignalModel
 
 __all__ = ["G1Ball", "G2Zeppelin"]
-__getattr__ = refuse("gaussian_models", __all__)
+_NOT_COVERED = ("G3TemporalZeppelin",)
+__getattr__ = refuse("gaussian_models", __all__, _NOT_COVERED)
 
 
 class G1Ball(SignalModel):
@@ -19,10 +20,12 @@ class G1Ball(SignalModel):
         lambda_iso: diffusivity, m²/s.
 
     Example:
+        >>> import jaxsmt as js
         >>> from jaxsmt.dmipy.core.acquisition_scheme import acquisition_scheme_from_bvalues
-        >>> scheme = acquisition_scheme_from_bvalues([0, 1e9, 1e9], [[0, 0, 0], [0, 0, 1], [1, 0, 0]])
-        >>> G1Ball(lambda_iso=2e-9)(scheme).round(3).tolist()
-        [1.0, 0.135, 0.135]
+        >>> table = js.simulate.hcp_scheme(n_b0=1, n_directions=12)
+        >>> scheme = acquisition_scheme_from_bvalues(table.bvals * 1e6, table.bvecs)
+        >>> G1Ball(lambda_iso=1e-9).spherical_mean(scheme).round(3).tolist()
+        [1.0, 0.368, 0.135, 0.05]
     """
 
     _names = ("lambda_iso",)

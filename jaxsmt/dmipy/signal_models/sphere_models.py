@@ -7,7 +7,11 @@ from .. import refuse
 from .base import SignalModel
 
 __all__ = ["S1Dot"]
-__getattr__ = refuse("sphere_models", __all__)
+_NOT_COVERED = (
+    "S2SphereStejskalTannerApproximation",
+    "S4SphereGaussianPhaseApproximation",
+)
+__getattr__ = refuse("sphere_models", __all__, _NOT_COVERED)
 
 
 class S1Dot(SignalModel):

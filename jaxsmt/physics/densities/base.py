@@ -21,8 +21,8 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from ...sphere import frames
-from ...sphere.harmonics import even_harmonics
+from ...geometry import frames
+from ...geometry.harmonics import even_harmonics
 from ..frame_harmonics import NODES, FrameHarmonics, frame_harmonics, half_sphere_rule
 
 #: Largest concentration that a fit considers: ODI 0.005, a spread of 3.6°.
@@ -222,7 +222,7 @@ class Lobe:
     def harmonics(self, l_max: int) -> Array:
         """Coefficients ∫ψ Y_lm dn of the density up to an even order, in MRtrix's basis and order.
 
-        See `sphere.harmonics.even_harmonics`; the axes are those in which μ is given.
+        See `geometry.harmonics.even_harmonics`; the axes are those in which μ is given.
         """
         basis = self.family.basis(l_max)
         c, _ = self.family.coefficients(basis, self.concentrations)

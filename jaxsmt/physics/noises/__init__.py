@@ -1,6 +1,7 @@
-"""Noise distributions: a file of this folder is one, its name the option's value, its `noise(coils)` the record.
+"""Noise distributions: each file of this folder is one, and its function `noise(coils)` returns the record.
 
-`names` and `find` look at the folder, so a new distribution is one new file. No JAX is loaded before `find`.
+The file's name is the option's value. `names` and `find` look at the folder, so a new distribution is one new file;
+`base` says what a record holds. No JAX is loaded before `find`.
 """
 
 from __future__ import annotations
@@ -16,15 +17,15 @@ if TYPE_CHECKING:
 
 
 def names() -> tuple[str, ...]:
-    """What `noise=` and `--noise` take."""
-    return tuple(sorted(m.name.replace("_", "-") for m in iter_modules(__path__) if m.name not in ("base",)))
+    """The values that `noise=` takes."""
+    return tuple(sorted(m.name.replace("_", "-") for m in iter_modules(__path__) if m.name != "base"))
 
 
 def find(name: str, coils: int = 1) -> Noise:
-    """The distribution of this name.
+    """The distribution of this name, for so many coils.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no such distribution, or it is not one of so many coils.
     """
     if name not in names():
         raise InputError(f"noise={name!r} is unknown", fix=" or ".join(f"noise={n!r}" for n in names()))

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.special import sph_harm_y
 
-from jaxsmt.sphere.harmonics import even_harmonics, n_coefficients, to_basis
-from jaxsmt.sphere.quadrature import fibonacci_sphere, gradient_directions
+from jaxsmt.geometry.harmonics import even_harmonics, n_coefficients, to_basis
+from jaxsmt.geometry.quadrature import fibonacci_sphere, gradient_directions
 
 
 def test_harmonics_match_scipy_and_are_orthonormal():

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from jaxsmt.sphere.harmonics import even_harmonics
-from jaxsmt.sphere.quadrature import fibonacci_sphere, gradient_directions, icosphere
+from jaxsmt.geometry.harmonics import even_harmonics
+from jaxsmt.geometry.quadrature import fibonacci_sphere, gradient_directions, icosphere
 
 
 @pytest.mark.parametrize("n", [100, 1001])

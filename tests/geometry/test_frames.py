@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxsmt.sphere import frames
+from jaxsmt.geometry import frames
 
 AXES = [(0.0, 0, 1), (0, 0, -1), (1, 0, 0), (0, -1, 0), (1e-4, 0, -1), (0.6, 0.48, 0.64), (-0.6, 0.48, -0.64)]
 

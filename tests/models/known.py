@@ -1,0 +1,27 @@
+"""Schemes, models and series whose truth is known, for the tests of models."""
+
+import numpy as np
+
+import jaxsmt as js
+from tests.acquisition.test_acquisition import scheme
+from tests.conftest import gauss_mean
+
+THREE = scheme([1000, 2000, 3000])
+SIX = js.Acquisition(
+    np.repeat([0, 500, 1000, 2000, 3000, 5000, 8000.0], 60),
+    np.tile(scheme([1000], n=60).bvecs[-60:], (7, 1)),
+    delta=10.0,
+    Delta=25.0,
+)
+SOMA = js.sandi().fix(**{"stick.lambda_par": 2.0, "ball.diffusivity": 0.8})
+
+
+def mcsmt_means(b, diff, intra):
+    """By quadrature, from the equation of Kaden et al. 2016."""
+    return intra * gauss_mean(b, diff, 0 * diff) + (1 - intra) * gauss_mean(b, diff, (1 - intra) * diff)
+
+
+def series(model, values, acquisition=THREE):
+    """Isotropic signals with these spherical means."""
+    shells = np.argmax(acquisition.weights != 0, axis=0)
+    return 1000 * np.asarray(model.signal(acquisition, values))[..., shells]
