@@ -99,7 +99,7 @@ def _measured_facts(request: Request, fit: Fit) -> dict[str, Any]:
     if fit.settings.grad_dev is not None:
         lengths = np.linalg.norm(np.eye(3) + fit.settings.grad_dev[inside], axis=-2)
         facts["grad_dev"] = {"largest_b_change": _digits(np.abs(lengths**2 - 1).max(), 3)}
-    prior = NormalPrior.make(fit.settings.prior, fit.model.name)
+    prior = NormalPrior.make(fit.settings.prior, fit.model)
     if prior is not None:
         facts["prior"] = prior.facts()
         converged = fit.status == Status.CONVERGED

@@ -11,12 +11,12 @@ import jax.numpy as jnp
 import jaxlib
 import numpy as np
 
-from ..version import __version__
 from ..acquisition.acquisition import Acquisition
 from ..fitting.fit import fit
+from ..geometry.quadrature import gradient_directions
 from ..models import presets
 from ..physics.signal import zeppelin_mean
-from ..geometry.quadrature import gradient_directions
+from ..version import __version__
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from dataclasses import MISSING, Field
 from pathlib import Path
 from typing import Any
 
-from ..version import __version__
 from ..fitting.settings import Option, Settings, options_of
+from ..version import __version__
 from .request import Request
 
 _POSITIONAL = ("dwi",)

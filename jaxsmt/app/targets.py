@@ -1,15 +1,18 @@
-"""Where a fit writes: the names of its files, checked before anything is computed."""
+"""Where a fit writes: the names of its files, checked before anything is computed. No JAX."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from ..files import map_table, outputs
-from ..models.model import SphericalMeanModel
 from ..physics import densities
 from .request import Request
+
+if TYPE_CHECKING:
+    from ..models.model import SphericalMeanModel
 
 
 def map_names(model: SphericalMeanModel) -> tuple[str, ...]:

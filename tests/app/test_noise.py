@@ -73,7 +73,8 @@ def test_noise_deviation_prior_and_uncertainty(folder, series):
         ("--grad-dev", np.full((*SHAPE, 9), 3.0), "--grad-dev has values up to 3"),
         ("--prior", '{"mean": {"lambda_par": 1}, "covariance": [[-1]]}', "positive definite"),
         ("--prior", '{"mean": {"diff": 1}, "covariance": [[1]]}', "a prior of 'diff'"),
-        ("--prior", "{", "no prior"),
+        ("--prior", "{", "no JSON"),
+        ("--prior", "[1]", "no prior"),
     ],
 )
 def test_bad_noise_and_priors_are_refused(folder, capsys, option, value, message):

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import termios
 import time
 import types
 
@@ -110,6 +111,7 @@ def test_an_interrupted_fit_leaves_nothing(folder):
 def test_a_bar_on_a_terminal(folder):
     """The same program on a pseudo-terminal draws bars, one for each stage."""
     outer, inner = pty.openpty()
+    termios.tcsetwinsize(inner, (24, 100))
     words = ["fit", folder / "sub-01_dwi.nii.gz", "-o", folder / "out", "--no-report", "--mask", folder / "mask.nii.gz"]
     command = [sys.executable, "-m", "jaxsmt", *map(str, words)]
     with subprocess.Popen(command, stderr=inner, stdout=subprocess.DEVNULL) as process:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import jaxsmt as js
+from jaxsmt.geometry.quadrature import icosphere
 from jaxsmt.report import glyphs
 from jaxsmt.report.maps import to_png
-from jaxsmt.geometry.quadrature import icosphere
 
 
 def fods_of(direction, shape=(6, 5, 4), family="watson"):
