@@ -20,7 +20,7 @@ def test_a_file_is_a_model(tmp_path, monkeypatch):
     monkeypatch.setattr(presets, "__path__", [*presets.__path__, str(tmp_path)])
     assert "mine" in presets.names()
     assert presets.find("mine")().parameter_names == ["diffusivity"]
-    monkeypatch.delitem(sys.modules, f"{presets.__name__}.mine")
+    del sys.modules[f"{presets.__name__}.mine"], presets.mine
 
 
 def test_an_unknown_model_is_refused():
