@@ -4,23 +4,27 @@ import numpy as np
 import pytest
 
 import jaxsmt as js
+from jaxsmt.fitting.settings import Settings
 from jaxsmt.geometry.quadrature import icosphere
 from jaxsmt.report import glyphs
 from jaxsmt.report.maps import to_png
+from tests.conftest import ACQUISITION
+from tests.physics.known_lobes import frame
 
 
-def fods_of(direction, shape=(6, 5, 4), family="watson"):
+def fods_of(direction, shape=(6, 5, 4), density="watson"):
     """The same single lobe in every voxel, as a fit would return it."""
-    ones = np.ones(shape, np.float32)
-    kernel = js.Fit(js.smt(), {}, {}, ones, ones, ones, ones.astype(np.uint8))
+    ones, codes = np.ones(shape, np.float32), np.ones(shape, np.uint8)
+    quality = {"mse": ones, "r2": ones}
+    kernels = js.Fit(js.smt(), ACQUISITION, Settings(), {}, {}, ones, quality, codes)
     lobe = {"weight": 1.0, "kappa": 20.0, "beta": 0.0, "odi": 2 / np.pi * np.arctan(1 / 20)}
     parameters = {name: np.full((*shape, 1), value, np.float32) for name, value in lobe.items()}
     parameters["direction"] = np.broadcast_to(np.asarray(direction, np.float32), (*shape, 1, 3))
-    model = js.FodModel(kernel, family, 1)
-    return js.FodFit(model, parameters, ones.astype(np.uint8), ones, ones, ones.astype(np.uint8))
+    return js.FodFit(js.FodModel(kernels, density, 1), parameters, codes, quality, codes, ACQUISITION)
 
 
-def test_icosphere():
+def test_the_sphere_of_glyphs():
+    """Its vertices are on the unit sphere and its faces look outward, by which hidden ones are left out."""
     vertices, faces = icosphere(3)
     assert vertices.shape == (642, 3)
     assert faces.shape == (1280, 3)
@@ -36,8 +40,6 @@ def test_icosphere():
 @pytest.mark.parametrize("shape", [(6, 5, 4), (20, 1, 20)])  # cut across the third axis, and the second
 def test_a_fibre_is_drawn_along_its_projection(handed, shape):
     """A fibre along a line of voxels is drawn along it, under oblique affines of both hands."""
-    from test_orientation import frame
-
     turn = frame(2)
     turn[:, 2] *= np.sign(np.linalg.det(turn)) * handed
     affine = np.eye(4)

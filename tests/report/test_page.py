@@ -1,0 +1,90 @@
+"""The report and its panels: what is shown of a fit, in which colours."""
+
+import re
+from dataclasses import replace
+
+import matplotlib.colors
+import numpy as np
+import pytest
+
+import jaxsmt as js
+from jaxsmt.files import map_table
+from jaxsmt.report import maps, page
+from jaxsmt.report.html import render
+from tests.conftest import ACQUISITION, SHAPE, mask_of
+
+
+@pytest.fixture(scope="module")
+def fit(series):
+    return js.fit(js.smt(), ACQUISITION, series[0], mask_of(SHAPE), sigma=20.0, uncertainty=True)
+
+
+def titles(figure):
+    return [ax.get_title() for ax in figure.axes if ax.get_title()]
+
+
+def test_the_page_tells_the_run(fit):
+    """Options are told as they are in run.json, nested ones too, and everything from outside is escaped."""
+    run = {
+        "command": ["jaxsmt", "fit", "<b>.nii"],
+        "software": {"version": "1"},
+        "device": "cpu",
+        "inputs": {"dwi": {"path": "<b>.nii", "sha256": "00"}},
+        "options": {"noise": "rician", "uncertainty": True, "sigma": {"median": 20.0, "from": "20"}},
+        "voxels": {"at_bound": 7},
+        "warnings": ["mind the <gap>"],
+        "timings_s": {"fit": 1.25},
+    }
+    text = page.make_page("a title", fit, None, mask_of(SHAPE) > 0, np.eye(4), run)
+    for name, value in (
+        ("noise", "rician"),
+        ("uncertainty", "yes"),
+        ("sigma, median", "20"),
+        ("at bound", "7"),
+        ("fit, s", "1.25"),
+        ("command", "jaxsmt fit &lt;b&gt;.nii"),
+    ):
+        assert f"<th>{name}</th><td>{value}</td>" in text
+    assert "mind the &lt;gap&gt;" in text
+    assert len(re.findall("data:image/png", text)) == 2  # maps, and their standard deviations
+
+
+def test_maps_are_drawn_as_the_table_says(fit):
+    shown = {name: values for name, values in fit.maps().items() if map_table.about(name).in_report}
+    assert not {"fapow3", "mse"} & set(shown)
+    figure = maps.draw_maps([("", shown)], mask_of(SHAPE))
+    assert titles(figure) == [map_table.about(name).title for name in shown]
+    status = figure.axes[list(shown).index("status")].images[0]
+    for code in js.Status:
+        assert matplotlib.colors.same_color(status.cmap(status.norm(code.value)), code.colour)
+
+
+def test_rows_of_one_map_share_their_colours(fit):
+    """So that a fit and the truth can be compared."""
+    fitted = {"s0": fit.s0}
+    figure = maps.draw_maps([("fitted", fitted), ("truth", {"s0": fit.s0 * 2})], mask_of(SHAPE))
+    first, second = (ax.images[0].get_clim() for ax in figure.axes[:2])
+    assert first == second
+    assert titles(figure) == ["fitted: S0", "truth: S0"]
+
+
+def test_fods_are_drawn_over_a_map_that_there_is(fit):
+    assert page.background(fit) == "lambda_perp"
+    few = replace(fit, model=replace(js.smt(), maps=("fraction", "fa")))
+    assert page.background(few) == "fraction"
+    fewer = replace(fit, model=replace(js.smt(), maps=("fa",)))
+    assert page.background(fewer) == "fa"
+
+
+def test_a_map_without_finite_values_is_drawn():
+    empty = np.full(SHAPE, np.nan)
+    figure = maps.draw_maps([("", {"anything": empty})], mask_of(SHAPE))
+    assert maps.to_png(figure)[:4] == b"\x89PNG"
+
+
+def test_equal_pages_are_equal_text(fit):
+    pages = [
+        render("title", [("maps", maps.draw_maps([("", {"fa": fit.derived["fa"]})], mask_of(SHAPE)))], [], [])
+        for _ in range(2)
+    ]
+    assert pages[0] == pages[1]
