@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any, Protocol
 
 import numpy as np
@@ -86,7 +85,7 @@ class NormalPrior:
         return hash((self.names, self.mean.tobytes(), self.covariance.tobytes()))
 
     @classmethod
-    def make(cls, prior: Any, model: HasPopulation | str) -> NormalPrior | None:
+    def make(cls, prior: Any, model: HasPopulation) -> NormalPrior | None:
         """Make a prior of what users give as `prior=`.
 
         Args:
@@ -113,7 +112,12 @@ class NormalPrior:
         if isinstance(prior, str):
             if prior != "population":
                 raise InputError(f"prior={prior!r} is unknown", fix=fix)
-            return _population(model)
+            if model.population is None:
+                raise InputError(
+                    f"there is no population prior of the {model.name} model",
+                    fix="prior={name: (mean, standard deviation)}",
+                )
+            return model.population
         if not isinstance(prior, Mapping):
             raise InputError(f"a prior of type {type(prior).__name__}", fix=fix)
         try:
@@ -209,23 +213,3 @@ class NormalPrior:
             {'mean': {'fraction': 0.5}, 'covariance': [[0.25]]}
         """
         return {"mean": dict(zip(self.names, self.mean.tolist(), strict=True)), "covariance": self.covariance.tolist()}
-
-
-def _population(model: HasPopulation | str) -> NormalPrior:
-    """The population prior of a model, or of the preset of this name."""
-    if isinstance(model, str):
-        presets = import_module(f"{__package__}.presets")
-        model = presets.find(model)() if model in presets.names() else _Nameless(model)
-    if model.population is None:
-        raise InputError(
-            f"there is no population prior of the {model.name} model", fix="prior={name: (mean, standard deviation)}"
-        )
-    return model.population
-
-
-@dataclass(frozen=True)
-class _Nameless:
-    """A model of which only the name is known."""
-
-    name: str
-    population: None = None
