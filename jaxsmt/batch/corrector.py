@@ -9,10 +9,10 @@ import jax
 import numpy as np
 
 from ..acquisition.acquisition import Acquisition
+from ..geometry.harmonics import even_harmonics, n_coefficients
 from ..physics.compartments import Kernel
 from ..physics.noises.base import Noise
 from ..problems.corrections import LMAX
-from ..geometry.harmonics import even_harmonics, n_coefficients
 from .programs import (
     CorrectedVolumes,
     ExpectedVoxel,

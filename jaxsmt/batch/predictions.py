@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Float
 
 from ..acquisition.shells import Pulse
 from ..physics.compartments import Kernel
@@ -19,8 +20,8 @@ _FLOATS = 1 << 24  # numbers in work when harmonics or densities of many lobes a
 
 
 def predicted_means(
-    kernel: Kernel, pulses: Sequence[Pulse], values: Mapping[str, np.ndarray], dtype: np.dtype
-) -> np.ndarray:
+    kernel: Kernel, pulses: Sequence[Pulse], values: Mapping[str, Float[np.ndarray, " voxels"]], dtype: np.dtype
+) -> Float[np.ndarray, "voxels pulses"]:
     """Spherical means over S0, (voxels, pulses), of kernels given by name, (voxels,) each."""
 
     def predict(block: dict[str, jax.Array]) -> jax.Array:
@@ -35,12 +36,12 @@ def predicted_signals(
     directions: Sequence[np.ndarray],
     lmax: Sequence[int],
     values: Mapping[str, np.ndarray],
-    weights: np.ndarray,
+    weights: Float[np.ndarray, "voxels lobes"],
     lobes: LobeArrays,
     *,
     family: Density,
     dtype: np.dtype,
-) -> np.ndarray:
+) -> Float[np.ndarray, "voxels volumes"]:
     """Signals over S0, (voxels, volumes), of kernels convolved with lobes; volumes shell by shell.
 
     Args:

@@ -9,8 +9,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
+from jaxtyping import Float
 
 from ..acquisition.shells import Pulse
+from ..geometry.harmonics import even_harmonics
 from ..physics.compartments import Kernel
 from ..physics.densities.base import Density, Lobe
 from ..physics.noises.base import Noise
@@ -18,7 +20,6 @@ from ..physics.signal import convolved
 from ..problems.base import Estimation
 from ..problems.corrections import LMAX, Corrected, correct, shell_design, volume_design
 from ..solvers import Solver
-from ..geometry.harmonics import even_harmonics
 from ..status import Status
 from .lanes import blocks, where
 from .search import outcome, search
@@ -214,7 +215,9 @@ def signals_of_means(
 
 
 @partial(jax.jit, static_argnames=("pulses", "kernel"))
-def kernel_means(values: dict[str, Array], *, pulses: tuple[Pulse, ...], kernel: Kernel) -> Array:
+def kernel_means(
+    values: dict[str, Float[Array, " voxels"]], *, pulses: tuple[Pulse, ...], kernel: Kernel
+) -> Float[Array, "voxels pulses"]:
     """Spherical means over S0, (voxels, pulses), from the kernels' parameters by name, (voxels,) each."""
     return jnp.stack([kernel.mean(pulse, values) for pulse in pulses], axis=-1)
 
@@ -235,16 +238,16 @@ class LobeArrays(NamedTuple):
 
 @partial(jax.jit, static_argnames=("pulses", "lmax", "kernel", "family"))
 def fod_signals(
-    values: dict[str, Array],
-    weights: Array,
+    values: dict[str, Float[Array, " voxels"]],
+    weights: Float[Array, "voxels lobes"],
     lobes: LobeArrays,
-    directions: tuple[Array, ...],
+    directions: tuple[Float[Array, "_ 3"], ...],
     *,
     pulses: tuple[Pulse, ...],
     lmax: tuple[int, ...],
     kernel: Kernel,
     family: Density,
-) -> Array:
+) -> Float[Array, "voxels volumes"]:
     """Signals over S0 of kernels convolved with mixtures of lobes, (voxels, volumes), shell by shell.
 
     values: of the kernels, (voxels,). weights, lobes: (voxels, N, …).
@@ -267,12 +270,14 @@ def fod_signals(
 
 
 @partial(jax.jit, static_argnames=("family", "lmax"))
-def lobe_harmonics(lobes: LobeArrays, *, family: Density, lmax: int) -> Array:
+def lobe_harmonics(lobes: LobeArrays, *, family: Density, lmax: int) -> Float[Array, "lobes coefficients"]:
     """`Lobe.harmonics` of many lobes, (lobes, coefficients)."""
     return jax.vmap(lambda lobe: lobe.lobe(family).harmonics(lmax))(lobes)
 
 
 @partial(jax.jit, static_argnames=("family",))
-def lobe_densities(lobes: LobeArrays, directions: Array, *, family: Density) -> Array:
+def lobe_densities(
+    lobes: LobeArrays, directions: Float[Array, "directions 3"], *, family: Density
+) -> Float[Array, "lobes directions"]:
     """`Lobe.density` of many lobes at (n, 3) unit vectors: (lobes, n)."""
     return jax.vmap(lambda lobe: lobe.lobe(family).density(directions))(lobes)

@@ -17,8 +17,8 @@ from ..batch.programs import LobeArrays
 from ..errors import InputError
 from ..files import nifti, outputs
 from ..files.gradients import fsl_to_scanner
-from ..physics.convolution import ORDER_MAX, order_needed
 from ..geometry.harmonics import n_coefficients, to_basis
+from ..physics.convolution import ORDER_MAX, order_needed
 from ..status import FITTED, Status
 from .results import FodModel, Maps
 

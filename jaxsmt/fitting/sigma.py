@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Float
 
 # Fewest voxels whose σ are drawn to their median.
 _FEW_VOXELS = 30
 
 
-def pooled(sigma: np.ndarray, freedom: int) -> tuple[np.ndarray, float]:
+def pooled(sigma: Float[np.ndarray, " voxels"], freedom: int) -> tuple[Float[np.ndarray, " voxels"], float]:
     """Estimates of σ in every voxel, drawn to their median as far as they scatter no more than estimates must.
 
     log σ scatters between voxels by τ² + 1/(2ν), ν the degrees of freedom. The median absolute deviation of the

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.custom_derivatives import SymbolicZero
+from jaxtyping import Float
 
 from .frame_harmonics import FrameHarmonics
 
@@ -29,7 +30,9 @@ class Value(NamedTuple):
     by_d: Array
 
 
-def polynomials(basis: FrameHarmonics, coefficients: Array, moments: Array) -> Array:
+def polynomials(
+    basis: FrameHarmonics, coefficients: Float[Array, "*#batch coefficients"], moments: Float[Array, "*#batch orders"]
+) -> Float[Array, "*batch monomials"]:
     """Coefficients of the signal's polynomial in monomials, (..., monomials).
 
     Args:
@@ -93,7 +96,9 @@ def _horner_jvp(primals, tangents):  # type: ignore[no-untyped-def]  # JAX's own
 ORDER_MAX = 120
 
 
-def order_needed(moments: np.ndarray, coefficients: np.ndarray, tolerance: float = 1e-4) -> int:
+def order_needed(
+    moments: Float[np.ndarray, "... orders"], coefficients: Float[np.ndarray, " orders"], tolerance: float = 1e-4
+) -> int:
     """Smallest even order at which convolved signals may be cut.
 
     A signal is Σ (2l+1) K_l c_l P_l with |P_l| ≤ 1, and its |c_l| are at most those of the narrowest lobe. What is left

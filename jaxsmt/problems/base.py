@@ -1,21 +1,21 @@
 """What a problem of one voxel must have, so that searches, chunks, results and deviations are written once.
 
 A `Search` is what a solver minimises. An `Estimation` says how a voxel's data become one, and what the minimum means.
-Both are frozen dataclasses without arrays: programs are compiled for them. Whoever has many voxels maps over the methods.
+Both are frozen dataclasses without arrays, as programs are compiled for them. `batch` maps their methods over voxels.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from jax import Array
 
 from ..solvers import Point, Problem
 
-
 Leaf = Any  #: an array: JAX's of one voxel inside a program, NumPy's of many voxels, (voxels, …), outside
 
 
+@runtime_checkable
 class Search(Protocol):
     """The minimum that is searched for in one voxel; `data` is a pytree of its numbers.
 
@@ -64,6 +64,7 @@ class Results(NamedTuple):
     finite: Array
 
 
+@runtime_checkable
 class Estimation(Protocol):
     """From one voxel's data to results by name.
 

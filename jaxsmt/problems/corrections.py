@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Float
 
 from ..physics.densities.base import watson_zonal
 from ..physics.noises.base import Noise
@@ -65,7 +66,9 @@ def volume_design(harmonics: tuple[Array, ...], moments: tuple[Array, ...]) -> D
     return Design(jnp.concatenate([k[:, 0] for k in moments]), matrices, (ones,) * len(matrices))
 
 
-def free_fod(design: Design, m: Array, amplitude: Array, noise: Noise) -> Array:
+def free_fod(
+    design: Design, m: Float[Array, " volumes"], amplitude: Float[Array, ""], noise: Noise
+) -> Float[Array, " coefficients"]:
     """Coefficients c of the most probable FOD.
 
     Maximises the likelihood of the volumes and a Gaussian density of c about 0, that of lobes of any axis.
@@ -114,7 +117,14 @@ class Corrected(NamedTuple):
     sigma: Array
 
 
-def correct(data: Array, sigma: Array, s0: Array, actual: Design, nominal: Design | None, noise: Noise) -> Corrected:
+def correct(
+    data: Float[Array, " volumes"],
+    sigma: Float[Array, ""],
+    s0: Float[Array, ""],
+    actual: Design,
+    nominal: Design | None,
+    noise: Noise,
+) -> Corrected:
     """Volumes without what noise floor and deviating gradients are expected to have done to them.
 
     Args:

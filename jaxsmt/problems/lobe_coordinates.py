@@ -15,10 +15,10 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
-from ..physics.densities.base import Density, kappa_from_odi, odi_from_kappa
-from ..solvers import Point
 from ..geometry import frames
 from ..geometry.frames import Vector
+from ..physics.densities.base import Density, kappa_from_odi, odi_from_kappa
+from ..solvers import Point
 
 
 class Shape(NamedTuple):

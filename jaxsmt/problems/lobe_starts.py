@@ -19,12 +19,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ..physics.densities.base import Density, watson_zonal
-from ..solvers import Point
 from ..geometry import frames
 from ..geometry.frames import Vector
 from ..geometry.harmonics import even_harmonics, n_coefficients
 from ..geometry.quadrature import fibonacci_sphere
+from ..physics.densities.base import Density, watson_zonal
+from ..solvers import Point
 from .lobe_coordinates import Coordinates
 
 _LMAX = 8

@@ -11,12 +11,12 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from ..geometry import frames
 from ..physics.convolution import by_powers_of_d, horner, polynomials
 from ..physics.densities.base import Density, kappa_from_odi, odi_from_kappa
 from ..physics.frame_harmonics import FrameHarmonics
 from ..physics.noises.base import Noise
 from ..solvers import Normal, Point, Problem
-from ..geometry import frames
 from .lobe_coordinates import Coordinates, coordinates_of, slope
 from .lobe_starts import Table, starting_points
 
