@@ -14,6 +14,9 @@ orientations [θ, φ] (inclination from +z, azimuth) are dmipy's; fits and signa
   FOD models too.
 
 What dmipy has and this does not raises `NotCoveredError`, which says so; what dmipy does not have either is not found.
+
+In: a dmipy script. Out: dmipy's names and SI units; `native` of a result is jaxsmt's. Imports jaxsmt's public names, as
+users do, and what is not public from `fitting` and below; nothing imports it.
 """
 
 from collections.abc import Callable, Sequence

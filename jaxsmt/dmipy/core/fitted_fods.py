@@ -9,10 +9,10 @@ from numpy.typing import ArrayLike
 
 from ... import FodFit, FodModel
 from ..orientations import directions_from_mu
-from .acquisition_scheme import DmipyAcquisitionScheme
+from ..parameters import not_covered
+from ..schemes import DmipyAcquisitionScheme
 from .fitted_maps import FittedMaps
 from .fod_parameters import FodParameters
-from .parameters import not_covered
 
 
 class FittedMultiCompartmentModel(FittedMaps):

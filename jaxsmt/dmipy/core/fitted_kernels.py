@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ... import Fit
-from .acquisition_scheme import DmipyAcquisitionScheme
+from ..schemes import DmipyAcquisitionScheme
 from .fitted_maps import FittedMaps
 from .spherical_mean_parameters import SphericalMeanParameters
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ... import InputError
-from .acquisition_scheme import DmipyAcquisitionScheme
+from ..schemes import DmipyAcquisitionScheme
 
 
 class FittedMaps(ABC):

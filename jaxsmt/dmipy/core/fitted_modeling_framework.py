@@ -7,10 +7,10 @@ from typing import Any, NoReturn
 from ... import InputError
 from ...fitting.results import MOST_LOBES
 from .. import refuse
+from ..parameters import not_covered
 from .fitted_fods import FittedMultiCompartmentModel
 from .fitted_kernels import FittedKernels
 from .fod_models import ParametricFodModel
-from .parameters import not_covered
 
 __all__ = ["FittedMultiCompartmentModel", "FittedMultiCompartmentSphericalMeanModel"]
 _NOT_COVERED = ("FittedMultiCompartmentSphericalHarmonicsModel",)

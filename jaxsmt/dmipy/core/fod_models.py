@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ... import FodModel, fit
-from .acquisition_scheme import DmipyAcquisitionScheme
+from ..parameters import not_covered
+from ..schemes import DmipyAcquisitionScheme
 from .fitted_fods import FittedMultiCompartmentModel
 from .fod_parameters import FodParameters, fods_from_parameters, parameters_from_fods
-from .parameters import not_covered
 from .voxelwise import Series, VoxelwiseModel, require_voxels
 
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from ... import FodFit, FodModel, Status
 from ..orientations import directions_from_mu, frame_of, mu_from_directions
-from .acquisition_scheme import DmipyAcquisitionScheme
+from ..parameters import Parameters, not_covered
+from ..schemes import DmipyAcquisitionScheme
 from .fitted_kernels import FittedKernels
-from .parameters import Parameters, not_covered
 
 _DISTRIBUTED = {"watson": "SD1WatsonDistributed", "bingham": "SD2BinghamDistributed"}
 _DISTRIBUTION = {"watson": "SD1Watson_1_", "bingham": "SD2Bingham_1_"}

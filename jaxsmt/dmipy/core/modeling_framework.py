@@ -11,11 +11,11 @@ import numpy as np
 from ... import fit
 from .. import refuse
 from ..distributions.distribute_models import BundleModel
+from ..parameters import not_covered
+from ..schemes import DmipyAcquisitionScheme
 from ..signal_models.base import SignalModel
-from .acquisition_scheme import DmipyAcquisitionScheme
 from .fitted_modeling_framework import FittedMultiCompartmentSphericalMeanModel
 from .fod_models import MultiCompartmentModel
-from .parameters import not_covered
 from .spherical_mean_parameters import SphericalMeanParameters
 from .voxelwise import Series, VoxelwiseModel, require_voxels
 

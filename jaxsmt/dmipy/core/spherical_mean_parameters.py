@@ -13,9 +13,9 @@ from numpy.typing import ArrayLike
 from ... import InputError, Pulse, SphericalMeanModel
 from ...batch.predictions import predicted_means
 from ..distributions.distribute_models import BundleModel, instance_names
+from ..parameters import Parameters, Rule, not_covered
+from ..schemes import DmipyAcquisitionScheme
 from ..signal_models.base import SignalModel
-from .acquisition_scheme import DmipyAcquisitionScheme
-from .parameters import Parameters, Rule, not_covered
 from .translation import Translation
 
 

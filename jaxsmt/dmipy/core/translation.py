@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ... import Compartment, Link, equal, fraction, tortuosity
+from ..parameters import Rule, not_covered
 from ..signal_models.base import DIFFUSIVITY, SignalModel
-from .parameters import Rule, not_covered
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ... import InputError
-from .acquisition_scheme import DmipyAcquisitionScheme
+from ..parameters import Parameters, not_covered
+from ..schemes import DmipyAcquisitionScheme
 from .fitted_maps import FittedMaps
-from .parameters import Parameters, not_covered
 
 Result = TypeVar("Result", bound=FittedMaps)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import refuse
-from ..core.parameters import Parameters, Rule, not_covered
+from ..parameters import Parameters, Rule, not_covered
 from ..signal_models.base import SignalModel
 
 __all__ = ["BundleModel"]

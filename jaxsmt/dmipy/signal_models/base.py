@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ... import Compartment, InputError
-from ..core.acquisition_scheme import DmipyAcquisitionScheme
 from ..orientations import directions_from_mu
+from ..schemes import DmipyAcquisitionScheme
 
 DIFFUSIVITY = 1e-9  # µm²/ms in m²/s
 _RANGES = {"mu": ([0, np.pi], [-np.pi, np.pi])}

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ...errors import InputError, NotCoveredError
+from ..errors import InputError, NotCoveredError
 
 Kind = Literal["fixed", "equal", "fraction", "tortuosity", "bundle tortuosity"]
 
