@@ -40,6 +40,8 @@ def equal_values(a: Any, b: Any) -> bool:
         return False
     if hasattr(a, "__array__") and hasattr(b, "__array__"):
         return np.array_equal(np.asarray(a), np.asarray(b), equal_nan=True)
+    if hasattr(a, "__array__") or hasattr(b, "__array__"):  # one is an array, the other is not
+        return False
     if isinstance(a, Mapping) and isinstance(b, Mapping):
         return a.keys() == b.keys() and all(equal_values(a[name], b[name]) for name in a)
     return bool(a == b)

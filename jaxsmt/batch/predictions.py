@@ -24,7 +24,7 @@ def predicted_means(
 ) -> Float[np.ndarray, "voxels pulses"]:
     """Spherical means over S0, (voxels, pulses), of kernels given by name, (voxels,) each."""
 
-    def predict(block: dict[str, jax.Array]) -> jax.Array:
+    def predict(block: dict[str, Any]) -> jax.Array:
         return kernel_means(block, pulses=tuple(pulses), kernel=kernel)
 
     return in_blocks(predict, dict(values), dtype, _BLOCK)
