@@ -1,4 +1,4 @@
-"""The zeppelin's spherical mean: against quadrature, with its derivatives, at the awkward points."""
+"""The zeppelin's spherical mean and Legendre moments, and their derivatives: against quadrature, at awkward points."""
 
 import jax
 import jax.numpy as jnp
@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import eval_legendre
 
-from jaxsmt.physics.signal import attenuation_moments, zeppelin_mean
+from jaxsmt.physics.signal import attenuation_moments, zeppelin_legendre, zeppelin_mean
 from tests.conftest import gauss_mean
 
 DTYPES = [(np.float32, 2e-6), (np.float64, 1e-12)]
@@ -84,3 +85,15 @@ def test_mean_is_an_attenuation_between_its_extremes(b, par, perp):
 def test_integers_broadcast():
     value = zeppelin_mean(np.array([0, 1, 2]), 2, 1)
     np.testing.assert_allclose(value, gauss_mean(np.array([0, 1, 2]), 2, 1), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("par", "perp"), [(2.0, 0.3), (1.0, 1.0), (0.5, 2.0), (3.0, 0.0)])
+def test_legendre_moments(par, perp):
+    """Against 300 nodes; a prolate, an isotropic and an oblate tensor, and a stick."""
+    b, (x, w) = np.array([0.0, 1.0, 6.0]), np.polynomial.legendre.leggauss(300)
+    with jax.enable_x64(True):
+        k = zeppelin_legendre(b, par, perp, 28)
+        np.testing.assert_allclose(k[:, 0], zeppelin_mean(b, par, perp), atol=1e-14)
+    signal = np.exp(-b[:, None] * perp - b[:, None] * (par - perp) * x**2)
+    for i, l in enumerate(range(0, 29, 2)):
+        np.testing.assert_allclose(k[:, i], signal @ (w * eval_legendre(l, x)) / 2, atol=1e-14)

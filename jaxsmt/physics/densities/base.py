@@ -131,7 +131,7 @@ class Density:
         Returns:
             a scalar.
         """
-        basis = self.basis(0)
+        basis = self.basis(2)  # that of order 0 has one azimuth
         log, _ = self._at_nodes(basis, concentrations)
         total = jnp.sum(jnp.exp(log) * jnp.asarray(basis.rule.weights, log.dtype))
         return jnp.log(total) + float(np.log(4 * np.pi))
