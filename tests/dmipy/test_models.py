@@ -8,6 +8,7 @@ from jaxsmt.dmipy.core.fod_parameters import fods_from_parameters, parameters_fr
 from jaxsmt.dmipy.distributions import distributions
 from jaxsmt.dmipy.orientations import directions_from_mu
 from jaxsmt.dmipy.signal_models import cylinder_models, gaussian_models, sphere_models
+from jaxsmt.geometry.quadrature import icosphere
 from tests.conftest import gauss_mean
 from tests.dmipy.examples import SCHEME, B, G, bundle, smt_model
 
@@ -152,6 +153,10 @@ def test_orientations_there_and_back(distribution):
     back = parameters_from_fods(model, fods)
     for name in back:
         np.testing.assert_allclose(back[name], values[name], rtol=1e-5)
+    vertices, _ = icosphere(5)
+    # Broad enough for the vertices, which do not lie evenly; a wrong normaliser is off by tens of percent.
+    broad = {**values, f"{prefix}odi": np.full(5, 0.3)}
+    np.testing.assert_allclose(model(vertices, "FOD", **broad).mean(axis=-1) * 4 * np.pi, 1, rtol=0.02)
     x, z = directions_from_mu([[np.pi / 2, 0], [0, 0]])
     np.testing.assert_allclose([x, z], [[1, 0, 0], [0, 0, 1]], atol=1e-15)
     if distribution == "bingham":
