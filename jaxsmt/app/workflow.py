@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -114,25 +114,28 @@ def _fit(job: Job, progress: Progress, clock: _Clock) -> tuple[Result, dict[str,
     inputs, pipeline = job.inputs, job.pipeline
     pool = ThreadPoolExecutor(4)
     try:
-        compiled = [pool.submit(pipeline.prepare_kernels), pool.submit(pipeline.prepare_fods)]
-        hashed = {name: pool.submit(sidecars.sha256, path) for name, path in inputs.files.items()}
+        kernels, fods = pool.submit(pipeline.prepare_kernels), pool.submit(pipeline.prepare_fods)
+        hashes = {name: pool.submit(sidecars.sha256, path) for name, path in inputs.files.items()}
         if not job.request.no_report:
             pool.submit(_load_report)
         means, signal = _read_series(inputs, pipeline.needs_volumes, progress)
         clock.lap("read")
-        _wait(compiled)
+        kernels.result()
         clock.lap("wait for compilation")
-        result = pipeline.run(means, _rows(signal, inputs.image), progress=clock.watched(progress))
-        clock.end()
-        return result, {name: waiting.result() for name, waiting in hashed.items()}
+
+        def watched(stage: str, done: int, total: int) -> None:
+            progress(stage, done, total)
+            if done == total:
+                clock.lap(stage)
+                if stage == "fit" and not fods.done():
+                    fods.result()
+                    clock.lap("wait for compilation of the FODs")
+
+        result = pipeline.run(means, _rows(signal, inputs.image), watched)
+        clock.lap("fit" if result.fods is None else "fit FODs")
+        return result, {name: future.result() for name, future in hashes.items()}
     finally:  # a compiler at work is not waited for
         pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _wait(futures: Sequence[Future[Any]]) -> None:
-    """Wait for all, and raise what one of them raised."""
-    for future in futures:
-        future.result()
 
 
 def _load_report() -> None:
@@ -237,27 +240,9 @@ class _Clock:
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self._last = time.perf_counter()
-        self._stage = ""
 
     def lap(self, stage: str) -> None:
         """Count the time since the last lap for a stage."""
         now = time.perf_counter()
         self.seconds[stage] = round(self.seconds.get(stage, 0.0) + now - self._last, 3)
         self._last = now
-
-    def watched(self, progress: Progress) -> Progress:
-        """`progress` that also ends the lap of a stage when another begins."""
-
-        def both(stage: str, done: int, total: int) -> None:
-            if stage != self._stage:
-                self.end()
-                self._stage = stage
-            progress(stage, done, total)
-
-        return both
-
-    def end(self) -> None:
-        """End the lap of the stage that progress was last told of."""
-        if self._stage:
-            self.lap(self._stage)
-        self._stage = ""
