@@ -27,7 +27,7 @@ from ..problems.lobe_starts import table_of
 from ..problems.lobes import Data as LobesData
 from ..problems.lobes import Lobes
 from ..problems.shell_means import ShellMeans
-from ..solvers import Minimum, Solver, levenberg_marquardt
+from ..solvers import Minimum, Solver
 from ..status import Status
 from .fods import orders_of
 from .results import Fit, FodModel
@@ -107,7 +107,7 @@ def estimate(
     settings = Settings(s0=s0, solver=solver)
     signal = _real(signal)
     acquisition.require_volumes(len(signal))
-    how = {"solver": solver if solver is not None else levenberg_marquardt(), "adjoint": adjoint}
+    how = {"solver": settings.minimiser, "adjoint": adjoint}
     kernels = model.kernels if isinstance(model, FodModel) else model
     if isinstance(kernels, SphericalMeanModel):
         values, status = _kernel(kernels, acquisition, signal, _Options(sigma, prior, settings.s0, weights), how)

@@ -66,7 +66,7 @@ class FodStage:
                 kernel,
                 pulses,
                 directions,
-                solver=settings.solver,
+                solver=settings.minimiser,
                 **how,
             )
             for count in model.counts

@@ -65,7 +65,7 @@ class KernelStage:
             fit_s0=settings.s0 == "fit",
             weights=settings.weights,
             prior=NormalPrior.make(settings.prior, model),
-            solver=settings.solver,
+            solver=settings.minimiser,
             **how,
         )
         self._maps = model_maps(model, self.fitter.maps, voxels)

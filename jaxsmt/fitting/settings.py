@@ -200,6 +200,13 @@ class Settings:
         """The noise distribution as a record of functions."""
         return noises.find(self.noise, self.coils) if isinstance(self.noise, str) else self.noise
 
+    @property
+    def minimiser(self) -> Solver:
+        """The solver that a fit uses."""
+        from ..solvers import levenberg_marquardt
+
+        return levenberg_marquardt() if self.solver is None else self.solver
+
     def facts(self) -> dict[str, Any]:
         """What sidecars and run.json say of the options.
 
