@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .acquisition.acquisition import Acquisition
 from .acquisition.arrays import equal_fields
@@ -115,11 +116,11 @@ def rician(signal: np.ndarray, sigma: float, rng: np.random.Generator) -> np.nda
 
 def zeppelin_signal(
     acquisition: Acquisition,
-    lambda_par: np.ndarray,
-    lambda_perp: np.ndarray,
-    axes: np.ndarray,
-    kappa: np.ndarray,
-    weight: np.ndarray,
+    lambda_par: ArrayLike,
+    lambda_perp: ArrayLike,
+    axes: ArrayLike,
+    kappa: ArrayLike,
+    weight: ArrayLike,
 ) -> np.ndarray:
     """Signal over S0 of zeppelins whose axes follow a sum of Watson densities.
 
@@ -147,6 +148,7 @@ def zeppelin_signal(
         array([[1.    , 0.3679, 0.3679, 0.3679, 0.3679, 0.3679, 0.3679]],
               dtype=float32)
     """
+    lambda_par, lambda_perp, axes, kappa, weight = map(np.asarray, (lambda_par, lambda_perp, axes, kappa, weight))
     t, dt, ring = _half_sphere()
     b, g = acquisition.bvals * 1e-3, acquisition.bvecs
     out = np.empty((len(lambda_par), b.size), np.float32)

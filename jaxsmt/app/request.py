@@ -38,7 +38,7 @@ class Request:
     Attributes:
         settings: options of `Settings` as the command line has them, text where those hold arrays.
     Raises:
-        InputError: a value that cannot be.
+        InputError: an invalid value.
     """
 
     dwi: Path = option(MISSING, "diffusion series, .nii or .nii.gz", flag={"type": Path, "metavar": "DWI"}, fact=None)

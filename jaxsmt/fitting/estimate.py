@@ -87,7 +87,7 @@ def estimate(
         parameters and derived maps of the model by name, and "s0", in units of the signal; for FODs also "weight",
         "odi", "kappa" (N,), "direction" (N, 3), and for densities with a second axis "beta" (N,), "across" (N, 3).
     Raises:
-        InputError: shapes, names, too few shells, and known values that cannot be. Whether the scheme can determine the
+        InputError: shapes, names, too few shells, and invalid known values. Whether the scheme can determine the
             model is not checked, see `crlb`. Values of a signal never raise.
 
     Example:
@@ -230,14 +230,14 @@ def _prior_of(model: SphericalMeanModel, options: _Options) -> _Prior:
     """A prior in the form of `_Inputs`.
 
     Raises:
-        InputError: of unknown parameters, without sigma, or with known values that cannot be.
+        InputError: of unknown parameters, without sigma, or with invalid known values.
     """
     prior, sigma = options.prior, options.sigma
     if sigma is not None and not _traced(sigma):
         if np.ndim(sigma):
             raise InputError("sigma= is an array, and there is one voxel", fix="a number, which may be traced")
         if sigma <= 0:  # the status tells of NaN
-            raise InputError(f"sigma={sigma} cannot be", fix="above 0")
+            raise InputError(f"sigma={sigma} is not valid", fix="above 0")
     if prior is None or (isinstance(prior, Mapping) and not prior):
         return _Prior()
     if isinstance(prior, Mapping):
@@ -271,7 +271,7 @@ def _traced(values: Any) -> bool:
 
 
 def _clean(model: SphericalMeanModel, inputs: _Inputs) -> tuple[_Inputs, Array]:
-    """Inputs with harmless numbers in place of those that cannot be, and whether there were none.
+    """Inputs with harmless numbers in place of invalid ones, and whether there were none.
 
     In place, as reverse mode multiplies even derivatives that do not count, and NaN times 0 is NaN.
     """

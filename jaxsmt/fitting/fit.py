@@ -56,7 +56,7 @@ def fit(
     Returns:
         a `Fit`, or a `FodFit` of a `FodModel`. Trouble with a voxel is a code in its `status`.
     Raises:
-        InputError: shapes that do not match, an empty mask, an option that cannot be, an acquisition that cannot
+        InputError: shapes that do not match, an empty mask, an invalid option, an acquisition that cannot
             determine the model.
 
     Example:

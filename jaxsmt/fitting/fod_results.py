@@ -116,7 +116,7 @@ class FodFit:
             InputError: an odi_floor outside [0, 1).
         """
         if not 0 <= odi_floor < 1:
-            raise InputError(f"odi_floor={odi_floor} cannot be", fix="0 ≤ odi_floor < 1")
+            raise InputError(f"odi_floor={odi_floor} is not valid", fix="0 ≤ odi_floor < 1")
         directions = np.asarray(vertices, np.float32)
         widest = 1 / np.tan(np.pi / 2 * odi_floor) if odi_floor else np.inf
         scale = np.minimum(1, widest / np.maximum(self.parameters["kappa"], 1e-6))
@@ -136,7 +136,7 @@ class FodFit:
             InputError: an odd or negative order, or an unknown basis.
         """
         if lmax < 0 or lmax % 2:
-            raise InputError(f"lmax={lmax} cannot be", fix="an even order, 0 or more")
+            raise InputError(f"lmax={lmax} is not valid", fix="an even order, 0 or more")
         weights, lobes = self._lobes()
         mixture = mixture_harmonics(weights, lobes, lmax, family=self.model.family, device=self.device)
         uniform = np.zeros(n_coefficients(lmax), np.float32)

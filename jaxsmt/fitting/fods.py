@@ -45,7 +45,7 @@ class FodStage:
     Args:
         model: its kernels are fitted already, or will be. settings: those of the kernels' fit.
     Raises:
-        InputError: too few shells, or settings that cannot be.
+        InputError: too few shells, or invalid settings.
     """
 
     def __init__(self, model: FodModel, acquisition: Acquisition, settings: Settings, voxels: Voxels):

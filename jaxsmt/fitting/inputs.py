@@ -98,7 +98,7 @@ def model_maps(model: SphericalMeanModel, maps: tuple[np.ndarray, ...], voxels: 
     """(voxels,) values of the model's maps, which `model.without_values()` lists.
 
     Raises:
-        InputError: a map has another shape, or values that cannot be.
+        InputError: a map has another shape, or invalid values.
     """
     for values in maps:
         if values.shape != voxels.inside.shape:

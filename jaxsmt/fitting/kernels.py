@@ -31,8 +31,10 @@ _CORRECTIONS, _CORRECTIONS_BEFORE_FODS = 3, 1
 # Part of the volumes that may be negative before a warning that they are not magnitudes.
 _NEGATIVE = 0.01
 _BLOCK = 65_536  # voxels whose predicted signals are in memory at once
-# Least degrees of freedom with which σ is estimated in every voxel.
-_FREEDOM = 10
+# Fewest degrees of freedom with which σ is estimated in every voxel.
+_LEAST_FREEDOM = 10
+# Parameters that a kernel and a FOD of free harmonics take from the data, at most: 3 and 27.
+_PARAMETERS = 30
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class KernelStage:
     """Fits a model to the spherical means of the voxels inside a mask; compiles once.
 
     Raises:
-        InputError: settings or maps that cannot be, or an acquisition that cannot determine the model.
+        InputError: invalid settings or maps, or an acquisition that cannot determine the model.
     """
 
     def __init__(self, model: SphericalMeanModel, acquisition: Acquisition, settings: Settings, voxels: Voxels):
@@ -72,7 +74,7 @@ class KernelStage:
         self._corrector = None
         if self.needs_volumes:
             self._corrector = Corrector(model.kernel, acquisition, self.noise, **how)
-            if self._sigma is None and self._corrector.freedom < _FREEDOM:
+            if self._sigma is None and self._corrector.freedom < _LEAST_FREEDOM:
                 raise InputError(
                     f"sigma cannot be estimated: smooth signals leave {self._corrector.freedom} degrees of freedom",
                     fix="give sigma= a number or a map",
@@ -94,15 +96,18 @@ class KernelStage:
 
     @property
     def effects(self) -> int:
-        """How many changes `Fit.effects` has; 0 without standard deviations."""
+        """How many independent sources of error `Fit.effects` has: shells' means and the prior's means.
+
+        0 without standard deviations.
+        """
         priors = 0 if self.fitter.prior is None else len(self.fitter.prior.names)
         return len(self.acquisition.shells) + priors if self.settings.uncertainty else 0
 
     def compile(self, second: bool = False) -> None:
-        """Compile now, so that the first call does not wait for it. second: `again` will be called."""
+        """Compile now, so that the first call does not wait for it. second: `refit` will be called."""
         uncertainty = self.settings.uncertainty
-        for spread in dict.fromkeys([False, uncertainty] if self.corrects else [uncertainty]):
-            self.fitter.compile(spread, sigma=self.corrects or (self._uses_sigma and not spread))
+        for with_sd in dict.fromkeys([False, uncertainty] if self.corrects else [uncertainty]):
+            self.fitter.compile(with_sd, sigma=self.corrects or self._uses_sigma)
         if self._corrector is not None:
             self._corrector.compile(
                 sigma=self._sigma is None,
@@ -123,9 +128,11 @@ class KernelStage:
 
         Args:
             means: (shells, voxels) plain spherical means. rows: the data, where `needs_volumes`.
-            progress: told how many voxels are done. before_fods: `again` will follow.
+            progress: told how many voxels are done. before_fods: FODs follow.
         """
-        variances = np.broadcast_to(self.acquisition.variances[:, None], means.shape)
+        variances = None
+        if self.settings.uncertainty:
+            variances = np.broadcast_to(self.acquisition.variances[:, None], means.shape)
         sigma, error = self._sigma, None
         if self._corrector is None:
             if sigma is not None and not self._uses_sigma:
@@ -134,14 +141,12 @@ class KernelStage:
                     "asked for"
                 )
                 sigma = None
-            spread = variances if self.settings.uncertainty else None
-            return KernelFits(self.fitter(means, progress, self._maps, sigma, spread), sigma)
+            return KernelFits(self.fitter(means, progress, self._maps, sigma, variances), sigma)
         assert rows is not None
         if sigma is None:
             sigma, error = pooled(self._corrector.sigma(rows, means.shape[1]), self._corrector.freedom)
         if not self.corrects:
-            spread = variances if self.settings.uncertainty else None
-            return KernelFits(self.fitter(means, progress, self._maps, sigma, spread), sigma, error)
+            return KernelFits(self.fitter(means, progress, self._maps, sigma, variances), sigma, error)
         if self.noise.magnitudes:
             self._warn_of_negative(rows)
             means = self._corrector.signals_of_means(means, sigma)
@@ -166,7 +171,7 @@ class KernelStage:
             corrected = self._corrector(rows, fits.maps, fits.maps["s0"], sigma, self._deviation, len(sigma))
             last = nth == corrections - 1
             if estimated and not last:
-                sigma, error = pooled(corrected.sigma, self._freedom)
+                sigma, error = pooled(corrected.sigma, self._freedom_of_misfit)
             variances = np.ascontiguousarray(corrected.variances.T) if self.settings.uncertainty and last else None
             tell = progress if last else (lambda voxels: None)
             fits = self.fitter(np.ascontiguousarray(corrected.means.T), tell, self._maps, sigma, variances)
@@ -174,8 +179,8 @@ class KernelStage:
         status = np.where(np.asarray(first.status) == Status.NON_FINITE, Status.NON_FINITE, fits.status)
         return KernelFits(fits._replace(status=status.astype(np.uint8)), sigma, error)
 
-    def again(self, kernels: KernelFits, rows: Rows, predicted: Rows, chosen: np.ndarray) -> KernelFits:
-        """Fit the kernels once more, to the means of the real parts that FODs let expect.
+    def refit(self, kernels: KernelFits, rows: Rows, predicted: Rows, chosen: np.ndarray) -> KernelFits:
+        """Fit the kernels once more, to the means of the real parts that are expected under the FODs' prediction.
 
         Args:
             kernels: of the first fit. predicted: `(slice) -> (voxels, volumes)`, the FODs' signals at the nominal
@@ -190,8 +195,8 @@ class KernelStage:
             block = slice(i, min(i + _BLOCK, len(sigma)))
             data = self._at_nominal_gradients(kernels.fits, rows, sigma, block)
             means[:, block], variances[:, block] = corrector.means(data, predicted(block), sigma[block])
-        spread = variances if self.settings.uncertainty else None
-        fresh = self.fitter(means, lambda voxels: None, self._maps, sigma, spread)
+        with_sd = variances if self.settings.uncertainty else None
+        fresh = self.fitter(means, lambda voxels: None, self._maps, sigma, with_sd)
 
         def choose(new: np.ndarray, old: np.ndarray) -> np.ndarray:
             return np.where(chosen.reshape(-1, *[1] * (new.ndim - 1)), new, old)
@@ -246,9 +251,9 @@ class KernelStage:
             )
 
     @property
-    def _freedom(self) -> int:
-        """Degrees of freedom about a kernel and a FOD of free harmonics."""
-        return max(self.acquisition.bvals.size - 30, _FREEDOM)
+    def _freedom_of_misfit(self) -> int:
+        """Degrees of freedom of the volumes about a kernel and a FOD of free harmonics."""
+        return max(self.acquisition.bvals.size - _PARAMETERS, _LEAST_FREEDOM)
 
 
 _warn = partial(warnings.warn, category=JaxsmtWarning, stacklevel=4)

@@ -17,7 +17,7 @@ from .fods import FodStage
 from .inputs import Order, Voxels
 from .kernels import KernelFits, KernelStage
 from .results import Fit, FodModel
-from .settings import Settings
+from .settings import Settings, options_of
 
 #: `progress(stage, done, total)`: how far a stage is, in voxels. The stages are "fit" and "fit FODs".
 Progress = Callable[[str, int, int], None]
@@ -38,7 +38,7 @@ class Pipeline:
         model: of spherical means; or FODs, with a model of their kernels or with kernels that are fitted already.
         inside: (...) bool. order: in which the voxels are numbered, "C", or "F" for the order of NIfTI files.
     Raises:
-        InputError: settings or maps that cannot be, an acquisition that cannot determine the model.
+        InputError: invalid settings or maps, or an acquisition that cannot determine the model.
     """
 
     def __init__(
@@ -123,8 +123,8 @@ class Pipeline:
         assert fods is not None
         assert rows is not None
         chosen = np.isin(self._voxels.take(fods.status), FITTED)
-        again = self._kernels.again(kernels, rows, lambda part: fods.voxels(numbers[part]).predict(), chosen)
-        return self._with_fods(self._kernels.fit(again), rows, progress)
+        refitted = self._kernels.refit(kernels, rows, lambda part: fods.voxels(numbers[part]).predict(), chosen)
+        return self._with_fods(self._kernels.fit(refitted), rows, progress)
 
 
 def _with_noise_of(kernels: Fit, settings: Settings) -> Settings:
@@ -133,7 +133,8 @@ def _with_noise_of(kernels: Fit, settings: Settings) -> Settings:
     Raises:
         InputError: options of the kernels' fit are given again.
     """
-    again = [name for name in settings.changed() if name not in ("solver", "dtype", "device")]
+    options = options_of(Settings)
+    again = [name for name in settings.changed() if not options[name][0].computing]
     if again:
         raise InputError(
             f"options of the kernels' fit are given for FODs: {', '.join(f'{name}=' for name in again)}",

@@ -195,7 +195,7 @@ class FodModel:
                 f"the {self.spherical.name} model is isotropic", fix="a kernel needs a stick, a zeppelin or the like"
             )
         if isinstance(self.n_fibres, bool) or self.n_fibres not in (*range(1, MOST_LOBES + 1), "auto"):
-            raise InputError(f"n_fibres={self.n_fibres!r} cannot be", fix=f"1 to {MOST_LOBES}, or 'auto'")
+            raise InputError(f"n_fibres={self.n_fibres!r} is not valid", fix=f"1 to {MOST_LOBES}, or 'auto'")
         if not isinstance(self.density, Density):
             object.__setattr__(self, "density", densities.find(self.density))
 

@@ -1,7 +1,7 @@
 """How to fit: every option of a fit, declared once. No JAX is loaded until a distribution or device is asked for.
 
-An option has its name, default, check and help here and nowhere else: `fit` and `estimate` take it by this name, the
-command line as a flag, sidecars, run.json and the report tell it.
+An option has its name, default, check and help here: `fit` takes it by this name, the command line as a flag, and
+sidecars, run.json and the report show it. `estimate`, of one voxel, takes those that make sense there.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ class Option:
         choices: what it may be; empty: anything that `check` accepts.
         check: value -> whether it can be. rule: what it must be, in words.
         flag: arguments of argparse beyond help, choices and default; None: the command line does not have it.
-        fact: value -> how sidecars and run.json tell it; None: they do not.
+        fact: value -> how sidecars and run.json show it; None: they do not.
+        computing: whether it says where and how to compute, and not what is fitted.
     """
 
     help: str
@@ -42,13 +43,14 @@ class Option:
     rule: str = ""
     flag: Mapping[str, Any] | None = field(default_factory=dict)
     fact: Callable[[Any], Any] | None = lambda value: value
+    computing: bool = False
 
     def require(self, name: str, value: Any) -> None:
         """Raise InputError if the option cannot have this value."""
         if self.choices and isinstance(value, str) and value not in self.choices:
             raise InputError(f"{name}={value!r} is unknown", fix=" or ".join(f"{name}={c!r}" for c in self.choices))
         if self.check is not None and not self.check(value):
-            raise InputError(f"{name}={value!r} cannot be", fix=f"{name}= takes {self.rule}")
+            raise InputError(f"{name}={value!r} is not valid", fix=f"{name}= takes {self.rule}")
 
 
 def option(default: Any, help: str, **rest: Any) -> Any:
@@ -76,7 +78,7 @@ class Settings:
     """How a model is fitted. Arguments of `fit` and `estimate`, frozen.
 
     Raises:
-        InputError: a value that cannot be, named as the caller named it.
+        InputError: an invalid value, named as the caller named it.
 
     Example:
         >>> Settings(noise="rician", uncertainty=True).noise
@@ -137,10 +139,16 @@ class Settings:
         flag=None,
         fact=None,
     )
-    solver: Solver | None = option(None, "the solver; by default `levenberg_marquardt()`", flag=None, fact=None)
-    dtype: str = option("float32", "precision of the fit", choices=("float32", "float64"))
+    solver: Solver | None = option(
+        None, "the solver; by default `levenberg_marquardt()`", flag=None, fact=None, computing=True
+    )
+    dtype: str = option("float32", "precision of the fit", choices=("float32", "float64"), computing=True)
     device: jax.Device | None = option(
-        None, "where to compute; by default the first device that JAX finds", flag=None, fact=None
+        None,
+        "where to compute; by default the first device that JAX finds",
+        flag=None,
+        fact=None,
+        computing=True,
     )
 
     def __post_init__(self) -> None:
@@ -164,7 +172,7 @@ class Settings:
         Returns:
             the settings; what is not given has its default.
         Raises:
-            InputError: a name that is none of the options, or a value that cannot be.
+            InputError: a name that is none of the options, or an invalid value.
         """
         known = options_of(cls)
         odd = [name for name in options if name not in known]
@@ -186,14 +194,15 @@ class Settings:
         return [name for name, (_, f) in options_of(Settings).items() if differs(name, f.default)]
 
     def with_computing(self, other: Settings) -> Settings:
-        """These settings with the solver, precision and device of others.
+        """These settings, computed as others say: solver, precision, device.
 
         Args:
             other: settings that say how to compute.
         Returns:
             the settings.
         """
-        return replace(self, solver=other.solver, dtype=other.dtype, device=other.device)
+        names = [name for name, (declared, _) in options_of(Settings).items() if declared.computing]
+        return replace(self, **{name: getattr(other, name) for name in names})
 
     @property
     def distribution(self) -> Noise:

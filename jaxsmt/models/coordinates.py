@@ -187,7 +187,7 @@ def _check_interval(p: Parameter, low: np.ndarray, high: np.ndarray, held: bool)
     if held:
         _refuse(beyond, f"{p.name} is fixed beyond its limits", f"{p.smallest:g} to {p.largest:g}")
         return
-    bounds = f"({low:g}, {high:g})" if low.ndim == high.ndim == 0 else "maps that cannot be"
+    bounds = f"({low:g}, {high:g})" if low.ndim == high.ndim == 0 else "maps that is not valid"
     fix = f"{p.smallest:g} ≤ lower < upper ≤ {p.largest:g} is needed, finite"
     _refuse(beyond | (low >= high) | np.isinf(high), f"bounds of {p.name} are {bounds}", fix)
 

@@ -67,7 +67,7 @@ class SphericalMeanModel(Definition):
         held: fixed parameters and their values, as `fix` sets them.
 
     Raises:
-        InputError: names that do not exist, parameters determined twice, links in a circle, values that cannot be.
+        InputError: names that do not exist, parameters determined twice, links in a circle, invalid values.
 
     Example:
         >>> import jaxsmt as js

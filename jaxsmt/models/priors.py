@@ -39,7 +39,7 @@ class NormalPrior:
         covariance: (p, p), symmetric and positive definite, in the products of these units.
 
     Raises:
-        InputError: shapes that do not match, names that repeat, or a covariance that cannot be.
+        InputError: shapes that do not match, names that repeat, or an invalid covariance.
 
     Example:
         >>> import jaxsmt as js

@@ -65,7 +65,7 @@ def test_noise_deviation_prior_and_uncertainty(folder, series):
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("--sigma", "-1", "--sigma -1.0 cannot be"),
+        ("--sigma", "-1", "--sigma -1.0 is not valid"),
         ("--sigma", "none.nii.gz", "No such file"),
         ("--sigma", np.ones((6, 5, 5)), r"sigma map has dimensions \(6, 5, 5\)"),
         ("--sigma", np.zeros(SHAPE), "--sigma is not positive and finite in 95 voxels"),

@@ -35,7 +35,7 @@ def test_the_library_does_not_know_flags(path):
         ("noise='rician' is unknown", "--noise rician is unknown"),
         ("give sigma= a number or a map", "give --sigma a number or a map"),
         ("if these are s/m2, say so: b_unit='s/m2'", "if these are s/m2, say so: --b-unit s/m2"),
-        ("n_fibres=4 cannot be", "--fibres 4 cannot be"),
+        ("n_fibres=4 is not valid", "--fibres 4 is not valid"),
         ("uncertainty=True, noise='gaussian' or coils=2", "--uncertainty, --noise gaussian or --coils 2"),
         ("(Delta=21.8)", "(--Delta 21.8)"),
         ("density='watson'; bvals= and bvecs=", "--fod watson; --bval and --bvec"),

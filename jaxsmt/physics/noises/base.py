@@ -14,6 +14,8 @@ from jax import Array
 
 # Rounding that the variance may suffer as a difference of squares; where it is larger the variance is 1.
 _ROUNDING = 5e-3
+# At x = 0 the derivative of a function such as exp(-|mx|) I₀(mx) is not that of x > 0.
+_TINY = 1e-30
 
 
 @dataclass(frozen=True)
@@ -181,7 +183,8 @@ class Noise:
         """
         if self.real is not None:
             return self.real(m, x)
-        return x - jax.jvp(lambda signal: self.misfit(m, signal), (x,), (jnp.ones_like(x),))[1]
+        positive = jnp.maximum(x, _TINY)
+        return x - jax.jvp(lambda signal: self.misfit(m, signal), (positive,), (jnp.ones_like(x),))[1]
 
     def signal_of_mean(self, mean: Array) -> Array:
         """Return the signal x whose expected measurement is `mean`, 0 where `mean` is below the floor.
