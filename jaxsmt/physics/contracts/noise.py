@@ -59,7 +59,9 @@ def check_noise(noise: Noise) -> None:
     with jax.enable_x64(True):
         grid = _grid(noise)
         double = _called(noise, evaluate, grid.m, grid.x)
-        _check_elements(noise, double, _called(noise, evaluate, grid.m, np.append(grid.x[:1], grid.x[1:] + 0.5, axis=0)))
+        _check_elements(
+            noise, double, _called(noise, evaluate, grid.m, np.append(grid.x[:1], grid.x[1:] + 0.5, axis=0))
+        )
         _check_density(noise, grid, double)
         above = [_called(noise, evaluate, grid.m, grid.x + k * _step(grid)) for k in (1, 2)]
         _check_slopes(noise, grid, (double, above[0], above[1]))
@@ -197,7 +199,7 @@ def _compare(noise: Noise, what: str, values: np.ndarray, exact: np.ndarray, fix
 
 
 def _check_density(noise: Noise, grid: _Grid, values: Values) -> None:
-    """The density of m has the integral, the moments and the mean score that the record says; misfit is not negative."""
+    """The density of m has the integral, moments and mean score that the record says; misfit is not negative."""
     _check_finite(noise, values, grid.m, grid.x)
     density = grid.weights * np.exp(values["base"] - values["misfit"])
     total, mean, square = (np.sum(density * grid.m**k, axis=1) for k in range(3))

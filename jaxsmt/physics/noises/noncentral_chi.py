@@ -81,15 +81,16 @@ noise = noncentral_chi
 @cache
 def _record(n: int) -> Noise:
     """The distribution of n coils."""
-    functions = {
-        "mean": _mean,
-        "misfit": _misfit,
-        "base": _base,
-        "real": _real,
-        "variance": _variance,
-        "slope": _slope,
-    }
-    return Noise(name="noncentral-chi", channels=2 * n, **{name: partial(f, n) for name, f in functions.items()})
+    return Noise(
+        name="noncentral-chi",
+        channels=2 * n,
+        mean=partial(_mean, n),
+        misfit=partial(_misfit, n),
+        base=partial(_base, n),
+        real=partial(_real, n),
+        variance=partial(_variance, n),
+        slope=partial(_slope, n),
+    )
 
 
 @cache
