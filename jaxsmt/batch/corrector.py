@@ -23,10 +23,9 @@ from .programs import (
     sigmas,
     signals_of_means,
 )
-from .runner import Runner, Shape
+from .runner import Runner
+from .sizes import size_of
 
-#: Voxels in one call of a program, and those that are corrected side by side.
-SHAPES = {"cpu": Shape(1_024, 64), "gpu": Shape(65_536, 65_536)}
 # Orders of harmonics that leave less than a few percent of usual noise of a signal, below and above this b in ms/µm².
 _ORDER_NEEDED, _HIGH_B = (4, 6), 1.6
 
@@ -56,16 +55,16 @@ class Corrector(Runner):
         self._smooth, bases = residual_bases(acquisition)
         #: Degrees of freedom of `sigma`.
         self.freedom = sum(n - k for n, k in (basis.shape for basis in bases))
-        shape = SHAPES[self.platform]
+        size = size_of("corrections", self.platform)
         directions = tuple(acquisition.bvecs[shell.volumes] for shell in shells)
         weights = acquisition.weights[:, self._volumes]
         pulses = tuple(shell.pulse for shell in shells)
         self._correct = self.program(
-            correct_volumes, shape, VolumesShared(directions, weights), kernel=kernel, pulses=pulses, noise=noise
+            correct_volumes, size, VolumesShared(directions, weights), kernel=kernel, pulses=pulses, noise=noise
         )
-        self._sigmas = self.program(sigmas, shape, tuple(bases), noise=noise)
-        self._means = self.program(expected_means, shape, acquisition.weights, noise=noise)
-        self._signals = self.program(signals_of_means, shape, (), noise=noise)
+        self._sigmas = self.program(sigmas, size, tuple(bases), noise=noise)
+        self._means = self.program(expected_means, size, acquisition.weights, noise=noise)
+        self._signals = self.program(signals_of_means, size, (), noise=noise)
 
     def compile(self, *, sigma: bool, correct: bool, floor: bool, deviation: bool, second: bool) -> None:
         """Compile now what will be used.

@@ -15,26 +15,15 @@ from ..models.information import require_determined
 from ..models.model import SphericalMeanModel
 from ..models.priors import NormalPrior
 from ..physics.compartments import Kernel
-from ..problems.base import Estimation
 from ..problems.fods import FodEstimation, FodShared, FodVoxel
 from ..problems.kernels import KernelEstimation, KernelShared, KernelVoxel, Prior
 from ..problems.lobe_starts import table_of
 from ..problems.lobes import Lobes
 from ..problems.shell_means import ShellMeans, are_weights
 from ..solvers import Solver, levenberg_marquardt
-from .lanes import lanes_of
 from .programs import Fits, fit_voxels
-from .runner import Program, Runner, Shape
-
-#: Voxels in one call of a program.
-CHUNKS = {
-    "kernels": {"cpu": 131_072, "gpu": 1_048_576},
-    "fods": {"cpu": 4_096, "gpu": 65_536},
-}
-
-
-def _shape(kind: str, runner: Runner, estimation: Estimation) -> Shape:
-    return Shape(CHUNKS[kind][runner.platform], lanes_of(estimation.search, runner.platform))
+from .runner import Program, Runner
+from .sizes import size_of
 
 
 class KernelFitter(Runner):
@@ -83,7 +72,7 @@ class KernelFitter(Runner):
     def _program(self, uncertainty: bool) -> Program:
         return self.program(
             fit_voxels,
-            _shape("kernels", self, self._estimation),
+            size_of("kernels", self.platform),
             self._shared,
             estimation=self._estimation,
             solver=self._solver,
@@ -166,7 +155,7 @@ class FodFitter(Runner):
     def _program(self, uncertainty: bool) -> Program:
         return self.program(
             fit_voxels,
-            _shape("fods", self, self._estimation),
+            size_of("fods", self.platform),
             self._shared,
             estimation=self._estimation,
             solver=self._solver,

@@ -11,18 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from ..problems.base import Search
 from ..solvers import Problem, Solver
-
-#: Problems that advance side by side, of few numbers (spherical means) and of many (volumes). On a CPU the state of all
-#: of them fits one core's cache; a GPU is filled.
-LANES = {"few": {"cpu": 4_096, "gpu": 131_072}, "many": {"cpu": 64, "gpu": 16_384}}
-
-
-def lanes_of(problem: Search, platform: str | None = None) -> int:
-    """How many voxels of a search advance side by side on a platform; None: that of JAX's first device."""
-    platform = jax.default_backend() if platform is None else platform
-    return LANES["few" if problem.trial_steps is None else "many"]["cpu" if platform == "cpu" else "gpu"]
 
 
 class End(NamedTuple):

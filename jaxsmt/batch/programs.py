@@ -22,7 +22,7 @@ from ..problems.corrections import LMAX, Corrected, correct, shell_design, volum
 from ..solvers import Solver
 from ..status import Status
 from .lanes import blocks, where
-from .search import outcome, search
+from .search import search_voxels, status_of
 
 
 class Fits(NamedTuple):
@@ -56,11 +56,11 @@ def fit_voxels(
     def data(varying: Any) -> Any:
         return estimation.data(varying, shared)
 
-    end = search(estimation.search, solver, prepared.varying, data, count, lanes)
+    end = search_voxels(estimation.search, solver, prepared.varying, data, count, lanes)
     results = blocks(
         lambda one: estimation.results(one[0], shared, *one[1:]), (prepared, end.x, end.cost), count, lanes
     )
-    status = outcome(results.usable, results.finite, end.converged, results.at_bound)
+    status = status_of(results.usable, results.finite, end.converged, results.at_bound)
     spread = None
     if uncertainty:
         spread = blocks(lambda one: estimation.uncertainty(one[0], shared, one[1]), (voxels, end.x), count, lanes)

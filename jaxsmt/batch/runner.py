@@ -8,19 +8,13 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 
 from ..errors import InputError, ResourceError
-
-
-class Shape(NamedTuple):
-    """Voxels that one compiled call holds, and how many of them advance side by side."""
-
-    chunk: int
-    lanes: int
+from .sizes import BatchSize
 
 
 def find_device(name: str = "auto") -> jax.Device:
@@ -56,31 +50,31 @@ class Runner:
         """ "cpu" or "gpu"."""
         return "cpu" if self.device.platform == "cpu" else "gpu"
 
-    def program(self, function: Any, shape: Shape, shared: Any, **static: Any) -> Program:
+    def program(self, function: Any, size: BatchSize, shared: Any, **static: Any) -> Program:
         """A jitted `function(voxels, shared, count, *, lanes, **static)` that runs here.
 
         Args:
             shared: arrays that all voxels have in common; they are cast to the runner's type.
         """
         shared = jax.tree.map(lambda a: np.asarray(a, self.dtype), shared)
-        return Program(self, function, shape, shared, static)
+        return Program(self, function, size, shared, static)
 
 
 class Program:
     """One program, for any number of voxels; made by `Runner.program`."""
 
-    def __init__(self, runner: Runner, function: Any, shape: Shape, shared: Any, static: Mapping[str, Any]):
-        self.runner, self.shape, self._shared = runner, shape, shared
-        self._function, self._static = function, tuple(sorted({**static, "lanes": shape.lanes}.items()))
+    def __init__(self, runner: Runner, function: Any, size: BatchSize, shared: Any, static: Mapping[str, Any]):
+        self.runner, self.size, self._shared = runner, size, shared
+        self._function, self._static = function, tuple(sorted({**static, "lanes": size.lanes}.items()))
 
     def compile(self, voxel: Any) -> Callable[..., Any]:
         """Compile now, so that the first call does not wait for it.
 
         Args:
-            voxel: the shapes of one voxel's arrays: a pytree with tuples of numbers as `Shapes` leaves.
+            voxel: one voxel's arrays as a pytree of `jax.ShapeDtypeStruct`, without the voxels' axis.
         """
         dtype = self.runner.dtype
-        voxels = jax.tree.map(lambda s: jax.ShapeDtypeStruct((self.shape.chunk, *s.shape), dtype), voxel)
+        voxels = jax.tree.map(lambda s: jax.ShapeDtypeStruct((self.size.chunk, *s.shape), dtype), voxel)
         shared = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), self._shared)
         leaves, tree = jax.tree.flatten((voxels, shared, jax.ShapeDtypeStruct((), np.dtype(np.int32))))
         kinds = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
@@ -101,8 +95,8 @@ class Program:
             voxels: `(slice) -> arrays (n, …)` of those voxels. progress: told how many voxels are done, part by part.
         """
         workers = _cores() if self.runner.platform == "cpu" else 1
-        parts = max(1, -(-count // self.shape.chunk))
-        parts = max(parts, min(-(-parts // workers) * workers, count // self.shape.lanes))
+        parts = max(1, -(-count // self.size.chunk))
+        parts = max(parts, min(-(-parts // workers) * workers, count // self.size.lanes))
         edges = np.linspace(0, count, parts + 1).astype(int)
         slices = [slice(i, j) for i, j in itertools.pairwise(edges.tolist())]
         results = []
@@ -133,7 +127,7 @@ class Program:
 
     def _padded(self, values: np.ndarray) -> np.ndarray:
         """(n, …) values as a whole chunk of the runner's type."""
-        padded = np.zeros((self.shape.chunk, *np.shape(values)[1:]), self.runner.dtype)
+        padded = np.zeros((self.size.chunk, *np.shape(values)[1:]), self.runner.dtype)
         with np.errstate(over="ignore"):  # beyond single precision: infinite, and reported as such
             padded[: len(values)] = values
         return padded

@@ -13,24 +13,26 @@ from jax.typing import ArrayLike
 from ..problems.base import Search
 from ..solvers import Minimum, Solver, implicit, unrolled
 from ..status import Status
-from .lanes import End, best_of, blocks, lanes_of, solve, taken
+from .lanes import End, best_of, blocks, solve, taken
+from .sizes import lanes_of
 
 
-def search(
-    problem: Search, solver: Solver, varying: Any, data: Callable[[Any], Any], count: ArrayLike, lanes: int
+def search_voxels(
+    search: Search, solver: Solver, varying: Any, data_of: Callable[[Any], Any], count: ArrayLike, lanes: int
 ) -> End:
-    """Minimise the first `count` of n voxels.
+    """Find the minima of many voxels.
 
-    Every voxel has `problem.searches` starting points. Either all searches go to their end, or each takes
-    `problem.trial_steps` steps and only the best goes on. The best of a voxel counts.
+    A voxel is searched from each of its `search.n_starts` starting points. Either all of these searches go to their
+    end, or each takes `search.trial_steps` steps and only the best goes on. The best of a voxel counts.
 
     Args:
-        varying: leaves (n, …). data: `(varying of one voxel) -> data` of the problem.
+        varying: what differs between voxels, leaves (n, …). data_of: `(varying of one voxel) -> data` of the search.
+        count: only the first `count` voxels are searched. lanes: how many searches advance side by side.
     """
-    n, searches = len(jax.tree.leaves(varying)[0]), problem.searches
-    # Side by side are voxels here and searches below: as many of either fill the lanes.
-    starts = blocks(lambda voxel: problem.starts(data(voxel)), varying, count, lanes)
-    starts = tuple(values.reshape(-1) for values in starts)  # (n · searches,), those of a voxel side by side
+    n, n_starts = len(jax.tree.leaves(varying)[0]), search.n_starts
+    # Starts of `lanes` voxels are computed at a time; (n · n_starts,), those of a voxel side by side.
+    starts = blocks(lambda voxel: search.starts(data_of(voxel)), varying, count, lanes)
+    starts = tuple(values.reshape(-1) for values in starts)
 
     def run(x0: Any, each: ArrayLike, limit: ArrayLike | None) -> End:
         """From `each` points per voxel."""
@@ -39,25 +41,28 @@ def search(
             return taken(varying, item // each), tuple(jnp.take(v, item, mode="clip") for v in x0)
 
         def one(voxel: Any) -> Any:
-            return problem.problem(data(voxel))
+            return search.problem_of(data_of(voxel))
 
-        return solve(solver, one, start, problem.size, n * searches, count * each, lanes, problem.stride, limit)
+        return solve(solver, one, start, search.size, n * n_starts, count * each, lanes, search.stride, limit)
 
-    if searches == 1:
+    if n_starts == 1:
         return run(starts, 1, None)
-    if problem.trial_steps is None:
-        end = run(starts, searches, None)
-        return jax.tree.map(lambda leaf: leaf[best_of(end.cost, searches)], end)
-    return _best_after_trial(run, starts, n, searches, problem.trial_steps)
+    if search.trial_steps is None:
+        end = run(starts, n_starts, None)
+        return jax.tree.map(lambda leaf: leaf[best_of(end.cost, n_starts)], end)
+    return _best_after_trial(run, starts, n, n_starts, search.trial_steps)
 
 
-def _best_after_trial(run: Callable[..., End], starts: Any, n: int, searches: int, trial_steps: int) -> End:
-    """A few steps from each start; then to the end from the best point of each voxel. One program for both rounds."""
+def _best_after_trial(run: Callable[..., End], starts: Any, n: int, n_starts: int, trial_steps: int) -> End:
+    """A few steps from each start; then to the end from the best point of each voxel.
+
+    The two rounds are a loop, so that the compiler meets the search once.
+    """
 
     def one_round(i: Array, carry: tuple[Any, End]) -> tuple[Any, End]:
         x0, _ = carry
-        end = run(x0, jnp.where(i == 0, searches, 1), jnp.where(i == 0, trial_steps, jnp.iinfo(jnp.int32).max))
-        best = best_of(end.cost, searches)
+        end = run(x0, jnp.where(i == 0, n_starts, 1), jnp.where(i == 0, trial_steps, jnp.iinfo(jnp.int32).max))
+        best = best_of(end.cost, n_starts)
         return tuple(jnp.zeros_like(v).at[:n].set(v[best]) for v in end.x), end
 
     shapes = jax.eval_shape(lambda: run(starts, jnp.int32(1), jnp.int32(1)))
@@ -66,17 +71,18 @@ def _best_after_trial(run: Callable[..., End], starts: Any, n: int, searches: in
     return jax.tree.map(lambda leaf: leaf[:n], end)
 
 
-def minimum(problem: Search, solver: Solver, adjoint: str, data: Any) -> Minimum:
+def minimum(search: Search, solver: Solver, adjoint: str, data: Any) -> Minimum:
     """The minimum of one voxel, in a form that can be differentiated by its data.
 
-    Under vmap many voxels are searched as `search` does, side by side.
+    Under vmap many voxels are searched as `search_voxels` does, side by side.
     """
     if adjoint == "unrolled":
-        return _unrolled(problem, solver, data)
+        return _unrolled(search, solver, data)
 
     def side_by_side(varying: Any, merge: Callable[[Any], Any]) -> Minimum:
         n = len(jax.tree.leaves(varying)[0])
-        end = search(problem, solver, varying, merge, n, min(lanes_of(problem), n * problem.searches))
+        lanes = min(lanes_of(search), n * search.n_starts)
+        end = search_voxels(search, solver, varying, merge, n, lanes)
         return Minimum(end.x, end.converged.astype(end.cost.dtype))
 
     @jax.custom_batching.custom_vmap
@@ -96,23 +102,26 @@ def minimum(problem: Search, solver: Solver, adjoint: str, data: Any) -> Minimum
         end = side_by_side([leaves[i] for i in where], merge)
         return end, jax.tree.map(lambda _: True, end)
 
-    return implicit(find, problem.problem)(data)
+    return implicit(find, search.problem_of)(data)
 
 
-def _unrolled(problem: Search, solver: Solver, data: Any) -> Minimum:
+def _unrolled(search: Search, solver: Solver, data: Any) -> Minimum:
     """The best of the searches from each start, differentiated through its steps."""
-    starts = problem.starts(jax.lax.stop_gradient(data))
+    starts = search.starts(jax.lax.stop_gradient(data))
 
     def from_start(x0: Any) -> tuple[Minimum, Array]:
-        return unrolled(solver, problem.problem(data), x0, problem.size)
+        return unrolled(solver, search.problem_of(data), x0, search.size)
 
     ends, costs = jax.lax.map(from_start, starts)
     best = jnp.argmin(costs)
     return jax.tree.map(lambda leaf: leaf[best], ends)
 
 
-def outcome(usable: ArrayLike, finite: ArrayLike, converged: Array, at_bound: Array) -> Array:
-    """The status code."""
+def status_of(usable: ArrayLike, finite: ArrayLike, converged: Array, at_bound: Array) -> Array:
+    """The `Status` code of a voxel: first whether it could be fitted, then whether it converged, then whether at a bound.
+
+    What counts as at a bound, `ShellMeans.estimate` and `Lobes.at_bound` say.
+    """
     fitted = jnp.where(converged, jnp.where(at_bound, Status.AT_BOUND, Status.CONVERGED), Status.NOT_CONVERGED)
     status = jnp.where(usable, fitted, jnp.where(finite, Status.NO_SIGNAL, Status.NON_FINITE))
     return status.astype(jnp.uint8)

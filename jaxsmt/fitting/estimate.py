@@ -16,7 +16,7 @@ from jax.typing import ArrayLike
 from ..acquisition.acquisition import Acquisition
 from ..acquisition.shells import Pulse
 from ..batch.fitters import checked_weights, means_pulses
-from ..batch.search import minimum, outcome
+from ..batch.search import minimum, status_of
 from ..errors import InputError
 from ..models.model import SphericalMeanModel
 from ..models.priors import NormalPrior
@@ -306,7 +306,7 @@ def _estimate_means(
     usable = usable & (found.s0 > 0)
     values = {**found.values, **found.derived, "s0": found.s0 * scale}
     values = jax.tree.map(lambda v: jnp.where(usable, v, 0), values)
-    return values, outcome(usable, finite, end.converged > 0, found.at_bound)
+    return values, status_of(usable, finite, end.converged > 0, found.at_bound)
 
 
 def _prior_rows(inputs: _Inputs, noise: Array) -> tuple[tuple[Array, ...], ...]:
@@ -392,4 +392,4 @@ def _ordered(signal: Array, volumes: np.ndarray) -> Array:
 def _estimate_lobes(data: LobesData, *, lobes: Lobes, solver: Solver, adjoint: str) -> tuple[dict[str, Array], Array]:
     end = minimum(lobes, solver, adjoint, data)
     yes = jnp.asarray(True)
-    return lobes.maps(end.x), outcome(yes, yes, end.converged > 0, lobes.at_bound(end.x))
+    return lobes.maps(end.x), status_of(yes, yes, end.converged > 0, lobes.at_bound(end.x))

@@ -1,4 +1,4 @@
-"""What a problem of one voxel must have, so that searches, chunks, results and deviations are written once.
+"""What a problem of one voxel must have, so that searches, chunks, results and their errors are written once.
 
 A `Search` is what a solver minimises. An `Estimation` says how a voxel's data become one, and what the minimum means.
 Both are frozen dataclasses without arrays, as programs are compiled for them. `batch` maps their methods over voxels.
@@ -20,35 +20,38 @@ class Search(Protocol):
     """The minimum that is searched for in one voxel; `data` is a pytree of its numbers.
 
     Attributes:
-        size: degrees of freedom of a step. searches: how many starting points `starts` gives.
+        kind: "kernels" or "fods"; `batch.sizes` has the sizes of each.
+        size: degrees of freedom of a step. n_starts: how many starting points `starts` gives.
         trial_steps: steps from each of several starting points before only the best goes on; None: all go to their end.
         stride: steps between two exchanges of finished voxels for fresh ones; most voxels are done after a few.
     """
 
     @property
+    def kind(self) -> str: ...
+    @property
     def size(self) -> int: ...
     @property
-    def searches(self) -> int: ...
+    def n_starts(self) -> int: ...
     @property
     def trial_steps(self) -> int | None: ...
     @property
     def stride(self) -> int: ...
 
     def starts(self, data: Any) -> Point:
-        """Starting points, (searches,) each coordinate."""
+        """Starting points, (n_starts,) each coordinate."""
 
-    def problem(self, data: Any) -> Problem:
-        """The bounded problem for a solver."""
+    def problem_of(self, data: Any) -> Problem:
+        """The bounded problem that a solver minimises."""
 
 
 class Prepared(NamedTuple):
     """A voxel before its search.
 
-    varying: what the search reads of this voxel alone. scale: what only its results need.
+    varying: what the search reads of this voxel alone. for_results: what only its results need.
     """
 
     varying: Any
-    scale: Any
+    for_results: Any
 
 
 class Results(NamedTuple):

@@ -106,7 +106,7 @@ class FodEstimation:
         lobes, effects = self.search, voxel.effects
         assert effects is not None
         assert voxel.sigma is not None
-        normal = lobes.problem(self._data(voxel, shared)).normal(x)
+        normal = lobes.problem_of(self._data(voxel, shared)).normal(x)
         # The likelihood of magnitudes is in units of the noise already.
         scale = 1.0 if lobes.noise.magnitudes else 1 / voxel.sigma**2
         n = range(lobes.size)
@@ -114,7 +114,7 @@ class FodEstimation:
         covariance = jnp.stack([jnp.stack(row) for row in inverted])
 
         def gradient(t: Array) -> Array:
-            return scale * jnp.stack(lobes.problem(self._data(self._changed(voxel, t), shared)).normal(x).gradient)
+            return scale * jnp.stack(lobes.problem_of(self._data(self._changed(voxel, t), shared)).normal(x).gradient)
 
         by_kernel = jax.jacfwd(gradient)(jnp.zeros(len(effects["s0"]), x[0].dtype))
         changes = jnp.matmul(covariance, by_kernel, precision="highest")

@@ -71,12 +71,12 @@ class KernelEstimation:
     search: ShellMeans
 
     def prepare(self, voxel: KernelVoxel, shared: KernelShared) -> Prepared:
-        frame = scaled(voxel.means, voxel.maps, self.search.fit_s0)
+        scaled_means = scaled(voxel.means, voxel.maps, self.search.fit_s0)
         rows: tuple[Point, ...] = ()
         if shared.prior is not None:
             assert voxel.sigma is not None
-            rows = tuple(map(tuple, shared.prior.root * (voxel.sigma * self.search.unit / frame.scale)))
-        return Prepared(_Varying(frame.y, voxel.maps, rows), frame._replace(y=()))
+            rows = tuple(map(tuple, shared.prior.root * (voxel.sigma * self.search.unit / scaled_means.scale)))
+        return Prepared(_Varying(scaled_means.y, voxel.maps, rows), scaled_means._replace(y=()))
 
     def data(self, varying: _Varying, shared: KernelShared) -> Data:
         mean = () if shared.prior is None else tuple(shared.prior.mean)
@@ -85,9 +85,9 @@ class KernelEstimation:
     def results(self, prepared: Prepared, shared: KernelShared, x: Point, cost: Array) -> Results:
         """Parameters, derived maps, "s0", and how good the fit is."""
         estimate = self.search.estimate(self.data(prepared.varying, shared), x)
-        frame: Scaled = prepared.scale
-        maps = {**estimate.values, **estimate.derived, "s0": estimate.s0 * frame.scale, **estimate.quality}
-        return Results(maps, estimate.at_bound, frame.usable & (estimate.s0 > 0), frame.finite)
+        scaled_means: Scaled = prepared.for_results
+        maps = {**estimate.values, **estimate.derived, "s0": estimate.s0 * scaled_means.scale, **estimate.quality}
+        return Results(maps, estimate.at_bound, scaled_means.usable & (estimate.s0 > 0), scaled_means.finite)
 
     def uncertainty(self, voxel: KernelVoxel, shared: KernelShared, x: Point) -> Uncertainty:
         """Standard deviations of the estimate x and all that follows from it.
@@ -126,16 +126,16 @@ class KernelEstimation:
         prior = None if shared.prior is None else shared.prior._replace(mean=prior_mean)
         moved = shared._replace(prior=prior)
         prepared = self.prepare(voxel._replace(means=tuple(means)), moved)
-        return self.data(prepared.varying, moved), prepared.scale
+        return self.data(prepared.varying, moved), prepared.for_results
 
     def _residual(self, voxel: KernelVoxel, shared: KernelShared, x: Array, means: Array, prior_mean: Array) -> Array:
-        data, frame = self._moved(voxel, shared, means, prior_mean)
+        data, scaled_means = self._moved(voxel, shared, means, prior_mean)
         residual = jnp.stack(self.search.residual(data, tuple(x)))
-        return residual * (frame.scale if self.search.fit_s0 else 1)
+        return residual * (scaled_means.scale if self.search.fit_s0 else 1)
 
     def _named(
         self, voxel: KernelVoxel, shared: KernelShared, x: Array, means: Array, prior_mean: Array
     ) -> dict[str, Array]:
-        data, frame = self._moved(voxel, shared, means, prior_mean)
+        data, scaled_means = self._moved(voxel, shared, means, prior_mean)
         estimate = self.search.estimate(data, tuple(x))
-        return {**estimate.values, **estimate.derived, "s0": estimate.s0 * frame.scale}
+        return {**estimate.values, **estimate.derived, "s0": estimate.s0 * scaled_means.scale}

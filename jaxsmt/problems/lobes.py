@@ -79,7 +79,11 @@ class Lobes:
         return self.count * (self.coordinates.step + 1) - 1
 
     @property
-    def searches(self) -> int:
+    def kind(self) -> str:
+        return "fods"
+
+    @property
+    def n_starts(self) -> int:
         return self.coordinates.indices if self.count == 1 else 3
 
     @property
@@ -152,7 +156,7 @@ class Lobes:
 
     # The cost.
 
-    def problem(self, data: Data) -> Problem:
+    def problem_of(self, data: Data) -> Problem:
         return Problem(partial(self._normal, data), partial(self._hessian, data), self.room, self.move)
 
     def _normal(self, data: Data, x: Point) -> Normal:

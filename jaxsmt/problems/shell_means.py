@@ -96,7 +96,11 @@ class ShellMeans:
         return len(self.model.free)
 
     @property
-    def searches(self) -> int:
+    def kind(self) -> str:
+        return "kernels"
+
+    @property
+    def n_starts(self) -> int:
         return len(self.model.grid())
 
     @property
@@ -107,7 +111,7 @@ class ShellMeans:
     def stride(self) -> int:
         return 5
 
-    def problem(self, data: Data) -> Problem:
+    def problem_of(self, data: Data) -> Problem:
         return in_box(partial(self.residual, data), *self._bounds(data), self.model.step)
 
     def starts(self, data: Data) -> Point:

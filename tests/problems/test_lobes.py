@@ -72,7 +72,7 @@ def test_hessian_of_lobes_where_the_gradient_vanishes(density, count):
         q, _ = np.linalg.qr(np.stack(columns, axis=1))
         r = 0.3 * np.random.default_rng(0).standard_normal(40)
         data = data._replace(y=signal - (r - q @ (q.T @ r)))
-        problem = lobes.problem(data)
+        problem = lobes.problem_of(data)
 
         def gradient(step):
             normal = problem.normal(lobes.move(x, tuple(step)))
@@ -95,7 +95,7 @@ def test_hessian_of_rician_lobes():
     with jax.enable_x64(True):
         lobes, data, x = some_lobes(WATSON, 1, "rician")
         y = jnp.asarray(np.random.default_rng(0).uniform(0.1, 1, 40))
-        problem = lobes.problem(data._replace(y=y, sigma=jnp.float64(0.1)))
+        problem = lobes.problem_of(data._replace(y=y, sigma=jnp.float64(0.1)))
 
         def cost(step):
             return problem.normal(lobes.move(x, tuple(step))).cost
