@@ -1,5 +1,6 @@
-"""The programs: command line, requests, workflow, doctor.
+"""The programs.
 
-In: the command line's words. Out: an exit code, and files in the output folder.
+In: the words of a command line. Out: an exit code, and files in the output folder.
+The way of a fit: `cli` → `parser` → `request` → `inputs` (files, without JAX) → `workflow` → `targets`, `describe`.
 Imports every other room; none imports it.
 """

@@ -84,7 +84,7 @@ def load(source: Source) -> LoadedModel:
 
 def _run(file: Path, function: str) -> tuple[Any, Callable[[], Any]]:
     """What a function of a user's file returns, and the function."""
-    # A name of its own: the file may be called as another one is, or as a package.
+    # Not the file's name, which another file or a package may have too.
     name = "_jaxsmt_model_" + hashlib.sha256(os.fsencode(file.resolve())).hexdigest()[:16]
     folder = os.fspath(file.parent.resolve())
     spec = importlib.util.spec_from_file_location(name, file)

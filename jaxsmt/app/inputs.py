@@ -26,7 +26,7 @@ _SCHEME = ("b0_threshold", "spherical_mean", "b_unit", "shell_gap", "delta", "De
 
 @dataclass(frozen=True)
 class Inputs:
-    """Inputs that have been opened and found fit to use.
+    """Inputs that have been opened and checked.
 
     Attributes:
         image: the series, whose data are not read yet.
@@ -94,7 +94,9 @@ def _read_acquisition(request: Request, image: nifti.Image, files: dict[str, Pat
     """The scheme of the series, from its gradient table."""
     if request.grad is not None:
         if request.bval is not None or request.bvec is not None:
-            raise InputError("grad= is given, and bval= or bvec= too", fix="give one gradient table")
+            raise InputError(
+                "grad= stands beside bval= or bvec=", fix="name one gradient table: grad=, or bval= and bvec="
+            )
         files["grad"] = request.grad
         bvals, bvecs = gradients.read_mrtrix(request.grad)
     else:

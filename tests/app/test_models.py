@@ -80,11 +80,11 @@ def test_every_preset_is_a_model_of_the_command_line(folder, name, capsys):
         return
     assert run(folder, "--model", name, "--no-report") == 0
     model = catalogue.load(catalogue.locate(name)).model
-    written = json.loads((folder / "out" / "sub-01_run.json").read_text())
-    assert written["model"] == model.name
+    run_facts = json.loads((folder / "out" / "sub-01_run.json").read_text())
+    assert run_facts["model"] == model.name
     expected = {sidecars.label(parameter) for parameter in fit_maps(model)}
-    found = {path.name.split("_param-")[1].split("_")[0] for path in (folder / "out").glob("*_dwimap.nii.gz")}
-    assert found == expected
+    written = {path.name.split("_param-")[1].split("_")[0] for path in (folder / "out").glob("*_dwimap.nii.gz")}
+    assert written == expected
 
 
 def fit_maps(model):

@@ -113,7 +113,7 @@ def test_a_prior_of_a_file(folder, series):
 
 
 def test_noncentral_chi_noise_of_several_coils(folder, series):
-    """The coils reach the fit: told that there are eight, it removes the floor that eight coils make."""
+    """The coils reach the fit: with eight, it removes the floor that eight coils make."""
     signal, par = series  # hardly any noise of its own
     rng = np.random.default_rng(1)
     channels = 30 * rng.standard_normal((16, *signal.shape))

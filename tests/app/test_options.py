@@ -83,8 +83,8 @@ def test_sidecars_and_report_tell_every_option_that_changes_the_fit(folder):
     """All facts that options declare, without a list of them in between."""
     assert run(folder, "--s0", "mean", "--shell-gap", "80", "--delta", "10", "--Delta", "20") == 0
     sidecar = json.loads((folder / "out" / "sub-01_model-smt_param-md_dwimap.json").read_text())
-    told = {name for name, (declared, _) in DECLARED.items() if declared.fact is not None} - {"fibres"}
-    assert set(sidecar["options"]) == told
+    expected = {name for name, (declared, _) in DECLARED.items() if declared.fact is not None} - {"fibres"}
+    assert set(sidecar["options"]) == expected
     assert sidecar["options"]["s0"] == "mean"
     assert sidecar["options"]["shell_gap"] == 80
     assert sidecar["options"]["Delta"] == 20

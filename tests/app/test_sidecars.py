@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import jaxsmt as js
+from jaxsmt.app import cli
 from jaxsmt.files import map_table, sidecars
 from tests.app.commands import run
 from tests.conftest import ACQUISITION, AFFINE, SHAPE, mask_of
@@ -26,8 +27,6 @@ def fods(folder):
         (folder / f"sub-01_dwi.{extension}").rename(path)
     arguments = ["fit", names["nii.gz"], "--mask", folder / "mask.nii.gz", "-o", folder / "out", "--quiet"]
     arguments += ["--no-report", "--fod", "bingham", "--fibres", "1", "--uncertainty"]
-    from jaxsmt.app import cli
-
     assert cli.main([str(a) for a in arguments]) == 0
     return folder, names["nii.gz"]
 
