@@ -94,9 +94,7 @@ def _read_acquisition(request: Request, image: nifti.Image, files: dict[str, Pat
     """The scheme of the series, from its gradient table."""
     if request.grad is not None:
         if request.bval is not None or request.bvec is not None:
-            raise InputError(
-                "grad= stands beside bval= or bvec=", fix="name one gradient table: grad=, or bval= and bvec="
-            )
+            raise InputError("grad= stands beside bval= or bvec=", fix="name one gradient table")
         files["grad"] = request.grad
         bvals, bvecs = gradients.read_mrtrix(request.grad)
     else:
