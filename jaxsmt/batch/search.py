@@ -118,7 +118,7 @@ def _unrolled(search: Search, solver: Solver, data: Any) -> Minimum:
 
 
 def status_of(usable: ArrayLike, finite: ArrayLike, converged: Array, at_bound: Array) -> Array:
-    """The `Status` code of a voxel: first whether it could be fitted, then whether it converged, then whether at a bound.
+    """The `Status` code of a voxel: whether it could be fitted, then whether it converged, then whether at a bound.
 
     What counts as at a bound, `ShellMeans.estimate` and `Lobes.at_bound` say.
     """

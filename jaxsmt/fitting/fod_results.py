@@ -254,4 +254,5 @@ class FodFit:
             InputError: the series has another grid. OutputError: the folder cannot be written.
         """
         scanner = self.in_scanner_axes(nifti.open_image(like).affine)
-        return outputs.save(folder, like, prefix, self.model.name, scanner.maps(), {}, self.sd)
+        facts = {"options": self.model.fitted.settings.facts()}
+        return outputs.save(folder, like, prefix, self.model.name, scanner.maps(), {}, self.sd, facts)

@@ -163,7 +163,8 @@ class Fit:
         Raises:
             InputError: the series has another grid. OutputError: the folder cannot be written.
         """
-        return outputs.save(folder, like, prefix, self.model.name, self.maps(), self.units, self.sd)
+        facts = {"options": self.settings.facts()}
+        return outputs.save(folder, like, prefix, self.model.name, self.maps(), self.units, self.sd, facts)
 
 
 @dataclass(frozen=True, eq=False)

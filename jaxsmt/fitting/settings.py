@@ -126,7 +126,7 @@ class Settings:
     )
     prior: Any = option(
         None,
-        "weak normal prior of the parameters: that of a population, or one of yours",
+        "normal prior of the parameters: that of a population, or yours, on the command line a JSON file",
         flag={"nargs": "?", "const": "population", "metavar": "F"},
         fact=None,
     )
