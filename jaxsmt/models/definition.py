@@ -13,6 +13,7 @@ from jax.typing import ArrayLike
 
 from ..acquisition.arrays import equal_values, is_traced
 from ..errors import InputError
+from ..files import map_table
 from ..physics.compartments import Compartment, Kernel, Parameter
 from .coordinates import Space
 from .links import AnyLink, Fixed, Link, Ordered
@@ -21,7 +22,7 @@ from .runtime import Placeholder
 from .structure import Structure
 
 # Names that parameters cannot have: maps of every fit.
-_MAPS_OF_FITS = {"s0", "mse", "r2", "status"}
+_MAPS_OF_FITS = frozenset(map_table.of_fits("kernel"))
 
 Compartments = Compartment | Mapping[str, Compartment] | Iterable[tuple[str, Compartment]]
 Tissues = tuple[tuple[str, tuple[tuple[str, float], ...]], ...]  # names of tissues; of parameters, and values
