@@ -108,6 +108,9 @@ def levenberg_marquardt(max_steps: int = 100, rtol: float | None = None, cautiou
         settled = (damping <= _GAUSS_NEWTON) & (promised <= 2 * relative * cost + (5 * eps) ** 2)
         # A step rejected although it is this short: nothing is left to gain.
         ended = settled | (~better & (damping > _MAX_DAMPING) & (promised <= 2 * eps * cost + (5 * eps) ** 2))
+        if not cautious:  # rounding can lead in a circle in which damping stays: an undamped step would promise this
+            undamped = (1 + damping) * promised
+            ended = ended | ((state.steps >= _PATIENCE) & (undamped <= 2 * eps * cost + (5 * eps) ** 2))
         over = ended & ~state.done
         converged = state.converged | (over & jnp.isfinite(cost))
         steps = state.steps + 1
