@@ -12,7 +12,7 @@ from jaxsmt.physics.convolution import ORDER_MAX, order_needed
 from tests.acquisition.test_acquisition import scheme
 from tests.conftest import degrees, gauss_mean
 from tests.models.known import SIX, SOMA, THREE, series
-from tests.physics.test_compartments import gamma_sticks
+from tests.physics.test_contracts import gamma_sticks
 
 
 def test_a_mixture_as_kernel_of_fods():

@@ -8,7 +8,7 @@ import scipy.optimize
 import jaxsmt as js
 from jaxsmt.batch.fitters import KernelFitter
 from tests.models.known import SIX, SOMA, THREE, mcsmt_means
-from tests.physics.test_compartments import gamma_sticks
+from tests.physics.test_contracts import gamma_sticks
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -1,4 +1,4 @@
-"""Compartments: each keeps the contract, closed forms are those of quadrature and of known limits."""
+"""Compartments: closed forms are those of quadrature and of known limits; `test_contracts` has their contract."""
 
 import jax
 import jax.numpy as jnp
@@ -12,105 +12,6 @@ from jaxsmt.acquisition.shells import Pulse
 from jaxsmt.physics.signal import _SPHERE_ROOTS, sphere_mean
 from tests.acquisition.test_acquisition import scheme
 from tests.conftest import gauss_mean
-
-BUILT_IN = [js.ball, js.stick, js.zeppelin, js.dot, js.sphere]
-
-
-@pytest.mark.parametrize("make", BUILT_IN)
-def test_every_compartment_keeps_the_contract(make):
-    js.check_compartment(make())
-    assert make() == make()  # equal ones share compiled programs
-    assert hash(make()) == hash(make())
-
-
-# A compartment of a user's own file, given only its attenuation: sticks whose diffusivities follow a gamma
-# distribution with this mean, and a variance of `spread` times its square.
-def _gamma_sticks(pulse, x, lambda_par, spread):
-    return (1 + spread * pulse.b * lambda_par * x * x) ** (-1 / spread)
-
-
-def gamma_sticks():
-    return js.Compartment(
-        kind="gamma sticks",
-        parameters=(
-            js.Parameter("lambda_par", 0.0, 3.0, typical=1.7, unit="um2/ms"),
-            js.Parameter("spread", 0.1, 1.0, typical=0.3),
-        ),
-        attenuation=_gamma_sticks,
-    )
-
-
-def test_a_users_compartment_is_accepted():
-    js.check_compartment(gamma_sticks())
-
-
-def _grows(pulse, x, rate):
-    return jnp.exp(pulse.b * rate * x * x)
-
-
-def _branches(pulse, x, rate):
-    return jnp.exp(-pulse.b * rate * x * x) if rate > 0.5 else jnp.ones_like(x)
-
-
-def _root(pulse, x, rate):
-    return jnp.exp(-pulse.b * jnp.sqrt(rate) * x * x)
-
-
-def _offset(pulse, x, rate):
-    return 0.9 * jnp.exp(-pulse.b * rate * x * x)
-
-
-def _wrong_mean(pulse, rate):
-    return jnp.exp(-pulse.b * rate / 3)
-
-
-def _stick(pulse, x, rate):
-    return jnp.exp(-pulse.b * rate * x * x)
-
-
-def _sharp(pulse, x, rate):
-    return jnp.exp(-1e5 * pulse.b * rate * x * x)
-
-
-@pytest.mark.parametrize(
-    ("attenuation", "options", "reason"),
-    [
-        (_grows, {}, r"not in \[0, 1\] at b = 0.5 ms/µm², rate ="),
-        (_branches, {}, "cannot be traced"),
-        (_root, {}, "derivative by rate is not finite"),
-        (_offset, {}, "is not 1 at b = 0"),
-        (_stick, {"mean": _wrong_mean}, "spherical mean is not that of the attenuation"),
-        (_sharp, {}, "too sharp for 32 nodes"),
-        (_stick, {"isotropic": True}, "isotropic but depends on x"),
-    ],
-)
-def test_broken_compartments_are_refused_with_the_reason(attenuation, options, reason):
-    broken = js.Compartment("mine", (js.Parameter("rate", 0.0, 3.0),), attenuation, **options)
-    with pytest.raises(js.InputError, match=reason):
-        js.check_compartment(broken)
-
-
-def _timed(pulse, x, rate):
-    return jnp.exp(-pulse.b * rate * x * x * pulse.delta / pulse.Delta)
-
-
-def test_a_compartment_that_needs_timings_must_say_so():
-    parameters = (js.Parameter("rate", 0.0, 3.0),)
-    js.check_compartment(js.Compartment("mine", parameters, _timed, timed=True))
-    with pytest.raises(js.InputError, match=r"cannot be called: (.|\n)*timed=True"):
-        js.check_compartment(js.Compartment("mine", parameters, _timed))
-
-
-def test_broken_parameters_are_refused():
-    for parameters, reason in (
-        ((js.Parameter("a b"),), "a name of its own"),
-        ((js.Parameter("a", 2.0, 1.0),), "has bounds"),
-        ((js.Parameter("a", 0.0, 1.0, typical=2.0),), "typical a"),
-        ((js.Parameter("a", starts=(0.0, 1.0)),), "start at"),
-        ([js.Parameter("a")], "cannot be hashed"),
-    ):
-        with pytest.raises(js.InputError, match=reason):
-            js.check_compartment(js.Compartment("mine", parameters, _stick))
 
 
 def test_sphere_against_its_limits():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -59,9 +59,7 @@ def check_noise(noise: Noise) -> None:
     with jax.enable_x64(True):
         grid = _grid(noise)
         double = _called(noise, evaluate, grid.m, grid.x)
-        _check_elements(
-            noise, double, _called(noise, evaluate, grid.m, np.append(grid.x[:1], grid.x[1:] + 0.5, axis=0))
-        )
+        _check_elements(noise, double, _called(noise, evaluate, grid.m, grid.x + 0.5 * (grid.x > 1)))
         _check_density(noise, grid, double)
         above = [_called(noise, evaluate, grid.m, grid.x + k * _step(grid)) for k in (1, 2)]
         _check_slopes(noise, grid, (double, above[0], above[1]))
@@ -143,34 +141,29 @@ def _derivatives(noise: Noise, m: Array, x: Array) -> dict[str, Array]:
 
 def _called(noise: Noise, functions: Callable[[Array, Array], dict[str, Array]], *args: np.ndarray) -> Values:
     """Their values in the present precision; an error of the user's functions is explained."""
-    dtype = jnp.result_type(float)
-    m, x = (jnp.asarray(a, dtype) for a in args)
+    m, x = (jnp.asarray(a, jnp.result_type(float)) for a in args)
+    _check_types(noise, m, x)
     try:
-        values = functions(m, x)
+        return jax.tree.map(np.asarray, functions(m, x))
     except Exception as error:  # whatever the user's functions may raise
-        _refuse(noise, f"{_failing(noise, m, x)} cannot be called: {str(error).splitlines()[0]}", _PURE)
-    for name, value in values.items():
-        if value.shape != x.shape:
-            _refuse(noise, f"{name} has shape {value.shape}, its arguments {x.shape}", "an elementwise function")
-        if value.dtype != dtype:
-            _refuse(noise, f"{name} has type {value.dtype}, its arguments {dtype}", "a function that keeps the type")
-    return jax.tree.map(np.asarray, values)
+        _refuse(noise, f"a derivative cannot be taken: {str(error).splitlines()[0]}", "functions that JAX can derive")
 
 
-_PURE = "elementwise and pure JAX: jnp instead of np, jnp.where for if"
-
-
-def _failing(noise: Noise, m: Array, x: Array) -> str:
-    """The name of the function of the record that cannot be called."""
-    functions: dict[str, tuple[Any, tuple[Array, ...]]] = {"base": (noise.base, (m,)), "mean": (noise.mean, (x,))}
+def _check_types(noise: Noise, m: Array, x: Array) -> None:
+    """Each function can be traced, and keeps shape and type."""
+    functions: dict[str, tuple[Callable[..., Array], tuple[Array, ...]]] = {"base": (noise.base, (m,))}
     functions |= {name: (getattr(noise, name), (m, x)) for name in _OF_BOTH}
     functions |= {name: (getattr(noise, name), (x,)) for name in _OF_X}
     for name, (function, args) in functions.items():
         try:
-            jax.eval_shape(function, *args)
-        except Exception:  # the one that is looked for
-            return name
-    return "a derivative"
+            value = jax.eval_shape(function, *args)
+        except Exception as error:  # whatever the user's functions may raise
+            fix = "elementwise and pure JAX: jnp instead of np, jnp.where for if"
+            _refuse(noise, f"{name} cannot be called: {str(error).splitlines()[0]}", fix)
+        if value.shape != x.shape:
+            _refuse(noise, f"{name} has shape {value.shape}, its arguments {x.shape}", "an elementwise function")
+        if value.dtype != x.dtype:
+            _refuse(noise, f"{name} has type {value.dtype}, its arguments {x.dtype}", "a function that keeps the type")
 
 
 def _check_finite(noise: Noise, values: Values, m: np.ndarray, x: np.ndarray) -> None:
@@ -184,9 +177,9 @@ def _check_finite(noise: Noise, values: Values, m: np.ndarray, x: np.ndarray) ->
 
 
 def _check_elements(noise: Noise, values: Values, others: Values) -> None:
-    """What belongs to one signal does not change with other signals."""
+    """What belongs to signals up to 1 does not change with the others."""
     for name in values:
-        if not np.allclose(values[name][0], others[name][0], rtol=1e-9, atol=1e-9, equal_nan=True):
+        if not np.allclose(values[name][_X <= 1], others[name][_X <= 1], rtol=1e-9, atol=1e-9, equal_nan=True):
             _refuse(noise, f"{name} of one element depends on the others", "an elementwise function")
 
 
