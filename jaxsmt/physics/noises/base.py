@@ -236,11 +236,18 @@ class Noise:
         if not self.magnitudes:
             return jnp.sqrt(jnp.sum((m - x) ** 2) / (n - known))
 
+        # Where the signal is strong what is expected of all channels but the first is σ² each, whatever the data: all
+        # but one of them go to the other side of the equation, lest each iteration gains only 1/channels of the way.
+        rest = self.channels - 1
+
         def step(_: Array, square: Array) -> Array:
             s = jnp.sqrt(square)
-            # m² + x² - 2 m E[real] without the difference of large numbers.
-            left = (m - x) ** 2 + 2 * s * x * (m / s - self.expected_real(m / s, x / s))
-            return jnp.sum(left) / (self.channels * n - known)
+            # m² + x² - 2 m E[real] is (m - x)² and this, without the difference of large numbers.
+            across = 2 * s * x * (m / s - self.expected_real(m / s, x / s))
+            freedom = self.channels * n - known
+            if rest > 1:
+                freedom = freedom - (rest - 1) / rest * jnp.sum(across) / square
+            return jnp.sum((m - x) ** 2 + across / rest) / freedom
 
         return jnp.sqrt(jax.lax.fori_loop(0, 8, step, jnp.ones_like(m[0])))
 
