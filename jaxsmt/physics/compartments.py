@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
@@ -29,12 +29,17 @@ FREE = 3.05
 class Parameter:
     """A quantity to be fitted: its name, its closed interval, and where searches start in it.
 
-    Attributes:
+    Args:
         lower, upper: the interval, numbers (of a model's parameters also maps, see `SphericalMeanModel.bound`).
         typical: value in the living brain, at which expected errors are told; None: the middle.
         unit: "um2/ms", "um" or "". starts: parts of the interval, strictly inside (0, 1); a fit begins at
             the best point of the grid that the parameters' starts span, unless `start`, a value, is given.
         smallest, largest: beyond these it has no meaning, and bounds are refused.
+
+    Example:
+        >>> import jaxsmt as js
+        >>> js.Parameter("radius", 1.0, 15.0, unit="um").upper
+        15.0
     """
 
     name: str
@@ -52,14 +57,23 @@ class Parameter:
 class Compartment:
     """One kind of water: its parameters and its signal.
 
-    Attributes:
+    Args:
         kind: what it is called, as in diagrams. parameters: in the order in which the functions take them.
         attenuation: `(pulse, x, *parameters) -> signal / S0`, elementwise, pure JAX, even and smooth in x.
             `pulse.b` is in ms/µm², `pulse.delta` and `pulse.Delta` in ms, x = |g·n|.
         mean: `(pulse, *parameters) -> spherical mean` of their shape, or None: by quadrature.
         legendre: `(pulse, lmax, *parameters) -> (..., lmax/2 + 1)`, or None: by quadrature.
         isotropic: whether the attenuation does not depend on x. timed: whether it needs δ and Δ.
-    The quadrature has 32 nodes: exact to rounding for exp(-z x²), z ≤ 60.
+
+    The quadrature has 32 nodes: exact to rounding for exp(-z x²), z ≤ 60. `check_compartment` checks a compartment of
+    your own.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxsmt as js
+        >>> attenuation = lambda pulse, x, rate: jnp.exp(-pulse.b * rate * x**4)
+        >>> mine = js.Compartment("mine", (js.Parameter("rate"),), attenuation)
+        >>> js.check_compartment(mine)
     """
 
     kind: str
@@ -71,7 +85,13 @@ class Compartment:
     timed: bool = False
 
     def spherical_mean(self, pulse: Pulse, *values: Array) -> Array:
-        """∫₀¹ k(x) dx for parameters of one shape."""
+        """Spherical mean over S0, ∫₀¹ k(x) dx.
+
+        Args:
+            pulse: diffusion weighting. values: the parameters in their order, (...) each.
+        Returns:
+            (...), no unit.
+        """
         if self.isotropic:
             return self.attenuation(pulse, jnp.zeros_like(_like(pulse, values)), *values)
         if self.mean is not None:
@@ -79,7 +99,13 @@ class Compartment:
         return self.moments(pulse, 0, *values)[..., 0]
 
     def moments(self, pulse: Pulse, lmax: int, *values: Array) -> Array:
-        """∫₀¹ k(x) P_l(x) dx for l = 0, 2, …, lmax: (..., lmax/2 + 1)."""
+        """Legendre moments, ∫₀¹ k(x) P_l(x) dx for l = 0, 2, …, lmax.
+
+        Args:
+            pulse: diffusion weighting. lmax: even order. values: the parameters in their order, (...) each.
+        Returns:
+            (..., lmax/2 + 1), no unit.
+        """
         if self.isotropic:
             mean = self.spherical_mean(pulse, *values)[..., None]
             return jnp.concatenate([mean, *[jnp.zeros_like(mean)] * (lmax // 2)], axis=-1)
@@ -89,7 +115,13 @@ class Compartment:
         return legendre_moments(lambda x: self.at(pulse, x, *values), like.dtype, lmax)
 
     def at(self, pulse: Pulse, x: Array, *values: Array) -> Array:
-        """k at cosines (n,): (..., n)."""
+        """Attenuation k at cosines between gradient and axis.
+
+        Args:
+            pulse: diffusion weighting. x: (n,) cosines. values: the parameters in their order, (...) each.
+        Returns:
+            (..., n), no unit.
+        """
         like = _like(pulse, values)
         return self.attenuation(pulse, x.reshape((1,) * like.ndim + x.shape), *(v[..., None] for v in values))
 
@@ -108,7 +140,15 @@ def _diffusivity(name: str, typical: float) -> Parameter:
 
 
 def zeppelin() -> Compartment:
-    """Axially symmetric Gaussian diffusion: k = exp(-b λ⊥ - b (λ∥ - λ⊥) x²); `lambda_par`, `lambda_perp`.
+    """Axially symmetric Gaussian diffusion: k = exp(-b λ⊥ - b (λ∥ - λ⊥) x²).
+
+    Returns:
+        a `Compartment` with `lambda_par` and `lambda_perp`, µm²/ms.
+
+    Example:
+        >>> import jaxsmt as js
+        >>> [p.name for p in js.zeppelin().parameters]
+        ['lambda_par', 'lambda_perp']
 
     Source: Kaden et al. 2016, Magn Reson Med 75:1752, doi:10.1002/mrm.25734.
     """
@@ -117,7 +157,15 @@ def zeppelin() -> Compartment:
 
 
 def stick() -> Compartment:
-    """Diffusion along the axis only: k = exp(-b λ∥ x²); `lambda_par`.
+    """Diffusion along the axis only: k = exp(-b λ∥ x²).
+
+    Returns:
+        a `Compartment` with `lambda_par`, µm²/ms.
+
+    Example:
+        >>> import jaxsmt as js
+        >>> js.stick().parameters[0].upper  # that of free water at body temperature
+        3.05
 
     Source: Behrens et al. 2003, Magn Reson Med 50:1077, doi:10.1002/mrm.10609.
     """
@@ -125,55 +173,86 @@ def stick() -> Compartment:
 
 
 def ball() -> Compartment:
-    """Isotropic Gaussian diffusion: k = exp(-b D); `diffusivity`."""
+    """Isotropic Gaussian diffusion: k = exp(-b D).
+
+    Returns:
+        a `Compartment` with `diffusivity`, µm²/ms.
+
+    Example:
+        >>> import jaxsmt as js
+        >>> js.ball().isotropic
+        True
+
+    Source: Behrens et al. 2003, Magn Reson Med 50:1077, doi:10.1002/mrm.10609.
+    """
     return Compartment("ball", (_diffusivity("diffusivity", 2.0),), _ball, isotropic=True)
 
 
 def dot() -> Compartment:
-    """Water that does not move: k = 1; no parameters."""
+    """Water that does not move: k = 1.
+
+    Returns:
+        a `Compartment` without parameters.
+
+    Example:
+        >>> import jaxsmt as js
+        >>> js.dot().parameters
+        ()
+    """
     return Compartment("dot", (), _dot, isotropic=True)
 
 
 def sphere() -> Compartment:
-    """Diffusion restricted in a sphere (`signal.sphere_mean`); `radius` in µm, `diffusivity` inside. Needs δ and Δ."""
+    """Diffusion restricted in an impermeable sphere, see `signal.sphere_mean`. It needs δ and Δ.
+
+    Returns:
+        a `Compartment` with `radius`, µm, and `diffusivity` inside, µm²/ms.
+
+    Example:
+        >>> import jaxsmt as js
+        >>> js.sphere().timed
+        True
+
+    Source: Murday & Cotts 1968, J Chem Phys 48:4938, doi:10.1063/1.1668160.
+    """
     radius = Parameter("radius", 1.0, 15.0, 7.0, "um", smallest=0.1, largest=25.0)
     inside = replace(_diffusivity("diffusivity", 2.0), lower=0.1, smallest=0.01)
     return Compartment("sphere", (radius, inside), _sphere, isotropic=True, timed=True)
 
 
-def _zeppelin(pulse, x, lambda_par, lambda_perp):
+def _zeppelin(pulse: Pulse, x: Array, lambda_par: Array, lambda_perp: Array) -> Array:
     return jnp.exp(-pulse.b * (lambda_perp + (lambda_par - lambda_perp) * x * x))
 
 
-def _zeppelin_mean(pulse, lambda_par, lambda_perp):
+def _zeppelin_mean(pulse: Pulse, lambda_par: Array, lambda_perp: Array) -> Array:
     return zeppelin_mean(pulse.b, lambda_par, lambda_perp)
 
 
-def _zeppelin_legendre(pulse, lmax, lambda_par, lambda_perp):
+def _zeppelin_legendre(pulse: Pulse, lmax: int, lambda_par: Array, lambda_perp: Array) -> Array:
     return zeppelin_legendre(pulse.b, lambda_par, lambda_perp, lmax)
 
 
-def _stick(pulse, x, lambda_par):
+def _stick(pulse: Pulse, x: Array, lambda_par: Array) -> Array:
     return jnp.exp(-pulse.b * lambda_par * x * x)
 
 
-def _stick_mean(pulse, lambda_par):
+def _stick_mean(pulse: Pulse, lambda_par: Array) -> Array:
     return zeppelin_mean(pulse.b, lambda_par, jnp.zeros_like(lambda_par))
 
 
-def _stick_legendre(pulse, lmax, lambda_par):
+def _stick_legendre(pulse: Pulse, lmax: int, lambda_par: Array) -> Array:
     return zeppelin_legendre(pulse.b, lambda_par, jnp.zeros_like(lambda_par), lmax)
 
 
-def _ball(pulse, x, diffusivity):
+def _ball(pulse: Pulse, x: Array, diffusivity: Array) -> Array:
     return jnp.exp(-pulse.b * diffusivity) * jnp.ones_like(x)
 
 
-def _dot(pulse, x):
+def _dot(pulse: Pulse, x: Array) -> Array:
     return jnp.ones_like(x)
 
 
-def _sphere(pulse, x, radius, diffusivity):
+def _sphere(pulse: Pulse, x: Array, radius: Array, diffusivity: Array) -> Array:
     return sphere_mean(pulse.b, pulse.delta, pulse.Delta, radius, diffusivity) * jnp.ones_like(x)
 
 
@@ -212,7 +291,7 @@ class Kernel:
 
     def mean(self, pulse: Pulse, values: Mapping[str, Array]) -> Array:
         """Spherical mean over S0, (...), from all `names`, each (...)."""
-        parts = [c.spherical_mean(pulse, *own) for c, own in self._each(values)]
+        parts = [c.spherical_mean(pulse, *parameters) for c, parameters in self._each(values)]
         return self._sum([values[weight] for weight in self.weights], parts)
 
     def legendre(self, pulse: Pulse, lmax: int, values: Mapping[str, Array]) -> Array:
@@ -221,20 +300,20 @@ class Kernel:
 
     def moments(self, pulse: Pulse, lmax: int, values: Mapping[str, Array]) -> list[Array]:
         """Legendre moments of each compartment."""
-        return [c.moments(pulse, lmax, *own) for c, own in self._each(values)]
+        return [c.moments(pulse, lmax, *parameters) for c, parameters in self._each(values)]
 
-    def _each(self, values: Mapping[str, Array]):
+    def _each(self, values: Mapping[str, Array]) -> list[tuple[Compartment, list[Array]]]:
         return [(c, [values[p] for p in self.of(name)]) for name, c in self.compartments]
 
     @staticmethod
     def _sum(weights: list[Array], parts: list[Array]) -> Array:
         return reduce(operator.add, map(operator.mul, weights, parts)) if weights else parts[0]
 
-    def require(self, pulses) -> None:
+    def require(self, pulses: Iterable[Pulse]) -> None:
         """Raise InputError if a compartment needs pulse timings that are not known."""
         if self.timed and any(pulse.delta is None for pulse in pulses):
             needy = next(c.kind for _, c in self.compartments if c.timed)
             raise InputError(
                 f"a {needy} needs the duration δ and separation Δ of the gradient pulses",
-                fix="js.Acquisition(..., delta=, Delta=), in ms",
+                fix="give delta= and Delta=, in ms",
             )

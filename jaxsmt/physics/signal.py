@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.typing import ArrayLike
+from jax.typing import ArrayLike, DTypeLike
 
 from .convolution import ORDER_MAX, by_powers_of_d, horner, order_needed, polynomials
 from .densities.base import Lobe, watson_zonal
@@ -87,13 +87,20 @@ def attenuation_moments(c: ArrayLike, z: ArrayLike, count: int) -> tuple[Array, 
         count: how many moments, a Python int ≥ 1.
     Returns:
         `count` arrays of the broadcast shape, relative error a few roundings for small n.
+
+    Example:
+        >>> import jaxsmt as js
+        >>> [round(float(moment), 3) for moment in js.signal.attenuation_moments(0.0, 0.0, 3)]  # 1/(2n + 1)
+        [1.0, 0.333, 0.2]
     """
     c, z = _as_float(c, z)
     return _moments(c, z, count)
 
 
 @attenuation_moments.defjvp
-def _attenuation_moments_jvp(count, primals, tangents):
+def _attenuation_moments_jvp(
+    count: int, primals: tuple[Array, Array], tangents: tuple[Array, Array]
+) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
     dc, dz = tangents
     e = attenuation_moments(*primals, count + 1)
     return e[:count], tuple(-e[n] * dc - e[n + 1] * dz for n in range(count))
@@ -117,6 +124,11 @@ def zeppelin_mean(b: ArrayLike, lambda_par: ArrayLike, lambda_perp: ArrayLike) -
     Returns:
         signal over S0, in (0, 1], of the broadcast shape; oblate tensors (λ⊥ > λ∥) included.
 
+    Example:
+        >>> import jaxsmt as js
+        >>> print(f"{js.signal.zeppelin_mean(1.0, 1.7, 0.2):.3f}")
+        0.543
+
     Source: Kaden et al. 2016, Magn Reson Med 75:1752, doi:10.1002/mrm.25734.
     """
     b, lambda_par, lambda_perp = _as_float(b, lambda_par, lambda_perp)
@@ -132,20 +144,32 @@ def zeppelin_legendre(b: ArrayLike, lambda_par: ArrayLike, lambda_perp: ArrayLik
     Args:
         b: ms/µm². lambda_par, lambda_perp: µm²/ms. Broadcast to (...). lmax: even order.
     Returns:
-        (..., lmax/2 + 1).
+        (..., lmax/2 + 1), no unit.
+
+    Example:
+        >>> import jaxsmt as js
+        >>> js.signal.zeppelin_legendre(1.0, 1.7, 0.2, 4).shape
+        (3,)
     """
     b, lambda_par, lambda_perp = _as_float(b, lambda_par, lambda_perp)
     c, z = (b * lambda_perp)[..., None], (b * (lambda_par - lambda_perp))[..., None]
     return legendre_moments(lambda x: jnp.exp(-c - z * (x * x).reshape((1,) * b.ndim + x.shape)), b.dtype, lmax)
 
 
-def legendre_moments(attenuation: Callable[[Array], Array], dtype, lmax: int) -> Array:
+def legendre_moments(attenuation: Callable[[Array], Array], dtype: DTypeLike, lmax: int) -> Array:
     """Legendre moments ∫₀¹ k(x) P_l(x) dx, l = 0, 2, …, lmax, of any even kernel: (..., lmax/2 + 1).
 
     By Gauss-Legendre quadrature with 32 nodes, as `zeppelin_legendre`; the first is the spherical mean.
 
     Args:
-        attenuation: cosines (nodes,) -> k (..., nodes).
+        attenuation: cosines (nodes,) -> k (..., nodes). dtype: of the cosines. lmax: even order.
+    Returns:
+        (..., lmax/2 + 1), no unit.
+
+    Example:
+        >>> import jaxsmt as js
+        >>> [round(float(moment), 3) for moment in js.signal.legendre_moments(lambda x: x * x, float, 2)]
+        [0.333, 0.133]
     """
     nodes, weighted = legendre_rule(lmax)
     values = attenuation(jnp.asarray(nodes, dtype))
@@ -185,6 +209,11 @@ def sphere_mean(b: ArrayLike, delta: ArrayLike, Delta: ArrayLike, radius: ArrayL
         radius: R, µm, > 0. diffusivity: D inside, µm²/ms, > 0. All broadcast.
     Returns:
         signal over S0, isotropic: its own spherical mean.
+
+    Example:
+        >>> import jaxsmt as js
+        >>> print(f"{js.signal.sphere_mean(3.0, 10.0, 30.0, 5.0, 2.0):.2f}")
+        0.79
 
     Source: Murday & Cotts 1968, J Chem Phys 48:4938, doi:10.1063/1.1668160.
     """
@@ -235,8 +264,8 @@ def convolved(
         kernel: (λ∥, λ⊥) of a zeppelin in µm²/ms, or a function (b, lmax) -> (..., lmax/2 + 1) as
             `zeppelin_legendre` returns.
         orientation: `watson(...)`, `bingham(...)` or a lobe of a density of your own, see `axial_density`.
-        lmax: even order at which the sum is cut. None: 28, which leaves out at most 4e-5 of S0 for any Watson or Bingham
-            lobe and b (λ∥ - λ⊥) ≤ 18; more if b and a zeppelin's diffusivities are known numbers (not traced) that need
+        lmax: even order at which the sum is cut. None: 28, which leaves out at most 4e-5 of S0 for Watson and Bingham
+            lobes and b (λ∥ - λ⊥) ≤ 18; more if b and a zeppelin's diffusivities are known numbers (not traced) that need
             it. Lower orders are faster, see `truncation_order`.
     Returns:
         signal over S0, (...).
