@@ -265,7 +265,7 @@ def convolved(
             `zeppelin_legendre` returns.
         orientation: `watson(...)`, `bingham(...)` or a lobe of a density of your own, see `axial_density`.
         lmax: even order at which the sum is cut. None: 28, which leaves out at most 4e-5 of S0 for Watson and Bingham
-            lobes and b (λ∥ - λ⊥) ≤ 18; more if b and a zeppelin's diffusivities are known numbers (not traced) that need
+            lobes and b (λ∥ - λ⊥) ≤ 18; more if b and a zeppelin's diffusivities are known (not traced) and need
             it. Lower orders are faster, see `truncation_order`.
     Returns:
         signal over S0, (...).

@@ -1,4 +1,7 @@
-"""Solvers of one voxel's bounded least-squares problem; `base` has the contract."""
+"""Solvers of one voxel's bounded least-squares problem.
+
+`base` says what a solver is, and `contract` checks it. This room imports nothing of jaxsmt but its errors.
+"""
 
 from .adjoint import Minimum, implicit, unrolled
 from .base import Normal, Point, Problem, Solver

@@ -37,19 +37,19 @@ def implicit(find: Callable[[Any], Minimum], problem: Callable[[Any], Problem]) 
         return find(data)
 
     @partial(minimum.defjvp, symbolic_zeros=True)
-    def _tangent(primals, tangents):
+    def _tangent(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Minimum, Minimum]:
         (data,), (change,) = primals, tangents
         end = minimum(data)
         x = end.x
-        own = problem(data)
-        down, up = own.room(x)
-        rows = square(own.hessian(x))
+        at_data = problem(data)
+        down, up = at_data.room(x)
+        rows = square(at_data.hessian(x))
         leaves, tree = jax.tree.flatten(data)
         changes = {i: d for i, d in enumerate(jax.tree.leaves(change)) if not isinstance(d, SymbolicZero)}
 
         def gradient(moving: dict[int, Array]) -> Point:
-            every = [moving.get(i, leaf) for i, leaf in enumerate(leaves)]
-            return problem(jax.tree.unflatten(tree, every)).normal(x).gradient
+            moved = [moving.get(i, leaf) for i, leaf in enumerate(leaves)]
+            return problem(jax.tree.unflatten(tree, moved)).normal(x).gradient
 
         g, by_data = jax.jvp(gradient, ({i: leaves[i] for i in changes},), (changes,))
 
@@ -61,10 +61,10 @@ def implicit(find: Callable[[Any], Minimum], problem: Callable[[Any], Problem]) 
         ]
         right = [jnp.where(h, 0, -d) for h, d in zip(held, by_data, strict=True)]
         inverted, part = inverse(matrix)
-        known = (end.converged > 0) & (part > tiny)
-        step = [jnp.where(known, dot(row, right), 0) for row in inverted]
+        determined = (end.converged > 0) & (part > tiny)
+        step = [jnp.where(determined, dot(row, right), 0) for row in inverted]
         still = (jnp.zeros_like(x[0]),) * len(step)
-        dx = jax.jvp(lambda step: own.move(x, step), (still,), (tuple(step),))[1]
+        dx = jax.jvp(lambda step: at_data.move(x, step), (still,), (tuple(step),))[1]
         return end, Minimum(dx, jnp.zeros_like(end.converged))
 
     return minimum
@@ -76,7 +76,7 @@ def unrolled(solver: Solver, problem: Problem, x0: Point, size: int) -> tuple[Mi
     What the solver decides on the way, like its damping, counts as constant. Memory grows with `solver.most`.
     """
 
-    def step(state, _):
+    def step(state: Any, _: None) -> tuple[Any, None]:
         return solver.step(problem, state), None
 
     state, _ = jax.lax.scan(step, solver.init(x0, size), length=solver.most)

@@ -23,14 +23,15 @@ class Normal(NamedTuple):
 class Problem(NamedTuple):
     """One voxel's least squares, on a box or on any smooth set of points.
 
-    A point and a step need not have the same number of coordinates: a direction is three numbers,
-    a step of it two.
+    A point and a step need not have the same number of coordinates: a direction is three numbers, a step of it two.
 
-    normal: `(x) -> Normal`. hessian: `(x)` -> all of the cost's second derivatives by a step, rows of the lower
-        triangle; terms that vanish with the gradient may be left out.
-    room: `(x) -> (lower, upper)`, the box that a step from x may lie in.
-    move: `(x, step) -> x`, to first order along the step, perhaps on a curve that follows the
-        valleys of the cost; the result obeys the bounds whenever the step is in its box.
+    Attributes:
+        normal: `(x) -> Normal`, the normal equations at x.
+        hessian: `(x) ->` all second derivatives of the cost by a step, rows of the lower triangle; terms that vanish
+            with the gradient may be left out.
+        room: `(x) -> (lower, upper)`, the box in which a step from x may lie.
+        move: `(x, step) -> x`, to first order along the step, perhaps on a curve that follows the valleys of the cost;
+            the result obeys the bounds whenever the step is in its box.
     """
 
     normal: Callable[[Point], Normal]
@@ -42,12 +43,21 @@ class Problem(NamedTuple):
 class Solver(NamedTuple):
     """A bounded nonlinear least-squares solver of one voxel.
 
-    init: `(x0, size) -> state` for steps of `size` coordinates, evaluates nothing.
-    step: `(problem, state) -> state`, evaluates the normal equations once. Never leaves the
-        bounds; a state that is done stays done, and further steps do it no harm.
-    most: steps after which every state is done.
-    A state is a NamedTuple of scalars, or pytrees of them, with at least the fields `x` (Point, the best so far),
-    `cost`, `steps` (int32), `done` and `converged` (bool).
+    A state is a NamedTuple of scalars, or pytrees of them, with at least the fields `x` (a tuple of scalars, the best
+    point so far), `cost` (½ Σ r² there), `steps` (int32), `done` and `converged` (bool). `check_solver` checks a solver
+    of your own.
+
+    Attributes:
+        init: `(x0, size) -> state`, for steps of `size` coordinates; it evaluates nothing.
+        step: `(problem, state) -> state`; it evaluates the normal equations once, `problem.normal(x)`, and never leaves
+            the bounds, `problem.room(x)`. A state that is done stays done, and further steps do it no harm.
+        most: number of steps after which every state is done.
+
+    Example:
+        >>> import jaxsmt as js
+        >>> solver = js.levenberg_marquardt(max_steps=50)
+        >>> isinstance(solver, js.Solver), solver.most
+        (True, 50)
     """
 
     init: Callable[[Point, int], Any]

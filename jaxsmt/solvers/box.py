@@ -16,6 +16,7 @@ _WRITTEN_OUT = 3
 
 
 def _straight(x: Point, step: Point) -> Point:
+    """x + step."""
     return tuple(p + d for p, d in zip(x, step, strict=True))
 
 
@@ -25,10 +26,10 @@ def in_box(
     upper: Point,
     move: Callable[[Point, Point], Point] = _straight,
 ) -> Problem:
-    """Minimise ½ Σ residual(x)² over lower ≤ x ≤ upper, a tuple of scalars each.
+    """The problem of ½ Σ residual(x)² over lower ≤ x ≤ upper, a tuple of scalars each.
 
-    The residual is a tuple of scalars, for a handful, or an array.
-    `move(x, step)` goes from x by a step, to first order x + step; it need not heed the bounds.
+    The residual is a tuple of scalars, for a handful, or an array. `move(x, step)` goes from x by a step, to first
+    order x + step; it need not heed the bounds.
     """
 
     def normal(x: Point) -> Normal:
@@ -68,7 +69,7 @@ def in_box(
     return Problem(normal, hessian, room, inside)
 
 
-def dot(a, b):
+def dot(a: Any, b: Any) -> Any:
     """Σ a_i b_i of two tuples of scalars, or arrays."""
     if not isinstance(a, tuple | list):
         return jnp.sum(a * b)

@@ -15,6 +15,8 @@ from .lm import settled
 
 
 class State(NamedTuple):
+    """Where a descent is, and its best point."""
+
     x: Point  # best point
     cost: Array  # there
     trial: Point  # where the next step evaluates
@@ -25,7 +27,7 @@ class State(NamedTuple):
 
 
 def updated(optimiser: Any, gradient: Point, memory: Any, x: Point, **more: Any) -> tuple[Point, Any]:
-    """An optax optimiser's update and memory, in the types that they had."""
+    """An optax optimiser's update and memory, in the types of the gradient and of the earlier memory."""
     with jax.numpy_dtype_promotion("standard"):  # optax mixes types
         new = optimiser.update(gradient, memory, x, **more)
     return jax.tree.map(lambda a, b: jnp.asarray(a, jnp.result_type(b)), new, (gradient, memory))
@@ -35,14 +37,26 @@ def updated(optimiser: Any, gradient: Point, memory: Any, x: Point, **more: Any)
 def first_order(
     optimiser: Any, steps: int = 500, schedule: Callable[[Array], Array] | None = None, rtol: float = 1e-4
 ) -> Solver:
-    """Any optax optimiser of gradients, `first_order(optax.adam(1e-2), steps=500)`.
+    """Gradient descent by any optimiser of optax, `first_order(optax.adam(1e-2), steps=500)`.
 
     Its updates are cut where they would leave the bounds; coordinates at a bound that the cost pushes against have
     no gradient. The best point counts. Converged: a Gauss-Newton step promises less than `rtol` of the cost.
 
     Args:
-        optimiser: an `optax.GradientTransformation`, of gradients alone: for L-BFGS, which searches along lines, there
-            is `lbfgs`. steps: before giving up. schedule: `(step number) -> factor` of the updates.
+        optimiser: an `optax.GradientTransformation` that needs gradients alone. For L-BFGS, which searches along lines,
+            there is `lbfgs`.
+        steps: number of steps before giving up.
+        schedule: `(step number) -> factor` of the updates; None: 1.
+        rtol: part of the cost.
+
+    Returns:
+        the solver; the same arguments give the same object.
+
+    Example:
+        >>> import jaxsmt as js
+        >>> import optax
+        >>> js.first_order(optax.adam(1e-2), steps=500).most
+        500
     """
 
     def init(x0: Point, size: int) -> State:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import reduce
 
 import jax
@@ -14,7 +15,7 @@ from .base import Point
 _WRITTEN_OUT = 5
 
 
-def square(lower_rows) -> list[Point]:
+def square(lower_rows: Sequence[Point]) -> list[Point]:
     """The full rows of a symmetric matrix from those of its lower triangle."""
     n = len(lower_rows)
     return [tuple(lower_rows[max(i, j)][min(i, j)] for j in range(n)) for i in range(n)]
@@ -61,7 +62,7 @@ def _least(diagonal: Array) -> Array:
 
 
 def _at_least(pivot: Array, least: Array) -> Array:
-    """Their maximum, with a derivative that is never lost.
+    """The larger of pivot and least, with a derivative that is never lost.
 
     That of `jnp.maximum` asks which of the two equals the result: neither does where the compiler rounds a pivot in
     two ways for its two uses.
@@ -84,13 +85,13 @@ def inverse(matrix: list[list[Array]]) -> tuple[list[list[Array]], Array]:
 
 
 def _eliminate(matrix: list[list[Array]], right: Array) -> tuple[Array, Array]:
-    """Gauss-Jordan elimination without pivoting, which a positive definite matrix does not need. right: (n, m)."""
+    """Gauss-Jordan elimination without pivoting, which a positive definite matrix does not need; right is (n, m)."""
     n = len(right)
     rows = jnp.concatenate([jnp.stack([jnp.stack(row) for row in matrix]), right], axis=1)
     least = _least(jnp.diagonal(rows))
     eps = float(jnp.finfo(rows.dtype).eps)
 
-    def clear_column(carry, k: Array):
+    def clear_column(carry: tuple[Array, Array], k: Array) -> tuple[tuple[Array, Array], None]:
         rows, part = carry
         row = rows[k] / _at_least(rows[k, k], least[k])
         part = jnp.minimum(part, rows[k, k] / (least[k] / eps))

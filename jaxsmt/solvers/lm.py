@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from functools import cache, reduce
-from typing import NamedTuple
+from collections.abc import Sequence
+from functools import cache, partial, reduce
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +24,8 @@ _PATIENCE = 30
 
 
 class State(NamedTuple):
+    """Where a search is, and its best point."""
+
     x: Point  # best point
     trial: Point  # where the next step evaluates
     cost: Array  # ½ Σ r² at x; inf before the first evaluation
@@ -36,99 +39,123 @@ class State(NamedTuple):
     done: Array
 
 
+class _Options(NamedTuple):
+    """What `levenberg_marquardt` takes."""
+
+    max_steps: int
+    rtol: float | None
+    cautious: bool
+
+
 @cache  # equal solvers are one object, so that they share compiled programs
 def levenberg_marquardt(max_steps: int = 100, rtol: float | None = None, cautious: bool = False) -> Solver:
     """Levenberg-Marquardt with exact bounds.
 
-    A step minimises the damped quadratic model over the free parameters: those at a bound with the
-    gradient pointing outwards are held, those that the step would carry over a bound are put on it
-    and the rest is solved again (a projected Newton method, Bertsekas 1982,
-    doi:10.1137/0320018). Damping scales with the diagonal of JᵀJ and shrinks by Nielsen's
-    rule (Madsen, Nielsen & Tingleff 2004, Methods for non-linear least squares problems).
+    A step minimises the damped quadratic model over the free parameters. Those at a bound with the gradient pointing
+    outwards are held. Those that the step would carry over a bound are put on it, and the rest is solved again (a
+    projected Newton method, Bertsekas 1982, doi:10.1137/0320018). Damping scales with the diagonal of JᵀJ and shrinks
+    by Nielsen's rule (Madsen, Nielsen & Tingleff 2004, Methods for non-linear least squares problems).
 
-    Converged: an almost undamped step promises to lower the cost by less than `rtol` of it, or by
-    less than rounding resolves, or no step however short lowers it.
+    Converged: an almost undamped step promises to lower the cost by less than `rtol` of it, or by less than rounding
+    resolves, or no step however short lowers it.
 
     Args:
         max_steps: evaluations of the residual and its Jacobian before giving up.
         rtol: relative; None is 1e-6 in single and 1e-10 in double precision.
         cautious: for searches that start far off. Damping scales with the largest diagonal so far (Moré 1978,
             doi:10.1007/BFb0067700) and shrinks slowly; takes many more steps.
+    Returns:
+        a `Solver`; equal arguments give the same object.
+
+    Example:
+        >>> import jaxsmt as js
+        >>> js.levenberg_marquardt(max_steps=50).most
+        50
     """
+    options = _Options(max_steps, rtol, cautious)
+    return Solver(_init, partial(_step, options), max_steps)
 
-    def init(x0: Point, size: int) -> State:
-        zero = jnp.zeros_like(x0[0])
-        zeros = (zero,) * size
-        return State(
-            x=x0,
-            trial=x0,
-            cost=zero + jnp.inf,
-            gradient=zeros,
-            hessian=tuple(zeros[: i + 1] for i in range(size)),
-            promise=zero,
-            damping=zero + _START_DAMPING,
-            scale=zeros,
-            steps=jnp.zeros(jnp.shape(zero), jnp.int32),
-            converged=jnp.zeros(jnp.shape(zero), bool),
-            done=jnp.zeros(jnp.shape(zero), bool),
-        )
 
-    def step(problem: Problem, state: State) -> State:
-        eps = float(jnp.finfo(state.cost.dtype).eps)
-        relative = rtol if rtol is not None else (1e-6 if eps > 1e-10 else 1e-10)
-        at_trial = problem.normal(state.trial)
-        cost = at_trial.cost
+def _init(x0: Point, size: int) -> State:
+    zero = jnp.zeros_like(x0[0])
+    zeros = (zero,) * size
+    return State(
+        x=x0,
+        trial=x0,
+        cost=zero + jnp.inf,
+        gradient=zeros,
+        hessian=tuple(zeros[: i + 1] for i in range(size)),
+        promise=zero,
+        damping=zero + _START_DAMPING,
+        scale=zeros,
+        steps=jnp.zeros(jnp.shape(zero), jnp.int32),
+        converged=jnp.zeros(jnp.shape(zero), bool),
+        done=jnp.zeros(jnp.shape(zero), bool),
+    )
 
-        first = jnp.isinf(state.cost)
-        # Near the end a good step can change the cost by less than rounding shows: let it pass, but
-        # not forever, lest rounding leads in a circle.
-        unseen = eps * jnp.sqrt(2 * jnp.where(first, 0, state.cost))
-        better = cost < state.cost + jnp.where((state.damping <= _GAUSS_NEWTON) & (state.steps < _PATIENCE), unseen, 0)
-        gain = jnp.where(first, 0.5, (state.cost - cost) / jnp.where(state.promise > 0, state.promise, 1))
-        shrink = jnp.clip(1 - (2 * gain - 1) ** 3, 1 / 3 if cautious else 1 / 9, 2)
-        raised = jnp.maximum(_GROWTH * state.damping, _START_DAMPING)
-        lowered = jnp.maximum(shrink * state.damping, eps)  # less is lost in rounding
-        # How the search is steered has no derivative of its own.
-        damping = jax.lax.stop_gradient(jnp.where(first, state.damping, jnp.where(better, lowered, raised)))
 
-        def keep(new, old):
-            return jax.tree.map(lambda a, b: jnp.where(better, a, b), new, old)
+def _step(options: _Options, problem: Problem, state: State) -> State:
+    """Evaluate the trial, keep it if it is better, and choose the next trial."""
+    at_trial = problem.normal(state.trial)
+    better, damping = _judged(options, state, at_trial.cost)
 
-        x = keep(state.trial, state.x)
-        cost, gradient, hessian = keep(at_trial, Normal(state.cost, state.gradient, state.hessian))
+    def keep(new: Any, old: Any) -> Any:
+        return jax.tree.map(lambda a, b: jnp.where(better, a, b), new, old)
 
-        rows = square(hessian)
-        scale = tuple(row[-1] for row in hessian)
-        if cautious:
-            scale = tuple(jnp.maximum(new, old) for new, old in zip(scale, state.scale, strict=True))
-        move = _step_in_box(gradient, rows, [damping * s for s in scale], *problem.room(x))
-        slope = [g * d for g, d in zip(gradient, move, strict=True)]
-        curvature = dot(move, [dot(row, move) for row in rows])
-        promised = jnp.asarray(sum(jnp.abs(s) for s in slope))
-        settled = (damping <= _GAUSS_NEWTON) & (promised <= 2 * relative * cost + (5 * eps) ** 2)
-        # A step rejected although it is this short: nothing is left to gain.
-        ended = settled | (~better & (damping > _MAX_DAMPING) & (promised <= 2 * eps * cost + (5 * eps) ** 2))
-        if not cautious:  # rounding can lead in a circle in which damping stays: an undamped step would promise this
-            undamped = (1 + damping) * promised
-            ended = ended | ((state.steps >= _PATIENCE) & (undamped <= 2 * eps * cost + (5 * eps) ** 2))
-        over = ended & ~state.done
-        converged = state.converged | (over & jnp.isfinite(cost))
-        steps = state.steps + 1
-        return State(
-            x=x,
-            trial=problem.move(x, tuple(move)),
-            cost=cost,
-            gradient=gradient,
-            hessian=hessian,
-            promise=-sum(slope) - 0.5 * curvature,
-            damping=damping,
-            scale=scale,
-            steps=steps,
-            converged=converged,
-            done=state.done | over | (steps >= max_steps),
-        )
+    x = keep(state.trial, state.x)
+    cost, gradient, hessian = keep(at_trial, Normal(state.cost, state.gradient, state.hessian))
+    rows = square(hessian)
+    scale = tuple(row[-1] for row in hessian)
+    if options.cautious:
+        scale = tuple(jnp.maximum(new, old) for new, old in zip(scale, state.scale, strict=True))
+    move = _step_in_box(gradient, rows, [damping * s for s in scale], *problem.room(x))
+    slope = [g * d for g, d in zip(gradient, move, strict=True)]
+    curvature = dot(move, [dot(row, move) for row in rows])
+    promised = jnp.asarray(sum(jnp.abs(s) for s in slope))
+    over = _ended(options, state, cost, damping, better, promised) & ~state.done
+    steps = state.steps + 1
+    return State(
+        x=x,
+        trial=problem.move(x, tuple(move)),
+        cost=cost,
+        gradient=gradient,
+        hessian=hessian,
+        promise=-sum(slope) - 0.5 * curvature,
+        damping=damping,
+        scale=scale,
+        steps=steps,
+        converged=state.converged | (over & jnp.isfinite(cost)),
+        done=state.done | over | (steps >= options.max_steps),
+    )
 
-    return Solver(init, step, max_steps)
+
+def _judged(options: _Options, state: State, cost: Array) -> tuple[Array, Array]:
+    """Whether a trial of this cost is better, and the damping of the next."""
+    eps = float(jnp.finfo(state.cost.dtype).eps)
+    first = jnp.isinf(state.cost)
+    # Near the end a good step can change the cost by less than rounding shows: let it pass, but not forever, lest
+    # rounding leads in a circle.
+    unseen = eps * jnp.sqrt(2 * jnp.where(first, 0, state.cost))
+    better = cost < state.cost + jnp.where((state.damping <= _GAUSS_NEWTON) & (state.steps < _PATIENCE), unseen, 0)
+    gain = jnp.where(first, 0.5, (state.cost - cost) / jnp.where(state.promise > 0, state.promise, 1))
+    shrink = jnp.clip(1 - (2 * gain - 1) ** 3, 1 / 3 if options.cautious else 1 / 9, 2)
+    raised = jnp.maximum(_GROWTH * state.damping, _START_DAMPING)
+    lowered = jnp.maximum(shrink * state.damping, eps)  # less is lost in rounding
+    damping = jnp.where(first, state.damping, jnp.where(better, lowered, raised))
+    return better, jax.lax.stop_gradient(damping)  # how the search is steered has no derivative of its own
+
+
+def _ended(options: _Options, state: State, cost: Array, damping: Array, better: Array, promised: Array) -> Array:
+    """Whether nothing is left to gain. promised: by how much the next step lowers the cost, to first order."""
+    eps = float(jnp.finfo(state.cost.dtype).eps)
+    relative = options.rtol if options.rtol is not None else (1e-6 if eps > 1e-10 else 1e-10)
+    by_rounding = 2 * eps * cost + (5 * eps) ** 2
+    ended = (damping <= _GAUSS_NEWTON) & (promised <= 2 * relative * cost + (5 * eps) ** 2)
+    # A step rejected although it is this short.
+    ended = ended | (~better & (damping > _MAX_DAMPING) & (promised <= by_rounding))
+    if not options.cautious:  # rounding can lead in a circle in which damping stays; an undamped step promises this
+        ended = ended | ((state.steps >= _PATIENCE) & ((1 + damping) * promised <= by_rounding))
+    return ended
 
 
 def promise(normal: Normal, room: tuple[Point, Point]) -> Array:
@@ -151,7 +178,9 @@ def settled(normal: Normal, room: tuple[Point, Point], rtol: float) -> Array:
     return enough & jnp.isfinite(normal.cost)
 
 
-def _step_in_box(gradient: Point, hessian, damping: list[Array], room_down: Point, room_up: Point) -> list[Array]:
+def _step_in_box(
+    gradient: Point, hessian: Sequence[Point], damping: list[Array], room_down: Point, room_up: Point
+) -> list[Array]:
     """Minimise gᵀd + ½dᵀ(H + diag(damping))d over the free parameters; others on their bounds."""
     n = len(gradient)
     held = [

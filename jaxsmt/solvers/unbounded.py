@@ -19,6 +19,8 @@ _NEAR = 1e-4
 
 
 class State(NamedTuple):
+    """Where a search is, and its best point."""
+
     x: Point
     cost: Array
     free: Point  # coordinates without bounds, about the start
@@ -31,9 +33,22 @@ class State(NamedTuple):
 
 @cache
 def lbfgs(steps: int = 100, rtol: float = 1e-6, **options: Any) -> Solver:
-    """L-BFGS of optax, `optax.lbfgs(**options)`, with sigmoids for the bounds; it ends on those that it comes near.
+    """L-BFGS of optax, `optax.lbfgs(**options)`, with sigmoids for the bounds.
 
-    Converged: a Gauss-Newton step promises less than `rtol` of the cost.
+    It ends on bounds that it comes near. Converged: a Gauss-Newton step promises less than `rtol` of the cost.
+
+    Args:
+        steps: number of steps before giving up.
+        rtol: part of the cost.
+        options: arguments of `optax.lbfgs`.
+
+    Returns:
+        the solver; the same arguments give the same object.
+
+    Example:
+        >>> import jaxsmt as js
+        >>> js.lbfgs(steps=50, memory_size=5).most
+        50
     """
     import optax
 
@@ -54,19 +69,36 @@ def lbfgs(steps: int = 100, rtol: float = 1e-6, **options: Any) -> Solver:
 def optimistix_minimiser(minimiser: Any, steps: int = 256, rtol: float = 1e-6) -> Solver:
     """A minimiser of optimistix, `optimistix_minimiser(optimistix.BFGS(1e-8, 1e-8))`, with sigmoids for the bounds.
 
-    It runs to its own end in one step of this solver. Converged as for `lbfgs`.
+    It runs to its end in one step of this solver. Converged: as of `lbfgs`. It needs optimistix:
+    `pip install optimistix`.
+
+    Args:
+        minimiser: an `optimistix.AbstractMinimiser`.
+        steps: number of its iterations before giving up.
+        rtol: part of the cost.
+
+    Returns:
+        the solver; the same arguments give the same object.
+
+    Example:
+        >>> import jaxsmt as js
+        >>> import optimistix
+        >>> js.optimistix_minimiser(optimistix.BFGS(1e-8, 1e-8)).most
+        1
     """
     import optimistix
 
     def step(problem: Problem, state: State) -> State:
         cost, point = _free(problem, state.start)
-        found: Any = optimistix.minimise(lambda u, _: cost(u), minimiser, state.free, max_steps=steps, throw=False)
-        return _after(problem, state, found.value, point(found.value), (), rtol, 1)
+        solution: Any = optimistix.minimise(lambda u, _: cost(u), minimiser, state.free, max_steps=steps, throw=False)
+        return _after(problem, state, solution.value, point(solution.value), (), rtol, 1)
 
     return Solver(_init(lambda free: ()), step, 1)
 
 
 def _init(memory: Callable[[Point], Any]) -> Callable[[Point, int], State]:
+    """A solver's `init`, with the memory of its minimiser."""
+
     def init(x0: Point, size: int) -> State:
         zero = jnp.zeros_like(x0[0])
         no = jnp.zeros(jnp.shape(zero), bool)
@@ -77,12 +109,12 @@ def _init(memory: Callable[[Point], Any]) -> Callable[[Point, int], State]:
 
 
 def _after(problem: Problem, state: State, free: Point, x: Point, memory: Any, rtol: float, most: int) -> State:
-    """The state at a new point, of which it keeps what is not worse."""
+    """The state after a move to x; its best point is x where the cost there is not higher."""
     x = _snapped(problem, x)
     normal = problem.normal(x)
     better = (normal.cost <= state.cost) & jnp.isfinite(normal.cost)
 
-    def keep(new, old):
+    def keep(new: Any, old: Any) -> Any:
         return jax.tree.map(lambda a, b: jnp.where(better, a, b), new, old)
 
     steps = state.steps + 1
@@ -92,6 +124,7 @@ def _after(problem: Problem, state: State, free: Point, x: Point, memory: Any, r
 
 
 def _snapped(problem: Problem, x: Point) -> Point:
+    """x, but on the bounds that it is near to."""
     for _ in range(2):  # a move may bend, so that the first of two bounds is missed by a little
         step = []
         for down, up in zip(*problem.room(x), strict=True):
