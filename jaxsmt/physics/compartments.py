@@ -73,7 +73,8 @@ class Compartment:
         >>> import jaxsmt as js
         >>> attenuation = lambda pulse, x, rate: jnp.exp(-pulse.b * rate * x**4)
         >>> mine = js.Compartment("mine", (js.Parameter("rate"),), attenuation)
-        >>> js.check_compartment(mine)
+        >>> print(f"{mine.spherical_mean(js.Pulse(1.0), jnp.asarray(0.5)):.3f}")
+        0.912
     """
 
     kind: str

@@ -73,7 +73,7 @@ def check_solver(solver: Solver) -> None:
         >>> import jaxsmt as js
         >>> js.check_solver(js.levenberg_marquardt(max_steps=2))
         Traceback (most recent call last):
-        jaxsmt.errors.InputError: solver on a curve, float64: converged False, cost 0.2202; the least is 0.005668
+        jaxsmt.errors.InputError: solver on a curve, float64: converged False, cost 0.1003; the least is 0.005668
           fix: more steps, or a line search
     """
     for x64, cases in ((True, _CASES), (False, _CASES[:1])):

@@ -34,7 +34,6 @@ def check_compartment(compartment: Compartment) -> None:
     Example:
         >>> import jax.numpy as jnp
         >>> import jaxsmt as js
-        >>> js.check_compartment(js.Compartment("still", (), lambda pulse, x: jnp.ones_like(x)))
         >>> js.check_compartment(js.Compartment("weak", (), lambda pulse, x: jnp.full_like(x, 0.9)))
         Traceback (most recent call last):
         jaxsmt.errors.InputError: compartment 'weak': the attenuation is not 1 at b = 0 ms/µm²

@@ -154,7 +154,7 @@ class Noise:
             >>> import jax.numpy as jnp
             >>> from jaxsmt.physics.noises import find
             >>> round(float(find("rician").information(jnp.asarray(1.0))), 2)
-            0.44
+            0.52
         """
         return self.slope_of(x) ** 2 / self.variance_of(x)
 
@@ -202,7 +202,7 @@ class Noise:
             >>> import jax.numpy as jnp
             >>> from jaxsmt.physics.noises import find
             >>> round(float(find("rician").signal_of_mean(jnp.asarray(2.0))), 2)
-            1.69
+            1.67
         """
         if not self.magnitudes:
             return mean
