@@ -8,6 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from jaxsmt.batch.sizes import SIZES, BatchSize
 from jaxsmt.simulate import rician, zeppelin_signal
 from tests.acquisition.test_acquisition import scheme
 
@@ -26,6 +27,12 @@ def reference() -> Path:
     if not folder:
         pytest.skip("needs the reference data, which are not part of the project: set JAXSMT_REFERENCE")
     return Path(folder)
+
+
+@pytest.fixture
+def small_batches(monkeypatch):
+    """FOD fits of few voxels do not wait for a chunk of thousands."""
+    monkeypatch.setitem(SIZES["fods"], "cpu", BatchSize(chunk=128, lanes=32))
 
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(120)

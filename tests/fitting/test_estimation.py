@@ -237,7 +237,7 @@ def test_what_cannot_be_estimated_is_refused():
         (lambda: js.estimate(model, ACQUISITION, signal, prior={"lambda": (1, 1)}), "prior"),
         (lambda: js.estimate(model, ACQUISITION, signal, prior={"lambda_par": (1, 1)}), "sigma"),
         (lambda: js.estimate(model, ACQUISITION, signal, sigma=1, prior={"lambda_par": (1, 0)}), "deviation .* is 0"),
-        (lambda: js.estimate(model, ACQUISITION, signal, sigma=0, prior={"lambda_par": (1, 1)}), "sigma is 0"),
+        (lambda: js.estimate(model, ACQUISITION, signal, sigma=0, prior={"lambda_par": (1, 1)}), "sigma=0"),
         (lambda: js.estimate(model, ACQUISITION, signal, sigma=[1.0], prior={"lambda_par": (1, 1)}), "an array"),
         (lambda: js.estimate(model, ACQUISITION, signal, weights=[1, -1, 1, 1]), "weights"),
         (lambda: js.estimate(model, ACQUISITION, signal + 0j), "complex"),
