@@ -11,9 +11,9 @@ import pytest
 import scipy.optimize
 
 import jaxsmt as js
+from jaxsmt.geometry.quadrature import gradient_directions
 from jaxsmt.solvers import in_box, levenberg_marquardt
 from jaxsmt.solvers.lm import _step_in_box
-from jaxsmt.geometry.quadrature import gradient_directions
 
 
 def minimise(residual, lower, upper, start, **options):

@@ -189,8 +189,8 @@ class Noise:
     def signal_of_mean(self, mean: Array) -> Array:
         """Return the signal x whose expected measurement is `mean`, 0 where `mean` is below the floor.
 
-        Six Newton steps reach 1e-4 where the signal is above 0.5 σ, for one coil; the many coils' weak signals are
-        less exact, as their means tell almost nothing.
+        Six Newton steps reach 1e-4 for signals above 0.5 σ of a few coils, and above 2 σ of many coils. The means of
+        weaker signals are so near the floor that they tell little of them.
 
         Args:
             mean: (...,) over σ.

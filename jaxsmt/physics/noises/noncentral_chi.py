@@ -100,11 +100,11 @@ def _polynomials(terms: int) -> tuple[tuple[float, ...], ...]:
     From the Riccati equation zλ' + λ² = w² of the left side λ, power by power of 1/w.
     """
     q = np.polynomial.Polynomial([0.0, 1.0])
-    found = [-0.5 * q]
+    series = [-0.5 * q]
     for j in range(1, terms):
-        products = sum(a * b for a, b in zip(found, reversed(found), strict=True))
-        found.append(-0.5 * (2 * q * (1 - q) * found[-1].deriv() - (j - 1) * q * found[-1] + products))
-    return tuple(tuple(p.coef[1:].tolist()) for p in found)
+        products = sum(a * b for a, b in zip(series, reversed(series), strict=True))
+        series.append(-0.5 * (2 * q * (1 - q) * series[-1].deriv() - (j - 1) * q * series[-1] + products))
+    return tuple(tuple(p.coef[1:].tolist()) for p in series)
 
 
 def _horner(coefficients: tuple[float, ...], x: Array) -> Array:
