@@ -19,15 +19,15 @@ from ..files import nifti, outputs
 from ..files.gradients import fsl_to_scanner
 from ..geometry.harmonics import n_coefficients, to_basis
 from ..physics.convolution import ORDER_MAX, order_needed
-from ..status import FITTED, Status
-from .results import FodModel, Maps
+from ..status import FITTED
+from .results import FodModel, Maps, WithStatus
 
 # Of S0: what predicted signals may leave out.
 _TOLERANCE = 2e-6
 
 
 @dataclass(frozen=True, eq=False)
-class FodFit:
+class FodFit(WithStatus):
     """FODs of every voxel. Arrays have the data's spatial shape (...); N is the number of lobes.
 
     Attributes:
@@ -59,26 +59,6 @@ class FodFit:
     axes: str = "scanner"
     device: jax.Device | None = None
     sd: Maps | None = None
-
-    @property
-    def mse(self) -> np.ndarray:
-        """Mean squared residual over all volumes, of the signal over S0, (...)."""
-        return self.quality["mse"]
-
-    @property
-    def r2(self) -> np.ndarray:
-        """Coefficient of determination over all volumes, (...)."""
-        return self.quality["r2"]
-
-    def count(self, status: Status) -> int:
-        """Number of voxels with this status.
-
-        Args:
-            status: a code, such as `js.Status.AT_BOUND`.
-        Returns:
-            the number.
-        """
-        return int(np.count_nonzero(self.status == status))
 
     def voxels(self, numbers: np.ndarray) -> FodFit:
         """The FODs of some voxels.

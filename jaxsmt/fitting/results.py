@@ -25,8 +25,35 @@ MOST_LOBES = 3
 Maps = dict[str, np.ndarray]  #: by name, each (...)
 
 
+class WithStatus:
+    """What all results have: the status of each voxel, and how good its fit is."""
+
+    quality: Maps
+    status: np.ndarray
+
+    @property
+    def mse(self) -> np.ndarray:
+        """Mean squared residual of the signal over S0, (...); over which data, see `quality`."""
+        return self.quality["mse"]
+
+    @property
+    def r2(self) -> np.ndarray:
+        """Coefficient of determination of the same data, (...)."""
+        return self.quality["r2"]
+
+    def count(self, status: Status) -> int:
+        """Number of voxels with this status.
+
+        Args:
+            status: a code, such as `js.Status.AT_BOUND`.
+        Returns:
+            the number.
+        """
+        return int(np.count_nonzero(self.status == status))
+
+
 @dataclass(frozen=True, eq=False)
-class Fit:
+class Fit(WithStatus):
     """Maps of a fitted model. Every array has the data's spatial shape (...). Where a voxel has no fit all maps are 0.
 
     Attributes:
@@ -67,26 +94,6 @@ class Fit:
     sd: Maps | None = None
     shrinkage: Maps | None = None
     effects: Maps | None = field(default=None, repr=False)
-
-    @property
-    def mse(self) -> np.ndarray:
-        """Mean squared residual over b = 0 and the shells' means, of the signal over S0, (...)."""
-        return self.quality["mse"]
-
-    @property
-    def r2(self) -> np.ndarray:
-        """Coefficient of determination over b = 0 and the shells' means, (...)."""
-        return self.quality["r2"]
-
-    def count(self, status: Status) -> int:
-        """Number of voxels with this status.
-
-        Args:
-            status: a code, such as `js.Status.AT_BOUND`.
-        Returns:
-            the number.
-        """
-        return int(np.count_nonzero(self.status == status))
 
     def voxels(self, numbers: np.ndarray) -> Fit:
         """The fits of some voxels, without their standard deviations.
