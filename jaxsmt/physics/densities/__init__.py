@@ -1,4 +1,4 @@
-"""Orientation densities: a file of this folder is one, its name what `--fod` takes, its `density()` the record.
+"""Orientation densities: a file of this folder is one, its name what `fod=` takes, its `density()` the record.
 
 `names` and `find` look at the folder, so a new density is one new file. No JAX is loaded before `find`.
 """
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def names() -> tuple[str, ...]:
-    """What `FodModel` and `--fod` take."""
+    """What `FodModel` takes, and `fod=` on the command line."""
     return tuple(sorted((m.name for m in iter_modules(__path__) if m.name != "base"), reverse=True))
 
 
