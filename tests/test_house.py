@@ -59,10 +59,10 @@ def public_objects():
         value = getattr(js, name)
         if isinstance(value, types.ModuleType):
             for member, function in vars(value).items():
-                if inspect.isfunction(function) or inspect.isclass(function):
-                    if not member.startswith("_") and function.__module__ == value.__name__:
-                        yield f"{name}.{member}", function
-                        yield from methods_of(f"{name}.{member}", function)
+                defined_here = getattr(function, "__module__", "") == value.__name__
+                if not member.startswith("_") and defined_here and callable(function):
+                    yield f"{name}.{member}", function
+                    yield from methods_of(f"{name}.{member}", function)
         elif callable(value):
             yield name, value
             yield from methods_of(name, value)

@@ -178,7 +178,19 @@ def legendre_moments(attenuation: Callable[[Array], Array], dtype: DTypeLike, lm
 
 @cache
 def legendre_rule(lmax: int, nodes: int = 32) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes x on (0, 1), and weights times P_l(x): (nodes, lmax/2 + 1)."""
+    """Gauss-Legendre rule for ∫₀¹ k(x) P_l(x) dx of an even k, in NumPy.
+
+    Args:
+        lmax: even order. nodes: how many.
+    Returns:
+        x, (nodes,) on (0, 1), and weights times P_l(x) for l = 0, 2, …, lmax, (nodes, lmax/2 + 1).
+
+    Example:
+        >>> import jaxsmt as js
+        >>> x, weighted = js.signal.legendre_rule(2, nodes=8)
+        >>> (x**2 @ weighted).round(4).tolist()  # ∫₀¹ x² dx, ∫₀¹ x² P₂(x) dx
+        [0.3333, 0.1333]
+    """
     x, weights = np.polynomial.legendre.leggauss(2 * nodes)
     x, weights = x[nodes:], weights[nodes:]
     return x, weights[:, None] * np.polynomial.legendre.legvander(x, lmax)[:, ::2]

@@ -307,6 +307,6 @@ for program in (many, local):
 
 def test_sharded_signals():
     """Voxels spread over two devices, by jit and by shard_map; in a process of its own, which has two."""
-    folder = Path(__file__).parent
-    done = subprocess.run([sys.executable, "-c", SHARDED], cwd=folder, capture_output=True, text=True, timeout=300)
+    root = Path(__file__).parents[2]  # where the tests are a package
+    done = subprocess.run([sys.executable, "-c", SHARDED], cwd=root, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
