@@ -1,0 +1,77 @@
+"""Programs in chunks: any number of voxels, one compilation, threads, progress."""
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxsmt as js
+from jaxsmt.batch.runner import Runner, compilations, find_device, in_blocks
+from jaxsmt.batch.sizes import SIZES, BatchSize, size_of
+
+CHUNK = BatchSize(chunk=16, lanes=4)
+
+
+@partial(jax.jit, static_argnames=("power", "lanes"))
+def scaled(voxels, shared, count, *, power, lanes):
+    return {"scaled": voxels["x"] ** power * shared, "count": jnp.full(len(voxels["x"]), count)}
+
+
+def program(dtype="float32", power=1):
+    return Runner(dtype).program(scaled, CHUNK, np.float64(3), power=power)
+
+
+@pytest.mark.parametrize("count", [1, 3, 16, 17, 100])
+def test_every_voxel_has_its_result_whatever_their_number(count):
+    """Parts are padded to a chunk: padding must not come back, nor voxels change places."""
+    x, done = np.arange(2.0 * count).reshape(count, 2), []
+    out = program()(lambda part: {"x": x[part]}, count, done.append)
+    np.testing.assert_array_equal(out["scaled"], 3 * x)
+    assert out["scaled"].dtype == np.float32
+    assert sum(done) == count
+    assert np.all(out["count"] <= CHUNK.chunk)
+
+
+def test_compiled_beforehand_and_by_many_threads_once():
+    """Shapes are enough to compile; whoever wants the same program at the same time waits for it."""
+    x, before = np.ones((40, 2)), compilations()
+    voxel = {"x": jax.ShapeDtypeStruct((2,), np.float32)}
+    programs = [program(power=7) for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        compiled = [future.result() for future in [pool.submit(p.compile, voxel) for p in programs]]
+    assert len(set(map(id, compiled))) == 1
+    programs[0](lambda part: {"x": x[part]}, 40)
+    assert compilations() == before + 1
+
+
+def test_double_precision_is_kept():
+    x = np.full((3, 1), 1 + 1e-12)
+    out = program("float64")(lambda part: {"x": x[part]}, 3)
+    np.testing.assert_array_equal(out["scaled"], 3 * x)
+    assert not jax.config.jax_enable_x64
+
+
+@pytest.mark.parametrize("count", [0, 5, 8, 21])
+def test_blocks_are_those_of_one_call(count):
+    """No voxel at all is no error: a mask may leave none with a FOD."""
+    x = np.arange(3.0 * count).reshape(count, 3)
+    out = in_blocks(lambda block: block["x"].sum(axis=1), {"x": x}, np.dtype(np.float32), 8)
+    np.testing.assert_array_equal(out, x.sum(axis=1).astype(np.float32))
+
+
+def test_sizes_of_all_kinds():
+    """A chunk holds its lanes, and every kind of work has sizes for a CPU and for any other device."""
+    for kind in SIZES:
+        for platform in ("cpu", "gpu", "tpu"):
+            size = size_of(kind, platform)
+            assert size.chunk % size.lanes == 0
+
+
+def test_what_cannot_compute_is_refused():
+    with pytest.raises(js.InputError, match="dtype='float16'"):
+        Runner("float16")
+    with pytest.raises(js.JaxsmtError, match="no quantum device"):
+        find_device("quantum")
