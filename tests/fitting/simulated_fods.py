@@ -58,7 +58,7 @@ def simulated_by(log_density, n, lobes, seed=0):
     return data, mu, kappa
 
 
-def matched(found, true):
+def matched(estimated, true):
     """Each true lobe with an estimate of its own, (n, lobes, 3) both.
 
     Returns:
@@ -66,7 +66,7 @@ def matched(found, true):
     """
     lobes = true.shape[1]
     orders = np.array(list(permutations(range(lobes))))
-    angles = np.stack([degrees(found[:, order], true) for order in orders])
+    angles = np.stack([degrees(estimated[:, order], true) for order in orders])
     best = angles.max(axis=2).argmin(axis=0)
     return angles[best, np.arange(len(true))], orders[best]
 

@@ -48,8 +48,8 @@ def program(name, adjoint="implicit"):
     solver = js.levenberg_marquardt(rtol=1e-16)
 
     def one(signal):
-        found, status = js.estimate(model, ACQUISITION, signal, solver=solver, adjoint=adjoint, with_status=True)
-        return jnp.concatenate([jnp.atleast_1d(found[name]).ravel() for name in outputs]), status
+        estimates, status = js.estimate(model, ACQUISITION, signal, solver=solver, adjoint=adjoint, with_status=True)
+        return jnp.concatenate([jnp.atleast_1d(estimates[name]).ravel() for name in outputs]), status
 
     return jax.jit(lambda s, change: jax.jvp(jax.vmap(one), (s,), (change,), has_aux=True))
 
@@ -121,8 +121,8 @@ def test_every_input_has_its_derivative():
             assert along == pytest.approx((ends[0] - ends[1]) / (2 * h), rel=1e-4)
 
 
-def _twice(found):
-    return found[0], found
+def _twice(estimates):
+    return estimates[0], estimates
 
 
 def test_awkward_points_have_finite_derivatives_in_both_precisions():
@@ -143,14 +143,14 @@ def test_awkward_points_have_finite_derivatives_in_both_precisions():
             one = partial(js.estimate, js.smt(), ACQUISITION, with_status=True)
             # Reverse mode in double, forward mode in single precision.
             jacobian = jax.jacrev if x64 else jax.jacfwd
-            slopes, (found, status) = jax.jit(jax.vmap(jacobian(lambda s, f=one: _twice(f(s)), has_aux=True)))(data)
-            for name, value in found.items():
+            slopes, (estimates, status) = jax.jit(jax.vmap(jacobian(lambda s, f=one: _twice(f(s)), has_aux=True)))(data)
+            for name, value in estimates.items():
                 assert np.isfinite(value).all(), name
                 assert np.isfinite(slopes[name]).all(), name
-            told = dict(zip(rows, status.tolist(), strict=True))
-            assert told["nothing"] == js.Status.NO_SIGNAL
-            assert told["NaN"] == js.Status.NON_FINITE
-            assert told["beyond the bound of λ∥"] == js.Status.AT_BOUND
+            statuses = dict(zip(rows, status.tolist(), strict=True))
+            assert statuses["nothing"] == js.Status.NO_SIGNAL
+            assert statuses["NaN"] == js.Status.NON_FINITE
+            assert statuses["beyond the bound of λ∥"] == js.Status.AT_BOUND
             assert not np.any(np.asarray(slopes["lambda_par"])[list(rows).index("beyond the bound of λ∥")])
             for name in ("nothing", "NaN"):
                 assert not np.any([np.asarray(s)[list(rows).index(name)] for s in slopes.values()])
@@ -160,9 +160,9 @@ def test_a_search_cut_short_has_no_derivative():
     solver = js.levenberg_marquardt(max_steps=2)
     signal = jnp.asarray(signals(1)[0], jnp.float32)
     one = partial(js.estimate, js.smt(), ACQUISITION, solver=solver, with_status=True)
-    slopes, (found, status) = jax.jit(jax.jacrev(lambda s: _twice(one(s)), has_aux=True))(signal)
+    slopes, (estimates, status) = jax.jit(jax.jacrev(lambda s: _twice(one(s)), has_aux=True))(signal)
     assert status == js.Status.NOT_CONVERGED
-    assert found["lambda_par"] > 0
+    assert estimates["lambda_par"] > 0
     assert not any(np.any(slope) for slope in slopes.values())  # that of S0 neither
 
 
@@ -171,9 +171,9 @@ def test_a_solver_that_knows_no_bounds_ends_on_them():
     signal = jnp.asarray(100 * np.exp(-B / 1000 * 4.0), jnp.float32)
     one = partial(js.estimate, js.smt(), ACQUISITION, solver=js.lbfgs(), with_status=True)
     change = jnp.linspace(0.5, 1.5, len(B), dtype=jnp.float32)
-    (found, status), (slopes, _) = jax.jit(lambda s: jax.jvp(one, (s,), (change,)))(signal)
+    (estimates, status), (slopes, _) = jax.jit(lambda s: jax.jvp(one, (s,), (change,)))(signal)
     assert status == js.Status.AT_BOUND
-    np.testing.assert_allclose([found["lambda_par"], found["fraction"]], [3.05, 1.0], rtol=1e-6)
+    np.testing.assert_allclose([estimates["lambda_par"], estimates["fraction"]], [3.05, 1.0], rtol=1e-6)
     assert slopes["lambda_par"] == slopes["fraction"] == 0
     assert slopes["s0"] != 0
 
@@ -185,10 +185,10 @@ def test_whatever_is_not_finite_has_its_status():
     def one(signal, b, g, fraction, mean, sd, sigma, weights):
         acquisition, model = ACQUISITION.with_values(b, g), js.smt().fix(fraction=fraction)
         prior = {"lambda_par": (mean, sd)}
-        found, status = js.estimate(
+        estimates, status = js.estimate(
             model, acquisition, signal, sigma=sigma, prior=prior, weights=weights, with_status=True
         )
-        return found["lambda_par"], (found, status)
+        return estimates["lambda_par"], (estimates, status)
 
     good = (signal, B, G, 0.3, 1.5, 0.1, 2.0, np.ones(4))
     spoiled_b, spoiled_g = np.where(np.arange(len(B)) == 40, np.nan, B), G.copy()
@@ -198,15 +198,15 @@ def test_whatever_is_not_finite_has_its_status():
     rows = [good, (*good[:5], 1e-30, *good[6:]), (*good[:7], [0, 1, 1, 1])]  # a prior that is as tight as may be
     rows += [(*good[:i], value, *good[i + 1 :]) for i, values in bad.items() for value in values]
     inputs = [jnp.asarray(np.stack([np.asarray(v) for v in column]), jnp.float32) for column in zip(*rows, strict=True)]
-    slopes, (found, status) = jax.jit(jax.vmap(jax.grad(one, argnums=(0, 7), has_aux=True)))(*inputs)
+    slopes, (estimates, status) = jax.jit(jax.vmap(jax.grad(one, argnums=(0, 7), has_aux=True)))(*inputs)
     np.testing.assert_array_equal(status[:3], js.Status.CONVERGED)
     np.testing.assert_array_equal(status[3:], js.Status.NON_FINITE)
-    assert float(found["lambda_par"][1]) == pytest.approx(1.5, abs=1e-6)
+    assert float(estimates["lambda_par"][1]) == pytest.approx(1.5, abs=1e-6)
     assert np.isfinite(slopes[0]).all()
     assert np.isfinite(slopes[1][:3]).all()
     assert np.any(slopes[0][0])
     assert not np.any(slopes[0][3:])
-    assert not any(np.any(values[3:]) for values in found.values())
+    assert not any(np.any(values[3:]) for values in estimates.values())
 
 
 @pytest.mark.parametrize("name", ["smt", "watson"])
@@ -271,10 +271,10 @@ many = jax.vmap(one)
 expected = jax.jit(many)(data)
 local = jax.shard_map(many, mesh=mesh, in_specs=voxels, out_specs=voxels, check_vma=False)
 for program in (many, local):
-    found = jax.jit(program)(spread)
-    assert len(found[0].sharding.device_set) == 2
-    np.testing.assert_allclose(found[0], expected[0], atol=1e-4)
-    np.testing.assert_allclose(found[1], expected[1], atol=2e-3)
+    estimates = jax.jit(program)(spread)
+    assert len(estimates[0].sharding.device_set) == 2
+    np.testing.assert_allclose(estimates[0], expected[0], atol=1e-4)
+    np.testing.assert_allclose(estimates[1], expected[1], atol=2e-3)
 """
 
 

@@ -46,8 +46,8 @@ def test_implicit_derivatives_are_those_of_the_fit(name):
     solver = js.levenberg_marquardt(rtol=1e-16)  # differences would show what is left to converge
 
     def one(signal):
-        found, status = js.estimate(model, ACQUISITION, signal, solver=solver, with_status=True)
-        return jnp.concatenate([jnp.atleast_1d(found[n]).ravel() for n in outputs]), status
+        estimates, status = js.estimate(model, ACQUISITION, signal, solver=solver, with_status=True)
+        return jnp.concatenate([jnp.atleast_1d(estimates[n]).ravel() for n in outputs]), status
 
     with jax.enable_x64(True):
         along = jax.jit(lambda s, change: jax.jvp(jax.vmap(one), (s,), (change,), has_aux=True))

@@ -90,10 +90,10 @@ def test_noisy_optimum_is_scipys():
         costs = []
         for _ in range(4):
             start = [np.arccos(rng.uniform(-0.9, 0.9)), rng.uniform(0, np.pi), 5.0]
-            found = scipy.optimize.least_squares(
+            optimum = scipy.optimize.least_squares(
                 lambda p, voxel=voxel, y=y: signal(voxel, p[0], p[1], abs(p[2])) - y, start, xtol=1e-12, ftol=1e-12
             )
-            costs.append(np.mean(found.fun**2))
+            costs.append(np.mean(optimum.fun**2))
         assert fods.mse[voxel] <= min(costs) + 2e-7
 
 

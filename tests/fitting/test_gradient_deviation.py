@@ -15,12 +15,15 @@ def test_gradient_deviation():
     data = clean(deviation)
     nine = np.swapaxes(deviation, 1, 2).reshape(VOXELS, 9)  # column by column
     errors = []
-    for given in (None, nine, deviation):
-        fit = js.fit(js.smt(), ACQUISITION, data, grad_dev=given)
+    for grad_dev in (None, nine, deviation):
+        fit = js.fit(js.smt(), ACQUISITION, data, grad_dev=grad_dev)
         fods = js.fit(fit.fod_model("watson"), ACQUISITION, data)
-        every = [fit.parameters[name] - truth(name) for name in ("lambda_par", "lambda_perp")]
-        every += [fods.parameters["odi"][:, 0] - truth("odi"), degrees(fods.parameters["direction"][:, 0], tissue()[2])]
-        errors.append([np.sqrt(np.mean(e**2)) for e in every])
+        error_maps = [fit.parameters[name] - truth(name) for name in ("lambda_par", "lambda_perp")]
+        error_maps += [
+            fods.parameters["odi"][:, 0] - truth("odi"),
+            degrees(fods.parameters["direction"][:, 0], tissue()[2]),
+        ]
+        errors.append([np.sqrt(np.mean(e**2)) for e in error_maps])
     without, with_nine, with_matrix = np.array(errors)
     assert np.all(without > [0.05, 0.02, 0.005, 1])
     assert np.all(with_nine < without / 10)

@@ -12,16 +12,16 @@ def test_noise_floor_and_its_sigma():
     data = noisy("rician", 30)
     plain = js.fit(js.smt(), ACQUISITION, data)
     known = js.fit(js.smt(), ACQUISITION, data, noise="rician", sigma=np.full(VOXELS, 1000 / 30))
-    found = js.fit(js.smt(), ACQUISITION, data, noise="rician")
-    error = [fit.parameters["lambda_par"] - truth("lambda_par") for fit in (plain, known, found)]
+    estimated = js.fit(js.smt(), ACQUISITION, data, noise="rician")
+    error = [fit.parameters["lambda_par"] - truth("lambda_par") for fit in (plain, known, estimated)]
     assert np.mean(error[0]) > 0.05
     assert np.abs(np.mean(error[1])) < 0.01
     assert np.abs(np.mean(error[2])) < 0.01
     assert np.sqrt(np.mean(error[2] ** 2)) < 1.05 * np.sqrt(np.mean(error[1] ** 2))
     # One σ everywhere is recognised as such.
-    assert np.median(found.sigma) == pytest.approx(1000 / 30, rel=0.01)
-    assert np.std(found.sigma) / np.mean(found.sigma) < 0.02
-    assert found.sigma_error < 0.02
+    assert np.median(estimated.sigma) == pytest.approx(1000 / 30, rel=0.01)
+    assert np.std(estimated.sigma) / np.mean(estimated.sigma) < 0.02
+    assert estimated.sigma_error < 0.02
     assert plain.sigma is None
 
 

@@ -10,7 +10,7 @@ def test_sigmas_that_differ_are_kept():
     rng = np.random.default_rng(2)
     true = np.exp(0.5 * rng.standard_normal(2000))
     estimates = true * np.exp(rng.standard_normal(2000) / np.sqrt(2 * 50))
-    found, error = pooled(np.r_[estimates, np.nan], 50)
+    drawn, error = pooled(np.r_[estimates, np.nan], 50)
     assert error == pytest.approx(0.1, rel=0.1)
-    assert np.std(np.log(found[:-1] / true)) < 0.1
-    assert np.isfinite(found).all()
+    assert np.std(np.log(drawn[:-1] / true)) < 0.1
+    assert np.isfinite(drawn).all()

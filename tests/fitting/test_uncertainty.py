@@ -21,8 +21,8 @@ def test_standard_deviations_are_right(kind):
         inside = fit.status == js.Status.CONVERGED
         assert inside.mean() > 0.97
         for name in ("lambda_par", "lambda_perp", "fraction", "md"):
-            found = fit.parameters[name] if name in fit.parameters else fit.derived[name]
-            error = (found - truth(name))[inside]
+            estimates = fit.parameters[name] if name in fit.parameters else fit.derived[name]
+            error = (estimates - truth(name))[inside]
             z = error / fit.sd[name][inside]
             assert 0.9 < np.std(z) < 1.1, (snr, name)
             assert 0.92 < np.mean(np.abs(z) < 1.96) < 0.97, (snr, name)

@@ -65,15 +65,15 @@ def test_estimates_are_those_of_the_fit_and_have_derivatives():
         solver = js.levenberg_marquardt(rtol=1e-16)
 
         def odi(signal):
-            found, status = js.estimate(model, ACQUISITION, signal, solver=solver, with_status=True)
-            return found["odi"][0], (found, status)
+            estimates, status = js.estimate(model, ACQUISITION, signal, solver=solver, with_status=True)
+            return estimates["odi"][0], (estimates, status)
 
         along = jax.jit(lambda s: jax.jvp(odi, (s,), (change,), has_aux=True))
-        _, slope, (found, status) = along(signal)
+        _, slope, (estimates, status) = along(signal)
         h = 1e-5
         difference = (along(signal + h * change)[0] - along(signal - h * change)[0]) / (2 * h)
     assert status == js.Status.CONVERGED
-    assert degrees(found["direction"][0], mu[0, 0]) < 3
-    np.testing.assert_allclose(found["odi"], fods.parameters["odi"][0], atol=1e-5)
+    assert degrees(estimates["direction"][0], mu[0, 0]) < 3
+    np.testing.assert_allclose(estimates["odi"], fods.parameters["odi"][0], atol=1e-5)
     assert float(slope) == pytest.approx(float(difference), rel=1e-5)
     assert float(slope) != 0

@@ -20,10 +20,10 @@ def test_crlb_is_the_inverse_of_the_information_and_has_derivatives():
         np.testing.assert_allclose(bound @ information, np.eye(2), atol=1e-9)
         # Along which λ∥ and f of isotropic tensors can go, and one shell's with S0, nothing is known.
         many = {"lambda_par": jnp.array([1, 2]), "fraction": jnp.array([0.3, 1.0])}
-        found, slopes = jax.jit(jax.value_and_grad(lambda f: js.crlb(js.smt(), ACQUISITION, many | f, 0.02)[1, 0, 0]))(
+        entry, slopes = jax.jit(jax.value_and_grad(lambda f: js.crlb(js.smt(), ACQUISITION, many | f, 0.02)[1, 0, 0]))(
             {"fraction": many["fraction"]}
         )
-        assert np.isinf(found)
+        assert np.isinf(entry)
         assert not np.any(slopes["fraction"])
         assert np.all(np.isinf(js.crlb(js.smt(), ONE_SHELL, point, 0.02)))
         assert np.all(np.isfinite(js.crlb(js.smt(), ACQUISITION, many, 0.02)[0]))  # of an integer too

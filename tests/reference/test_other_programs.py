@@ -63,10 +63,10 @@ def test_noise_floor_of_the_phantom(phantom):
 
     draws = (clean + sigma[:, None] * rng.standard_normal(clean.shape) for _ in range(20))
     gaussian = np.mean([rmse(js.fit(js.smt(), acquisition, draw)) for draw in draws])
-    known, found = (js.fit(js.smt(), acquisition, data, noise="rician", sigma=s) for s in (sigma, None))
+    known, estimated = (js.fit(js.smt(), acquisition, data, noise="rician", sigma=s) for s in (sigma, None))
     assert np.median(np.abs(error(known))) <= 0.14
-    assert np.median(found.sigma / sigma) == pytest.approx(1, abs=0.05)
-    assert rmse(found) <= 1.05 * rmse(known)
+    assert np.median(estimated.sigma / sigma) == pytest.approx(1, abs=0.05)
+    assert rmse(estimated) <= 1.05 * rmse(known)
     draws = (data, *(rician(clean, sigma[:, None], rng) for _ in range(5)))
     joint = js.FodModel(js.smt(), "watson")
     second = [js.fit(joint, acquisition, draw, noise="rician", sigma=sigma).model.kernels for draw in draws]
@@ -161,9 +161,9 @@ def test_crossings_on_the_noise_free_phantom(phantom, truth, family):
     chosen &= degrees(mu[:, 0], mu[:, 1]) >= 30
     if family == "watson":
         chosen &= np.all(truth["beta"][:, :2] == 0, axis=1)
-    mu, found = mu[chosen], fods_of(phantom, "dwi_noisefree.nii.gz", family, 2, chosen).parameters["direction"]
-    straight = np.maximum(degrees(found[:, 0], mu[:, 0]), degrees(found[:, 1], mu[:, 1]))
-    swapped = np.maximum(degrees(found[:, 0], mu[:, 1]), degrees(found[:, 1], mu[:, 0]))
+    mu, estimated = mu[chosen], fods_of(phantom, "dwi_noisefree.nii.gz", family, 2, chosen).parameters["direction"]
+    straight = np.maximum(degrees(estimated[:, 0], mu[:, 0]), degrees(estimated[:, 1], mu[:, 1]))
+    swapped = np.maximum(degrees(estimated[:, 0], mu[:, 1]), degrees(estimated[:, 1], mu[:, 0]))
     assert len(mu) > 50
     assert np.mean(np.minimum(straight, swapped) <= 3) >= 0.9
 
