@@ -28,6 +28,8 @@ from .sigma import pooled
 # times. If FODs follow, they predict the volumes better than the kernel stage does. So one correction is enough, unless
 # σ or gradient deviations have to settle: more corrections do not make the error smaller.
 _CORRECTIONS, _CORRECTIONS_BEFORE_FODS = 3, 1
+# Many coils have a higher floor, and weak signals need more corrections: six leave a third of the bias of three.
+_CORRECTIONS_OF_MANY_COILS = 6
 # Part of the volumes that may be negative before a warning that they are not magnitudes.
 _NEGATIVE = 0.01
 _BLOCK = 65_536  # voxels whose predicted signals are in memory at once
@@ -166,7 +168,8 @@ class KernelStage:
         estimated = error is not None
         first = fits = self.fitter(means, lambda voxels: None, self._maps, sigma)
         few = before_fods and self._deviation is None and not estimated
-        corrections = _CORRECTIONS_BEFORE_FODS if few else _CORRECTIONS
+        most = _CORRECTIONS if self.noise.channels <= 2 else _CORRECTIONS_OF_MANY_COILS
+        corrections = _CORRECTIONS_BEFORE_FODS if few else most
         for nth in range(corrections):
             corrected = self._corrector(rows, fits.maps, fits.maps["s0"], sigma, self._deviation, len(sigma))
             last = nth == corrections - 1
