@@ -70,12 +70,14 @@ class KernelFitter(Runner):
         self._solver = solver if solver is not None else levenberg_marquardt()
 
     def _program(self, uncertainty: bool) -> Program:
+        size = size_of("kernels", self.platform)
         return self.program(
             fit_voxels,
-            size_of("kernels", self.platform),
+            size,
             self._shared,
             estimation=self._estimation,
             solver=self._solver,
+            at_once=size.chunk,  # a few numbers per voxel
             uncertainty=uncertainty,
         )
 
@@ -153,12 +155,14 @@ class FodFitter(Runner):
         self._solver = solver if solver is not None else levenberg_marquardt()
 
     def _program(self, uncertainty: bool) -> Program:
+        size = size_of("fods", self.platform)
         return self.program(
             fit_voxels,
-            size_of("fods", self.platform),
+            size,
             self._shared,
             estimation=self._estimation,
             solver=self._solver,
+            at_once=size.lanes,  # thousands of numbers per voxel
             uncertainty=uncertainty,
         )
 

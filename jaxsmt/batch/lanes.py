@@ -101,9 +101,11 @@ def where(chosen: Array, new: Array, old: Array) -> Array:
 
 
 def blocks(one: Callable[[Any], Any], leaves: Any, count: ArrayLike, lanes: int) -> Any:
-    """`one` of the first `count` of n voxels, `lanes` of them side by side; the rest is 0. leaves: (n, …)."""
+    """`one` of the first `count` of n voxels, `lanes` of them side by side; the rest is of no use. leaves: (n, …)."""
     n = len(jax.tree.leaves(leaves)[0])
-    lanes, many = min(lanes, n), jax.vmap(one)
+    many = jax.vmap(one)
+    if lanes >= n:
+        return many(leaves)
 
     def take(start: ArrayLike) -> Any:
         return jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, lanes), leaves)

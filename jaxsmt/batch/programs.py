@@ -34,7 +34,7 @@ class Fits(NamedTuple):
     uncertainty: Any = None
 
 
-@partial(jax.jit, static_argnames=("estimation", "solver", "lanes", "uncertainty"))
+@partial(jax.jit, static_argnames=("estimation", "solver", "lanes", "at_once", "uncertainty"))
 def fit_voxels(
     voxels: Any,
     shared: Any,
@@ -43,12 +43,14 @@ def fit_voxels(
     estimation: Estimation,
     solver: Solver,
     lanes: int,
+    at_once: int,
     uncertainty: bool = False,
 ) -> Fits:
     """Fit the first `count` voxels of a chunk.
 
     Args:
-        voxels: what differs between voxels, leaves (chunk, …). shared: what does not. lanes: voxels side by side.
+        voxels: what differs between voxels, leaves (chunk, …). shared: what does not. lanes: voxels that are searched
+            side by side. at_once: voxels whose results are computed side by side.
         uncertainty: whether standard deviations are computed as well.
     """
     prepared = jax.vmap(lambda voxel: estimation.prepare(voxel, shared))(voxels)
@@ -58,7 +60,7 @@ def fit_voxels(
 
     end = search_voxels(estimation.search, solver, prepared.varying, data, count, lanes)
     results = blocks(
-        lambda one: estimation.results(one[0], shared, *one[1:]), (prepared, end.x, end.cost), count, lanes
+        lambda one: estimation.results(one[0], shared, *one[1:]), (prepared, end.x, end.cost), count, at_once
     )
     status = status_of(results.usable, results.finite, end.converged, results.at_bound)
     spread = None
