@@ -165,7 +165,7 @@ class KernelStage:
     ) -> KernelFits:
         """Correct the volumes and fit again, several times."""
         assert self._corrector is not None
-        estimated = error is not None
+        estimated, level = error is not None, sigma
         first = fits = self.fitter(means, lambda voxels: None, self._maps, sigma)
         few = before_fods and self._deviation is None and not estimated
         most = _CORRECTIONS if self.noise.channels <= 2 else _CORRECTIONS_OF_MANY_COILS
@@ -174,7 +174,8 @@ class KernelStage:
             corrected = self._corrector(rows, fits.maps, fits.maps["s0"], sigma, self._deviation, len(sigma))
             last = nth == corrections - 1
             if estimated and not last:
-                sigma, error = pooled(corrected.sigma, self._freedom_of_misfit)
+                misfit = corrected.sigma if self.noise.channels <= 2 else _at_level(corrected.sigma, level)
+                sigma, error = pooled(misfit, self._freedom_of_misfit)
             variances = np.ascontiguousarray(corrected.variances.T) if self.settings.uncertainty and last else None
             tell = progress if last else (lambda voxels: None)
             fits = self.fitter(np.ascontiguousarray(corrected.means.T), tell, self._maps, sigma, variances)
@@ -257,6 +258,16 @@ class KernelStage:
     def _freedom_of_misfit(self) -> int:
         """Degrees of freedom of the volumes about a kernel and a FOD of free harmonics."""
         return max(self.acquisition.bvals.size - _PARAMETERS, _LEAST_FREEDOM)
+
+
+def _at_level(sigma: np.ndarray, of: np.ndarray) -> np.ndarray:
+    """Estimates of σ times what makes their median that of other estimates.
+
+    With a high floor a σ that is too low makes a kernel that makes σ lower still; residuals of smooth signals do not
+    depend on a kernel.
+    """
+    good = np.isfinite(sigma) & (sigma > 0)
+    return sigma * (np.median(of[good]) / np.median(sigma[good])) if good.any() else sigma
 
 
 _warn = partial(warnings.warn, category=JaxsmtWarning, stacklevel=4)

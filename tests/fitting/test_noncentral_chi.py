@@ -22,7 +22,7 @@ def sum_of_squares(coils, seed=1):
 def test_floor_of_eight_coils_is_removed():
     """The floor is 0.19 S0, above much of the signal; Gaussian noise of the same σ is what it is measured by.
 
-    An estimated σ is 1 % low, which leaves more of the floor. 1,500 voxels leave 0.006 µm²/ms of statistical error.
+    It is the same whether σ is known or estimated. 1,500 voxels leave 0.006 µm²/ms of statistical error.
     """
     data, options = sum_of_squares(8), {"noise": "noncentral-chi", "coils": 8}
     fits = [
@@ -37,8 +37,8 @@ def test_floor_of_eight_coils_is_removed():
     assert abs(bias[0]) < 0.02
     assert bias[1] - bias[0] > 0.5
     assert abs(bias[2] - bias[0]) <= 0.05
-    assert abs(bias[3] - bias[0]) <= 0.1
-    assert np.median(fits[3].sigma) == pytest.approx(SIGMA, rel=0.02)
+    assert abs(bias[3] - bias[0]) <= 0.05
+    assert np.median(fits[3].sigma) == pytest.approx(SIGMA, rel=0.01)
     rmse = [np.sqrt(np.mean((fit.parameters["lambda_par"] - truth("lambda_par"))[inside] ** 2)) for fit in fits]
     assert rmse[2] < 1.4 * rmse[0]
 
