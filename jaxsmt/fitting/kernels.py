@@ -167,14 +167,15 @@ class KernelStage:
         assert self._corrector is not None
         estimated, level = error is not None, sigma
         first = fits = self.fitter(means, lambda voxels: None, self._maps, sigma)
-        few = before_fods and self._deviation is None and not estimated
-        most = _CORRECTIONS if self.noise.channels <= 2 else _CORRECTIONS_OF_MANY_COILS
-        corrections = _CORRECTIONS_BEFORE_FODS if few else most
+        many_coils = self.noise.channels > 2
+        corrections = _CORRECTIONS_OF_MANY_COILS if many_coils else _CORRECTIONS
+        if before_fods and self._deviation is None and not estimated and not many_coils:
+            corrections = _CORRECTIONS_BEFORE_FODS
         for nth in range(corrections):
             corrected = self._corrector(rows, fits.maps, fits.maps["s0"], sigma, self._deviation, len(sigma))
             last = nth == corrections - 1
             if estimated and not last:
-                misfit = corrected.sigma if self.noise.channels <= 2 else _at_level(corrected.sigma, level)
+                misfit = _at_level(corrected.sigma, level) if many_coils else corrected.sigma
                 sigma, error = pooled(misfit, self._freedom_of_misfit)
             variances = np.ascontiguousarray(corrected.variances.T) if self.settings.uncertainty and last else None
             tell = progress if last else (lambda voxels: None)

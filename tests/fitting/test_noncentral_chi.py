@@ -53,3 +53,19 @@ def test_one_coil_is_rician():
     for name in ("lambda_par", "lambda_perp"):
         np.testing.assert_allclose(one.parameters[name], other.parameters[name], atol=5e-3)
         assert np.median(np.abs(one.parameters[name] - other.parameters[name])) < 1e-4
+
+
+def test_second_pass_keeps_what_the_first_removed():
+    """With FODs a kernel of many coils is corrected as often as without them: one correction left 0.08 µm²/ms."""
+    fods = js.fit(
+        js.FodModel(js.smt(), "watson", 1),
+        ACQUISITION,
+        sum_of_squares(8)[:500],
+        sigma=SIGMA,
+        noise="noncentral-chi",
+        coils=8,
+    )
+    gauss = js.fit(js.smt(), ACQUISITION, noisy("gaussian", 20)[:500])
+    kernels = fods.model.kernels
+    both = (kernels.status == js.Status.CONVERGED) & (gauss.status == js.Status.CONVERGED)
+    assert abs(np.mean((kernels.parameters["lambda_par"] - gauss.parameters["lambda_par"])[both])) < 0.05
