@@ -60,7 +60,7 @@ class Corrector(Runner):
         weights = acquisition.weights[:, self._volumes]
         pulses = tuple(shell.pulse for shell in shells)
         self._correct = self.program(
-            correct_volumes, size, VolumesShared(directions, weights), kernel=kernel, pulses=pulses, noise=noise
+            correct_volumes, size, VolumesShared(directions, pulses, weights), kernel=kernel, noise=noise
         )
         self._sigmas = self.program(sigmas, size, tuple(bases), noise=noise)
         self._means = self.program(expected_means, size, acquisition.weights, noise=noise)

@@ -54,19 +54,15 @@ class KernelFitter(Runner):
         self.model, self.acquisition, self.fit_s0, self.prior = model, acquisition, fit_s0, prior
         static, numbers, self.maps = model.without_values()
         weights = checked_weights(weights, acquisition, prior)
-        problem = ShellMeans(
-            static,
-            means_pulses(acquisition, fit_s0),
-            tuple(np.sqrt(weights / weights.max()).tolist()),
-            fit_s0,
-            () if prior is None else prior.names,
-            float(weights.max() ** -0.5),
-        )
+        pulses = means_pulses(acquisition, fit_s0)
+        search = ShellMeans(static, fit_s0, () if prior is None else prior.names, unweighted=pulses[0].b == 0)
         if prior is not None:
             held = dict(model.held)
             prior.require([name for name in model.names if name not in held])
         rooted = None if prior is None else Prior(*prior.rooted(self.dtype))
-        self._estimation, self._shared = KernelEstimation(problem), KernelShared(tuple(numbers), rooted)
+        roots, unit = tuple(np.sqrt(weights / weights.max())), weights.max() ** -0.5
+        self._estimation = KernelEstimation(search)
+        self._shared = KernelShared(pulses, roots, tuple(numbers), rooted, unit)
         self._solver = solver if solver is not None else levenberg_marquardt()
 
     def _program(self, uncertainty: bool) -> Program:
@@ -150,8 +146,8 @@ class FodFitter(Runner):
         super().__init__(dtype, device)
         self.lobes = lobes
         self._names, self._volumes = kernel.names, sum(map(len, directions))
-        self._shared = FodShared(tuple(directions), table_of(directions))
-        self._estimation = FodEstimation(lobes, kernel, tuple(pulses))
+        self._shared = FodShared(tuple(directions), tuple(pulses), table_of(directions))
+        self._estimation = FodEstimation(lobes, kernel)
         self._solver = solver if solver is not None else levenberg_marquardt()
 
     def _program(self, uncertainty: bool) -> Program:

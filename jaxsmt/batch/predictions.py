@@ -25,7 +25,7 @@ def predicted_means(
     """Spherical means over S0, (voxels, pulses), of kernels given by name, (voxels,) each."""
 
     def predict(block: dict[str, Any]) -> jax.Array:
-        return kernel_means(block, pulses=tuple(pulses), kernel=kernel)
+        return kernel_means(block, tuple(pulses), kernel=kernel)
 
     return in_blocks(predict, dict(values), dtype, _BLOCK)
 
@@ -51,7 +51,7 @@ def predicted_signals(
     shells = tuple(np.asarray(g, dtype) for g in directions)
 
     def predict(block: Any) -> jax.Array:
-        return fod_signals(*block, shells, pulses=tuple(pulses), lmax=tuple(lmax), kernel=kernel, family=family)
+        return fod_signals(*block, shells, tuple(pulses), lmax=tuple(lmax), kernel=kernel, family=family)
 
     # A direction takes as many numbers on the way as there are monomials.
     monomials = len(family.basis(max(lmax)).powers)

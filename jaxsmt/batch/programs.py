@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, export
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
@@ -19,6 +19,7 @@ from ..physics.noises.base import Noise
 from ..physics.signal import convolved
 from ..problems.base import Estimation
 from ..problems.corrections import LMAX, Corrected, correct, shell_design, volume_design
+from ..problems.kernels import Uncertainty
 from ..solvers import Solver
 from ..status import Status
 from .lanes import blocks, where
@@ -103,20 +104,20 @@ class VolumesVoxel(NamedTuple):
 
 
 class VolumesShared(NamedTuple):
-    """directions: each shell's (n, 3) above b = 0. weights: (shells, volumes) of the spherical means."""
+    """directions, pulses: each shell's (n, 3) and weighting above b = 0. weights: (shells, volumes) of the means."""
 
     directions: tuple[Any, ...]
+    pulses: tuple[Pulse, ...]
     weights: Any
 
 
-@partial(jax.jit, static_argnames=("kernel", "pulses", "noise", "lanes"))
+@partial(jax.jit, static_argnames=("kernel", "noise", "lanes"))
 def correct_volumes(
     voxels: VolumesVoxel,
     shared: VolumesShared,
     count: ArrayLike,
     *,
     kernel: Kernel,
-    pulses: tuple[Pulse, ...],
     noise: Noise,
     lanes: int,
 ) -> CorrectedVolumes:
@@ -127,7 +128,7 @@ def correct_volumes(
     def one(voxel: VolumesVoxel) -> CorrectedVolumes:
         usable = (voxel.sigma > 0) & (voxel.s0 > 0)
         sigma, s0 = jnp.where(usable, voxel.sigma, 1), jnp.where(usable, voxel.s0, 1)
-        corrected = _corrected(voxel._replace(sigma=sigma, s0=s0), nominal, shared.directions, kernel, pulses, noise)
+        corrected = _corrected(voxel._replace(sigma=sigma, s0=s0), nominal, shared, kernel, noise)
         means = jnp.matmul(shared.weights, corrected.real, precision="highest")
         # Of one σ for all volumes of a shell; the more so, the less they tell of their signals.
         variances = jnp.sum(squares, axis=1) ** 2 / jnp.matmul(squares, corrected.information, precision="highest")
@@ -145,19 +146,18 @@ def correct_volumes(
 def _corrected(
     voxel: VolumesVoxel,
     nominal: tuple[Array, ...],
-    directions: tuple[Array, ...],
+    shared: VolumesShared,
     kernel: Kernel,
-    pulses: tuple[Pulse, ...],
     noise: Noise,
 ) -> Corrected:
     def moments(pulse: Pulse) -> Array:
         return kernel.legendre(pulse, LMAX, voxel.kernel)
 
-    meant = shell_design(nominal, tuple(map(moments, pulses)))
+    meant = shell_design(nominal, tuple(map(moments, shared.pulses)))
     if voxel.deviation is None:
         return correct(voxel.data, voxel.sigma, voxel.s0, meant, None, noise)
     harmonics, of_volumes = [], []
-    for pulse, g in zip(pulses, directions, strict=True):
+    for pulse, g in zip(shared.pulses, shared.directions, strict=True):
         turned = g + jnp.matmul(g, voxel.deviation.T, precision="highest")
         square = jnp.sum(turned**2, axis=1)
         harmonics.append(even_harmonics(turned / jnp.sqrt(square)[:, None], LMAX)[:, 1:])
@@ -216,9 +216,9 @@ def signals_of_means(
     return signal
 
 
-@partial(jax.jit, static_argnames=("pulses", "kernel"))
+@partial(jax.jit, static_argnames=("kernel",))
 def kernel_means(
-    values: dict[str, Float[Array, " voxels"]], *, pulses: tuple[Pulse, ...], kernel: Kernel
+    values: dict[str, Float[Array, " voxels"]], pulses: tuple[Pulse, ...], *, kernel: Kernel
 ) -> Float[Array, "voxels pulses"]:
     """Spherical means over S0, (voxels, pulses), from the kernels' parameters by name, (voxels,) each."""
     return jnp.stack([kernel.mean(pulse, values) for pulse in pulses], axis=-1)
@@ -238,14 +238,14 @@ class LobeArrays(NamedTuple):
         return Lobe(family, self.axis, self.across, self.concentrations)
 
 
-@partial(jax.jit, static_argnames=("pulses", "lmax", "kernel", "family"))
+@partial(jax.jit, static_argnames=("lmax", "kernel", "family"))
 def fod_signals(
     values: dict[str, Float[Array, " voxels"]],
     weights: Float[Array, "voxels lobes"],
     lobes: LobeArrays,
     directions: tuple[Float[Array, "_ 3"], ...],
-    *,
     pulses: tuple[Pulse, ...],
+    *,
     lmax: tuple[int, ...],
     kernel: Kernel,
     family: Density,
@@ -283,3 +283,8 @@ def lobe_densities(
 ) -> Float[Array, "lobes directions"]:
     """`Lobe.density` of many lobes at (n, 3) unit vectors: (lobes, n)."""
     return jax.vmap(lambda lobe: lobe.lobe(family).density(directions))(lobes)
+
+
+# So that programs which return them can be kept between processes.
+for _result in (Fits, CorrectedVolumes, Uncertainty):
+    export.register_namedtuple_serialization(_result, serialized_name=f"jaxsmt.{_result.__name__}")

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from typing import Any
 
 import jax
 import numpy as np
 
 from ..errors import InputError, ResourceError
+from . import cache
 from .sizes import BatchSize
 
 
@@ -137,7 +138,7 @@ _COMPILING, _TRACING = threading.Lock(), threading.Lock()
 _locks: dict[Any, threading.Lock] = {}
 
 
-@cache
+@functools.cache
 def _compiled(
     function: Any,
     static: tuple[tuple[str, Any], ...],
@@ -148,12 +149,8 @@ def _compiled(
     """The executable of a jitted function for these shapes, made once in a process."""
     shapes = jax.tree.unflatten(tree, [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in kinds])
     with jax.enable_x64(any(dtype == np.float64 for _, dtype in kinds)), jax.default_device(device):
-        with (
-            _TRACING
-        ):  # several threads that trace at once only hold each other up; the compiler itself runs in parallel
-            lowered = function.lower(*shapes, **dict(static))
-        executable: Callable[..., Any] = lowered.compile()
-    return executable
+        # Several threads that trace at once only hold each other up; the compiler itself runs in parallel.
+        return cache.compiled(function, dict(static), shapes, device, _TRACING)
 
 
 def compilations() -> int:

@@ -149,13 +149,13 @@ class _Options(NamedTuple):
 class _Inputs(NamedTuple):
     """What an estimate depends on besides the spherical means: scalars, each of which may be traced.
 
-    numbers: the model's. weights, pulses: of the means; the pulses None where they are known beforehand. mean, sd: of
-    independent priors. root: of a joint prior instead of sd, rows of R. sigma: of one volume.
+    numbers: the model's. weights, pulses: of the means. mean, sd: of independent priors. root: of a joint prior instead
+    of sd, rows of R. sigma: of one volume.
     """
 
     numbers: tuple[Array, ...]
     weights: tuple[Array, ...]
-    pulses: tuple[Pulse, ...] | None
+    pulses: tuple[Pulse, ...]
     mean: tuple[Array, ...]
     sd: tuple[Array, ...]
     root: tuple[tuple[Array, ...], ...]
@@ -193,13 +193,13 @@ def _kernel(
     means = tuple(jnp.matmul(row, signal, precision="highest") for row in rows)
     fit_s0 = options.s0 == "fit"
     pulses = means_pulses(acquisition, fit_s0)
-    traced = jax.tree.map(number, pulses) if acquisition.traceable else None
-    problem = ShellMeans(static, () if acquisition.traceable else pulses, fit_s0=fit_s0, prior=prior.names)
+    zero = not _traced(pulses[0].b) and pulses[0].b == 0
+    problem = ShellMeans(static, fit_s0=fit_s0, prior=prior.names, unweighted=bool(zero))
     mean, sd, root = jax.tree.map(number, (prior.mean, prior.sd, prior.root))
     inputs = _Inputs(
         tuple(map(number, numbers)),
         tuple(map(number, _weights_of(options.weights, acquisition))),
-        traced,
+        jax.tree.map(number, pulses),
         mean,
         sd,
         root,
@@ -300,7 +300,7 @@ def _estimate_means(
     largest = reduce(jnp.maximum, inputs.weights)
     roots = tuple(jnp.where(w > 0, jnp.sqrt(jnp.where(w > 0, w, 1) / largest), 0) for w in inputs.weights)
     rows = _prior_rows(inputs, inputs.sigma / (scale * jnp.sqrt(largest)))
-    data = shell_means.Data(y, inputs.numbers, inputs.mean, rows, inputs.pulses, roots)
+    data = shell_means.Data(y, inputs.pulses, roots, inputs.numbers, inputs.mean, rows)
     end = minimum(problem, solver, adjoint, data) if problem.size else Minimum((), jnp.ones_like(scale))
     found = problem.estimate(data, end.x)
     usable = usable & (found.s0 > 0)

@@ -38,9 +38,10 @@ class FodVoxel(NamedTuple):
 
 
 class FodShared(NamedTuple):
-    """What all voxels have in common: each shell's directions (n, 3), and the table of the search's starts."""
+    """What all voxels have in common: each shell's directions (n, 3) and weighting, and the table of starts."""
 
     directions: tuple[Leaf, ...]
+    pulses: tuple[Pulse, ...]
     table: Table
 
 
@@ -57,20 +58,19 @@ class FodEstimation:
     """FODs under a kernel that each voxel has; an `Estimation`.
 
     Attributes:
-        search: the lobes. kernel, pulses: give each shell's Legendre moments.
+        search: the lobes. kernel: gives each shell's Legendre moments.
     """
 
     search: Lobes
     kernel: Kernel
-    pulses: tuple[Pulse, ...]
 
     def prepare(self, voxel: FodVoxel, shared: FodShared) -> Prepared:
         magnitudes = self.search.noise.magnitudes
         y = jnp.maximum(voxel.y, 0) if magnitudes else voxel.y
-        return Prepared(_Varying(y, self._moments(voxel.kernel), voxel.sigma if magnitudes else None), ())
+        return Prepared(_Varying(y, self._moments(voxel.kernel, shared), voxel.sigma if magnitudes else None), ())
 
     def data(self, varying: _Varying, shared: FodShared) -> Data:
-        return Data(*shared, varying.moments, varying.y, varying.sigma)
+        return Data(shared.directions, shared.table, varying.moments, varying.y, varying.sigma)
 
     def results(self, prepared: Prepared, shared: FodShared, x: Point, cost: Array) -> Results:
         """Maps of the lobes, and what numbers of lobes are compared by.
@@ -148,6 +148,6 @@ class FodEstimation:
     def _data(self, voxel: FodVoxel, shared: FodShared) -> Data:
         return self.data(self.prepare(voxel, shared).varying, shared)
 
-    def _moments(self, kernel: dict[str, Array]) -> tuple[Array, ...]:
-        each = zip(self.pulses, self.search.orders, strict=True)
+    def _moments(self, kernel: dict[str, Array], shared: FodShared) -> tuple[Array, ...]:
+        each = zip(shared.pulses, self.search.orders, strict=True)
         return tuple(self.kernel.legendre(pulse, order, kernel) for pulse, order in each)

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from ..acquisition.shells import Pulse
 from ..solvers import Point
 from ..solvers.linear import inverse
 from .base import Leaf, Prepared, Results
@@ -37,10 +38,18 @@ class KernelVoxel(NamedTuple):
 
 
 class KernelShared(NamedTuple):
-    """What all voxels have in common: the model's numbers, and the prior if there is one."""
+    """What all voxels have in common.
 
-    numbers: tuple[Leaf, ...]
+    pulses, roots: of b = 0 and each shell, weighting and √w. numbers: the model's. prior: if there is one. unit:
+    standard deviation of a weighted mean's noise over that of one volume, the same for all of them if w are inverse
+    variances.
+    """
+
+    pulses: tuple[Pulse, ...]
+    roots: tuple[Leaf, ...]
+    numbers: tuple[Leaf, ...] = ()
     prior: Prior | None = None
+    unit: Leaf = 1.0
 
 
 class Uncertainty(NamedTuple):
@@ -75,12 +84,13 @@ class KernelEstimation:
         rows: tuple[Point, ...] = ()
         if shared.prior is not None:
             assert voxel.sigma is not None
-            rows = tuple(map(tuple, shared.prior.root * (voxel.sigma * self.search.unit / scaled_means.scale)))
+            rows = tuple(map(tuple, shared.prior.root * (voxel.sigma * shared.unit / scaled_means.scale)))
         return Prepared(_Varying(scaled_means.y, voxel.maps, rows), scaled_means._replace(y=()))
 
     def data(self, varying: _Varying, shared: KernelShared) -> Data:
         mean = () if shared.prior is None else tuple(shared.prior.mean)
-        return Data(varying.y, (*shared.numbers, *varying.maps), mean, varying.prior_rows)
+        inputs = (*shared.numbers, *varying.maps)
+        return Data(varying.y, shared.pulses, shared.roots, inputs, mean, varying.prior_rows)
 
     def results(self, prepared: Prepared, shared: KernelShared, x: Point, cost: Array) -> Results:
         """Parameters, derived maps, "s0", and how good the fit is."""

@@ -25,17 +25,17 @@ _LEAST_S0 = 1e-6
 class Data(NamedTuple):
     """What the search sees of a voxel.
 
-    y: spherical means of b = 0 and each shell, of a magnitude near 1. inputs: the model's numbers and the values of its
-    maps here, see `SphericalMeanModel.without_values`. prior_mean: of each parameter that has a prior; prior_rows: T of
-    the cost |T (p - m)|², a row for each of them. pulses, roots: where those of `ShellMeans` are not known beforehand.
+    y: spherical means of b = 0 and each shell, of a magnitude near 1. pulses, roots: of each, weighting and √w.
+    inputs: the model's numbers and the values of its maps here, see `SphericalMeanModel.without_values`. prior_mean: of
+    each parameter that has a prior; prior_rows: T of the cost |T (p - m)|², a row for each of them.
     """
 
     y: Point
+    pulses: tuple[Pulse, ...]
+    roots: tuple[Any, ...]
     inputs: tuple[Any, ...] = ()
     prior_mean: Point = ()
     prior_rows: tuple[Point, ...] = ()
-    pulses: tuple[Pulse, ...] | None = None
-    roots: tuple[Any, ...] | None = None
 
 
 class Scaled(NamedTuple):
@@ -78,17 +78,14 @@ class ShellMeans:
     """Minimise Σ_k w_k (y_k - S0 ε(b_k; x))² + |T (p - m)|² over x and, by projection, S0; a `Search`.
 
     Attributes:
-        model: without values. pulses, roots: of b = 0 and each shell, weighting and √w. fit_s0: else S0 is 1.
-        prior: names of the parameters p that have one. unit: standard deviation of a weighted mean's noise over that of
-            one volume, which is the same for all of them if w are inverse variances.
+        model: without values. fit_s0: else S0 is 1. prior: names of the parameters p that have one.
+        unweighted: whether b is exactly 0 at b = 0, so that nothing is to be computed there.
     """
 
     model: SphericalMeanModel
-    pulses: tuple[Pulse, ...] = ()
-    roots: tuple[float, ...] = ()
     fit_s0: bool = True
     prior: tuple[str, ...] = ()
-    unit: float = 1.0
+    unweighted: bool = False
 
     @property
     def size(self) -> int:
@@ -116,7 +113,7 @@ class ShellMeans:
 
     def starts(self, data: Data) -> Point:
         """The point with the least cost of each part of the model's grid."""
-        y, roots = data.y, self._roots(data)
+        y, roots = data.y, data.roots
         grid = jnp.asarray(self.model.grid(), y[0].dtype)
         x = self.model.space.begin(tuple(grid.reshape(-1, grid.shape[2]).T), data.inputs)
         means = self._means(data, self._values(data, x), x[0])
@@ -150,7 +147,7 @@ class ShellMeans:
         values = self._values(data, x)
         e = self._means(data, values, data.y[0])
         s0 = self._amplitude(data, e)
-        misfit = (root * (yk - s0 * ek) for root, yk, ek in zip(self._roots(data), data.y, e, strict=True))
+        misfit = (root * (yk - s0 * ek) for root, yk, ek in zip(data.roots, data.y, e, strict=True))
         off = [values[name] - mean for name, mean in zip(self.prior, data.prior_mean, strict=True)]
         return (*misfit, *(_dot(row, off) for row in data.prior_rows))
 
@@ -158,23 +155,13 @@ class ShellMeans:
         return self.model.values(x, data.inputs)
 
     def _means(self, data: Data, values: dict[str, Array], like: Array) -> Point:
-        known_zero = (isinstance(p.b, float) and p.b == 0 for p in self._pulses(data))
-        return tuple(
-            jnp.ones_like(like) if zero else self.model.mean(pulse, values)
-            for pulse, zero in zip(self._pulses(data), known_zero, strict=True)
-        )
+        known = (jnp.ones_like(like),) if self.unweighted else ()
+        return (*known, *(self.model.mean(pulse, values) for pulse in data.pulses[len(known) :]))
 
     def _amplitude(self, data: Data, e: Point) -> Array:
         if not self.fit_s0:
             return jnp.ones_like(data.y[0])
-        roots = self._roots(data)
-        return _dot(roots, data.y, roots, e) / _dot(roots, e, roots, e)
-
-    def _pulses(self, data: Data) -> Sequence[Pulse]:
-        return self.pulses if data.pulses is None else data.pulses
-
-    def _roots(self, data: Data) -> Sequence[Any]:
-        return self.roots if data.roots is None else data.roots
+        return _dot(data.roots, data.y, data.roots, e) / _dot(data.roots, e, data.roots, e)
 
 
 def _quality(y: Point, s0: Array, e: Point) -> dict[str, Array]:

@@ -26,12 +26,14 @@ def kernels(prior=False):
     """Kernels of noisy means: the estimation, its voxels, and what they share."""
     static, numbers, _ = js.smt().without_values()
     names = ("lambda_par", "lambda_perp") if prior else ()
-    estimation = KernelEstimation(ShellMeans(static, ACQUISITION.pulses, (1.0,) * 4, prior=names))
+    estimation = KernelEstimation(ShellMeans(static, prior=names))
     means = noisy_means(VOXELS, 0.01).astype(np.float32)
     sigma = 0.02 * means[0]
     variances = tuple(np.full(VOXELS, v, np.float32) for v in ACQUISITION.variances)
     density = Prior(np.array([1.5, 0.5], np.float32), np.diag([5.0, 10.0]).astype(np.float32)) if prior else None
-    shared = KernelShared(tuple(np.float32(n) for n in numbers), density)
+    pulses = tuple(pulse._replace(b=np.float32(pulse.b)) for pulse in ACQUISITION.pulses)
+    roots = (np.float32(1),) * len(pulses)
+    shared = KernelShared(pulses, roots, tuple(np.float32(n) for n in numbers), density, np.float32(1))
     return estimation, KernelVoxel(tuple(means), (), sigma, variances), shared
 
 
@@ -39,9 +41,10 @@ def lobes(density, count, noise):
     """Lobes under noisy kernels of volumes that say little of them: the protocol asks for no good fit."""
     shells = ACQUISITION.shells[1:]
     search = Lobes(find_density(density), count, (6,) * len(shells), find_noise(noise))
-    estimation = FodEstimation(search, js.smt().kernel, tuple(shell.pulse for shell in shells))
+    estimation = FodEstimation(search, js.smt().kernel)
     directions = tuple(ACQUISITION.bvecs[shell.volumes] for shell in shells)
-    shared = jax.tree.map(lambda a: np.asarray(a, np.float32), FodShared(directions, table_of(directions)))
+    shared = FodShared(directions, tuple(shell.pulse for shell in shells), table_of(directions))
+    shared = jax.tree.map(lambda a: np.asarray(a, np.float32), shared)
     rng = np.random.default_rng(0)
     axis = np.array([0.6, 0.0, 0.8])
     clean = np.concatenate(

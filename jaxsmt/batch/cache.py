@@ -1,0 +1,288 @@
+"""The start-up cache: what earlier processes traced and compiled.
+
+A program is kept in two parts. What tracing makes of it (`jax.export`) is a file of the cache; what the compiler makes
+of that is an entry of JAX's persistent compilation cache, in a folder for each kind of processor. Every file has a
+digest, and one that does not match is thrown away. So the cache can make a process slower, but not its numbers wrong.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import stat
+import tempfile
+import threading
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jaxlib
+import numpy as np
+
+from ..errors import JaxsmtWarning
+from .fingerprint import Unknown, fingerprint, of_package
+
+#: A folder for the cache, or "off".
+VARIABLE = "JAXSMT_CACHE"
+#: The most that it may hold, in MB.
+VARIABLE_SIZE, _SIZE = "JAXSMT_CACHE_SIZE", 1024
+_HIT = "/jax/compilation_cache/cache_hits"
+
+
+@dataclass(frozen=True)
+class Cache:
+    """A folder of programs. compiled: JAX's folder in it, for processors like this one; None: the user has set one."""
+
+    folder: Path
+    compiled: Path | None
+
+    def size(self) -> int:
+        """Bytes in it."""
+        return sum(size for _, size, _ in self._files())
+
+    def load(self, name: str) -> bytes | None:
+        """The content of a file, or None if there is none that is whole."""
+        path = self.folder / name
+        try:
+            content = path.read_bytes()
+        except OSError:
+            return None
+        if hashlib.sha256(content[32:]).digest() != content[:32]:
+            _discard(path)
+            return None
+        with suppress(OSError):
+            os.utime(path)  # the least used are removed first
+        return content[32:]
+
+    def store(self, name: str, content: bytes) -> None:
+        """Write a file at once, so that nobody reads half of it."""
+        try:
+            with tempfile.NamedTemporaryFile(dir=self.folder, prefix="new-", delete=False) as file:
+                try:
+                    file.write(hashlib.sha256(content).digest() + content)
+                    file.close()
+                    os.replace(file.name, self.folder / name)
+                except BaseException:
+                    _discard(Path(file.name))
+                    raise
+        except OSError as error:
+            _say(f"the start-up cache {self.folder} cannot be written ({error.strerror}): the next start will be slow")
+        self._prune()
+
+    def entries(self, name: str) -> list[Path]:
+        """JAX's entries for the program of this name."""
+        return [] if self.compiled is None else sorted(self.compiled.glob(f"jit_{name}-*-cache"))
+
+    def check(self, name: str) -> bool:
+        """Whether JAX's entry for a program is as it was written; one that is not is removed."""
+        entries = self.entries(name)
+        if not entries:
+            return False
+        good = self.load(f"{name}.digest") == _digest(entries)
+        if not good:
+            for entry in entries:
+                _discard(entry)
+        return good
+
+    def seal(self, name: str) -> None:
+        """Remember what JAX's entry for a program is like."""
+        if entries := self.entries(name):
+            self.store(f"{name}.digest", _digest(entries))
+
+    def _files(self) -> list[tuple[float, int, Path]]:
+        """When each was used last, its size, and where it is."""
+        files = []
+        for path in self.folder.rglob("*"):
+            with suppress(OSError):
+                if stat.S_ISREG((found := path.lstat()).st_mode):
+                    files.append((found.st_mtime, found.st_size, path))
+        return files
+
+    def _prune(self) -> None:
+        """Remove what was not used for longest, if there is too much."""
+        files = sorted(self._files())
+        total, most = sum(size for _, size, _ in files), _most_bytes()
+        for _, size, path in files:
+            if total <= most:
+                break
+            _discard(path)
+            total -= size
+
+
+def find() -> Cache | None:
+    """The cache of this user; None: it is off, or cannot be trusted, which a warning says."""
+    setting = os.environ.get(VARIABLE, "")
+    return None if setting == "off" else _open(setting or _default())
+
+
+def compiled(
+    function: Any,
+    static: dict[str, Any],
+    shapes: Any,
+    device: jax.Device,
+    tracing: threading.Lock,
+) -> Callable[..., Any]:
+    """The executable of a jitted `function(*shapes, **static)`, from the cache if it is there.
+
+    Args:
+        shapes: `jax.ShapeDtypeStruct`s, a tuple of pytrees. tracing: held while Python traces.
+    """
+    kept = find()
+    try:
+        name = None if kept is None else _name(function, static, shapes, device)
+    except Unknown:
+        name = None
+    if kept is None or name is None:
+        with tracing:
+            lowered = function.lower(*shapes, **static)
+        executable: Callable[..., Any] = lowered.compile()
+        return executable
+    return _from(kept, name, partial(function, **static), shapes, device, tracing)
+
+
+def _from(
+    kept: Cache, name: str, function: Callable[..., Any], shapes: Any, device: jax.Device, tracing: threading.Lock
+) -> Callable[..., Any]:
+    """The executable of the program of this name."""
+    leaves, tree = jax.tree.flatten(shapes)
+
+    def flat(*leaves: Any) -> Any:
+        return function(*jax.tree.unflatten(tree, leaves))
+
+    with tracing:
+        exported = _exported(kept, name, flat, leaves, device)
+        lowered = jax.jit(_named(name, flat if exported is None else exported.call)).lower(*leaves)
+    expected, before = kept.check(name), _hits()
+    executable = lowered.compile()
+    if _hits() == before:
+        kept.seal(name)
+        if expected:
+            _say(
+                "this processor does not accept programs of the start-up cache, so they are compiled anew each time "
+                f"({VARIABLE}=off silences this)"
+            )
+    return lambda *arguments: executable(*jax.tree.leaves(arguments))
+
+
+def _exported(kept: Cache, name: str, flat: Callable[..., Any], leaves: list[Any], device: jax.Device) -> Any:
+    """What tracing makes of a function, if it can be kept."""
+    from jax import export
+
+    if (traced := kept.load(f"{name}.program")) is not None:
+        with suppress(Exception):  # of a version that calls itself the same
+            return export.deserialize(bytearray(traced))
+    try:
+        exported = export.export(jax.jit(flat), platforms=[_platform(device)])(*leaves)
+        kept.store(f"{name}.program", bytes(exported.serialize()))
+    except ValueError:  # it calls what may be another thing in another version
+        return None
+    return exported
+
+
+def _named(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def program(*arguments: Any) -> Any:
+        return function(*arguments)
+
+    program.__name__ = program.__qualname__ = name
+    return program
+
+
+def _name(function: Any, static: dict[str, Any], shapes: Any, device: jax.Device) -> str:
+    """What identifies a program."""
+    leaves, tree = jax.tree.flatten(shapes)
+    what = (
+        (of_package(), jax.__version__, jaxlib.__version__, np.__version__),
+        (device.platform, device.device_kind, str(jax.config.values["jax_default_matmul_precision"])),
+        (function.__wrapped__, static, str(tree)),
+        [(leaf.shape, np.dtype(leaf.dtype)) for leaf in leaves],
+    )
+    return f"{function.__name__}_{fingerprint(what)[:32]}"
+
+
+def _platform(device: jax.Device) -> str:
+    """As `jax.export` calls it."""
+    return {"gpu": "cuda"}.get(device.platform, device.platform)
+
+
+def _default() -> str:
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return os.path.join(base, "jaxsmt")
+
+
+@cache
+def _open(folder: str) -> Cache | None:
+    """The cache in a folder, which is made if there is none; JAX's is in it, unless the user has set one."""
+    path = Path(folder).absolute()
+    jax_folder = path / f"compiled-{_processor()}"
+    try:
+        for each in (path, jax_folder):
+            each.mkdir(mode=0o700, parents=True, exist_ok=True)
+            found = each.lstat()
+            if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+                _say(f"others can write the start-up cache {each}: it is not used; chmod go-w, or set {VARIABLE}")
+                return None
+    except OSError as error:
+        _say(f"no start-up cache in {path} ({error.strerror}): set {VARIABLE} to another folder, or to off")
+        return None
+    if jax.config.values["jax_compilation_cache_dir"] is not None:
+        return Cache(path, None)
+    jax.config.update("jax_compilation_cache_dir", str(jax_folder))
+    # Small programs are many, and each of them takes longer to compile than to read.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.monitoring.register_event_listener(_listen)
+    return Cache(path, jax_folder)
+
+
+def _processor() -> str:
+    """A digest of what the compiler may use of this machine's processor."""
+    features = platform.processor() + platform.machine()
+    with suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        wanted = ("model name", "flags", "Features", "CPU part")
+        features += "".join(sorted({line for line in lines if line.split("\t")[0].rstrip(": ") in wanted}))
+    return hashlib.sha256(features.encode()).hexdigest()[:16]
+
+
+def _most_bytes() -> int:
+    try:
+        return int(float(os.environ.get(VARIABLE_SIZE, _SIZE)) * 1e6)
+    except ValueError:
+        return int(_SIZE * 1e6)
+
+
+_counted = threading.local()
+
+
+def _listen(event: str, **_: Any) -> None:
+    if event == _HIT:
+        _counted.hits = _hits() + 1
+
+
+def _hits() -> int:
+    """How many programs this thread has had from JAX's cache."""
+    return getattr(_counted, "hits", 0)
+
+
+def _digest(paths: list[Path]) -> bytes:
+    digest = hashlib.sha256()
+    for path in paths:
+        with suppress(OSError):
+            digest.update(path.name.encode() + path.read_bytes())
+    return digest.digest()
+
+
+def _discard(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink()
+
+
+@cache
+def _say(text: str) -> None:
+    """Warn, once in a process."""
+    warnings.warn(text, JaxsmtWarning, stacklevel=2)
