@@ -101,8 +101,11 @@ class ShellMeans:
         return len(self.model.grid())
 
     @property
-    def trial_steps(self) -> int | None:
+    def trial(self) -> None:
         return None
+
+    def trial_data(self, data: Data) -> Data:
+        return data
 
     @property
     def stride(self) -> int:
