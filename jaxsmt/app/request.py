@@ -83,6 +83,7 @@ class Request:
     out: Path = option(Path(), "folder for the maps", flag={"type": Path, "required": True}, fact=None)
     prefix: str | None = option(None, "start of the file names (default: from DWI's name)", fact=None)
     overwrite: bool = _switch("replace outputs that exist")
+    no_cache: bool = _switch("compile all programs anew, and keep none for the next run")
     no_report: bool = _switch("write no report.html")
     quiet: bool = _switch("say only what is wrong")
     settings: Mapping[str, Any] = field(default_factory=dict)

@@ -12,7 +12,7 @@ from ..acquisition.acquisition import Acquisition
 from ..geometry.harmonics import even_harmonics, n_coefficients
 from ..physics.compartments import Kernel
 from ..physics.noises.base import Noise
-from ..problems.corrections import LMAX
+from ..problems.corrections import LMAX, STEPS, STEPS_AGAIN, STEPS_OF_SIGMA, L
 from .programs import (
     CorrectedVolumes,
     ExpectedVoxel,
@@ -59,9 +59,24 @@ class Corrector(Runner):
         directions = tuple(acquisition.bvecs[shell.volumes] for shell in shells)
         weights = acquisition.weights[:, self._volumes]
         pulses = tuple(shell.pulse for shell in shells)
-        self._correct = self.program(
-            correct_volumes, size, VolumesShared(directions, pulses, weights), kernel=kernel, noise=noise
-        )
+        # One program: from a uniform FOD or from that of an earlier correction, with σ or without.
+        self._correct = {
+            (again, with_sigma): self.program(
+                correct_volumes,
+                size,
+                VolumesShared(
+                    directions,
+                    pulses,
+                    weights,
+                    STEPS_AGAIN if again else STEPS,
+                    STEPS_OF_SIGMA if with_sigma else 0,
+                ),
+                kernel=kernel,
+                noise=noise,
+            )
+            for again in (False, True)
+            for with_sigma in (False, True)
+        }
         self._sigmas = self.program(sigmas, size, tuple(bases), noise=noise)
         self._means = self.program(expected_means, size, acquisition.weights, noise=noise)
         self._signals = self.program(signals_of_means, size, (), noise=noise)
@@ -79,7 +94,9 @@ class Corrector(Runner):
         if correct:
             kernel = dict.fromkeys(self._names, _zeros())
             turned = _zeros(3, 3) if deviation else None
-            self._correct.compile(VolumesVoxel(_zeros(volumes), _zeros(), _zeros(), kernel, turned))
+            self._correct[False, False].compile(
+                VolumesVoxel(_zeros(volumes), _zeros(), _zeros(), kernel, _zeros(len(L)), turned)
+            )
         if correct and floor:
             self._signals.compile((_zeros(self._n), _zeros()))
         if second:
@@ -116,12 +133,16 @@ class Corrector(Runner):
         deviation: Any,
         voxels: int,
         magnitudes: bool = False,
+        fod: np.ndarray | None = None,
+        with_sigma: bool = False,
     ) -> CorrectedVolumes:
         """Corrected volumes, for voxels whose data are `signal(slice) -> (voxels, volumes)`.
 
         Args:
             kernels: parameters by name, (voxels,) each. s0, sigma: (voxels,). deviation: (voxels, 3, 3) or None.
-            magnitudes: return those, in the order of the volumes; else there are none.
+            magnitudes: return those, in the order of the volumes; else there are none. fod: (voxels, 27) of an earlier
+                correction; None: there was none. with_sigma: estimate it from the misfit; else it is the one given, for
+                noise of magnitudes.
         """
 
         def of(part: slice) -> VolumesVoxel:
@@ -130,10 +151,11 @@ class Corrector(Runner):
                 sigma[part],
                 s0[part],
                 {name: kernels[name][part] for name in self._names},
+                np.zeros((part.stop - part.start, len(L))) if fod is None else fod[part],
                 None if deviation is None else deviation[part],
             )
 
-        corrected: CorrectedVolumes = self._correct(of, voxels)
+        corrected: CorrectedVolumes = self._correct[fod is not None, with_sigma](of, voxels)
         if not magnitudes:
             return corrected._replace(magnitude=None)
         in_order = np.empty_like(corrected.magnitude)

@@ -18,7 +18,7 @@ from ..physics.densities.base import Density, Lobe
 from ..physics.noises.base import Noise
 from ..physics.signal import convolved
 from ..problems.base import Estimation
-from ..problems.corrections import LMAX, Corrected, correct, shell_design, volume_design
+from ..problems.corrections import LMAX, Corrected, Search, correct, shell_design, volume_design
 from ..problems.kernels import Uncertainty
 from ..solvers import Solver
 from ..status import Status
@@ -80,35 +80,42 @@ class CorrectedVolumes(NamedTuple):
     """What `correct_volumes` gives: leaves (voxels, …).
 
     means: (shells,) of expected real parts. variances: (shells,) of the means over σ². sigma: from the misfit.
-    magnitude: (volumes,) b = 0 first, then shell by shell.
+    magnitude: (volumes,) b = 0 first, then shell by shell. fod: coefficients of the free FOD, (27,).
     """
 
     means: Any
     variances: Any
     sigma: Any
     magnitude: Any
+    fod: Any
 
 
 class VolumesVoxel(NamedTuple):
     """One voxel for `correct_volumes`.
 
-    data: (volumes,) b = 0 first, then shell by shell. sigma, s0: above 0. kernel: its parameters by name. deviation:
-    (3, 3) L of the gradients (I + L)g, or None.
+    data: (volumes,) b = 0 first, then shell by shell. sigma, s0: above 0. kernel: its parameters by name. fod: where
+    its search starts, (27,). deviation: (3, 3) L of the gradients (I + L)g, or None.
     """
 
     data: Any
     sigma: Any
     s0: Any
     kernel: dict[str, Any]
+    fod: Any
     deviation: Any = None
 
 
 class VolumesShared(NamedTuple):
-    """directions, pulses: each shell's (n, 3) and weighting above b = 0. weights: (shells, volumes) of the means."""
+    """directions, pulses: each shell's (n, 3) and weighting above b = 0. weights: (shells, volumes) of the means.
+
+    steps, steps_of_sigma: of the searches for FODs and for σ.
+    """
 
     directions: tuple[Any, ...]
     pulses: tuple[Pulse, ...]
     weights: Any
+    steps: Any
+    steps_of_sigma: Any
 
 
 @partial(jax.jit, static_argnames=("kernel", "noise", "lanes"))
@@ -137,6 +144,7 @@ def correct_volumes(
             variances,
             jnp.where(usable, corrected.sigma, 0),
             jnp.where(usable, corrected.magnitude, 0),
+            jnp.where(usable & jnp.isfinite(corrected.fod), corrected.fod, 0),
         )
 
     corrected: CorrectedVolumes = blocks(one, voxels, count, lanes)
@@ -153,9 +161,10 @@ def _corrected(
     def moments(pulse: Pulse) -> Array:
         return kernel.legendre(pulse, LMAX, voxel.kernel)
 
+    search = Search(voxel.fod, shared.steps, shared.steps_of_sigma)
     meant = shell_design(nominal, tuple(map(moments, shared.pulses)))
     if voxel.deviation is None:
-        return correct(voxel.data, voxel.sigma, voxel.s0, meant, None, noise)
+        return correct(voxel.data, voxel.sigma, voxel.s0, meant, None, noise, search)
     harmonics, of_volumes = [], []
     for pulse, g in zip(shared.pulses, shared.directions, strict=True):
         turned = g + jnp.matmul(g, voxel.deviation.T, precision="highest")
@@ -163,7 +172,7 @@ def _corrected(
         harmonics.append(even_harmonics(turned / jnp.sqrt(square)[:, None], LMAX)[:, 1:])
         of_volumes.append(jax.vmap(lambda b, pulse=pulse: moments(pulse._replace(b=b)))(pulse.b * square))
     actual = volume_design(tuple(harmonics), tuple(of_volumes))
-    return correct(voxel.data, voxel.sigma, voxel.s0, actual, meant, noise)
+    return correct(voxel.data, voxel.sigma, voxel.s0, actual, meant, noise, search)
 
 
 @partial(jax.jit, static_argnames=("noise", "lanes"))

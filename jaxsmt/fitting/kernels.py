@@ -171,9 +171,20 @@ class KernelStage:
         corrections = _CORRECTIONS_OF_MANY_COILS if many_coils else _CORRECTIONS
         if before_fods and self._deviation is None and not estimated and not many_coils:
             corrections = _CORRECTIONS_BEFORE_FODS
+        fod = None
         for nth in range(corrections):
-            corrected = self._corrector(rows, fits.maps, fits.maps["s0"], sigma, self._deviation, len(sigma))
             last = nth == corrections - 1
+            corrected = self._corrector(
+                rows,
+                fits.maps,
+                fits.maps["s0"],
+                sigma,
+                self._deviation,
+                len(sigma),
+                fod=fod,
+                with_sigma=estimated and not last,
+            )
+            fod = corrected.fod
             if estimated and not last:
                 misfit = _at_level(corrected.sigma, level) if many_coils else corrected.sigma
                 sigma, error = pooled(misfit, self._freedom_of_misfit)

@@ -25,8 +25,10 @@ L = np.concatenate([np.full(2 * l + 1, l, np.int32) for l in range(2, LMAX + 1, 
 # Standard deviation of coefficients 4π ψ_lm of lobes of this κ and any axis: what keeps them finite where the kernel
 # is isotropic.
 _SPREAD = np.sqrt(4 * np.pi) * watson_zonal(20.0, LMAX)[L // 2]
-# Gauss-Newton steps under noise of magnitudes, and those of conjugate gradients in each.
-_STEPS, _INNER = 3, 10
+#: Gauss-Newton steps under noise of magnitudes, from a uniform FOD and from that of an earlier correction.
+STEPS, STEPS_AGAIN = 3, 1
+STEPS_OF_SIGMA = 8  #: at most
+_INNER = 10  # steps of conjugate gradients in each
 _LEAST = 0.05  # signal over σ, so that no volume is without influence
 
 
@@ -66,8 +68,16 @@ def volume_design(harmonics: tuple[Array, ...], moments: tuple[Array, ...]) -> D
     return Design(jnp.concatenate([k[:, 0] for k in moments]), matrices, (ones,) * len(matrices))
 
 
+class Search(NamedTuple):
+    """The search for a free FOD: where it starts, (27,), and how many steps it and that for σ take, of magnitudes."""
+
+    fod: Array
+    steps: Array
+    steps_of_sigma: Array
+
+
 def free_fod(
-    design: Design, m: Float[Array, " volumes"], amplitude: Float[Array, ""], noise: Noise
+    design: Design, m: Float[Array, " volumes"], amplitude: Float[Array, ""], noise: Noise, search: Search
 ) -> Float[Array, " coefficients"]:
     """Coefficients c of the most probable FOD.
 
@@ -77,13 +87,12 @@ def free_fod(
         m: (volumes,) over σ. amplitude: S0 over σ.
     """
     base = amplitude * design.mean
-    zero = jnp.zeros(len(L), m.dtype)
     penalty = jnp.asarray(1 / _SPREAD**2, m.dtype)
 
     def forward(c: Array) -> Array:
         return amplitude * design.signal(c)
 
-    back = jax.linear_transpose(forward, zero)
+    back = jax.linear_transpose(forward, search.fod)
 
     def step(_: Array, c: Array) -> Array:
         x = base + forward(c)
@@ -99,7 +108,8 @@ def free_fod(
         right = back(score)[0] - penalty * c
         return c + jax.scipy.sparse.linalg.cg(curvature, right, atol=1e-5, maxiter=_INNER)[0]
 
-    c: Array = jax.lax.fori_loop(0, _STEPS if noise.magnitudes else 1, step, zero)
+    steps = search.steps.astype(jnp.int32) if noise.magnitudes else 1
+    c: Array = jax.lax.fori_loop(0, steps, step, search.fod)
     return c
 
 
@@ -108,13 +118,14 @@ class Corrected(NamedTuple):
 
     real: expected real parts at the nominal gradients, for spherical means. magnitude: the same with their noise
     floor, for likelihoods. information: what each volume tells of its signal, 1 with Gaussian noise. sigma: of the
-    noise, from the misfit of the prediction.
+    noise, from the misfit of the prediction. fod: coefficients of the free FOD, (27,).
     """
 
     real: Array
     magnitude: Array
     information: Array
     sigma: Array
+    fod: Array
 
 
 def correct(
@@ -124,6 +135,7 @@ def correct(
     actual: Design,
     nominal: Design | None,
     noise: Noise,
+    search: Search,
 ) -> Corrected:
     """Volumes without what noise floor and deviating gradients are expected to have done to them.
 
@@ -135,7 +147,7 @@ def correct(
     if noise.magnitudes:
         m = jnp.maximum(m, 0)
     zeros = data.shape[0] - sum(map(len, actual.matrices))
-    c = free_fod(actual, m[zeros:], amplitude, noise)
+    c = free_fod(actual, m[zeros:], amplitude, noise, search)
 
     def predicted(design: Design) -> Array:
         weighted = jnp.maximum(design.mean + design.signal(c), 0)
@@ -146,9 +158,9 @@ def correct(
     # S0, the kernel, and as many coefficients as the data determine.
     energy = amplitude**2 * actual.energy(information[zeros:])
     known = 3 + jnp.sum(energy / (energy + 1 / _SPREAD**2))
-    misfit = sigma * noise.relative_sigma(m, x, known)
+    misfit = sigma * noise.relative_sigma(m, x, known, search.steps_of_sigma.astype(jnp.int32))
     if nominal is None:
-        return Corrected(sigma * real, data, information, misfit)
+        return Corrected(sigma * real, data, information, misfit, c)
     meant = predicted(nominal)
     magnitude = m + noise.expected_magnitude(meant) - noise.expected_magnitude(x)
-    return Corrected(sigma * (real + meant - x), sigma * magnitude, information, misfit)
+    return Corrected(sigma * (real + meant - x), sigma * magnitude, information, misfit, c)

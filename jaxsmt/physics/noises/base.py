@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -212,7 +213,7 @@ class Noise:
             x = jnp.maximum(x - (self.mean(x) - mean) / jnp.maximum(self.slope_of(x), least), 0)
         return x
 
-    def relative_sigma(self, m: Array, x: Array, known: Array) -> Array:
+    def relative_sigma(self, m: Array, x: Array, known: Array, steps: Array | int = 8) -> Array:
         """Return the most likely σ of volumes whose signal x was fitted by `known` parameters.
 
         σ² = Σ (m² + x² - 2 m E[real])/(channels n - known), by iteration; for Gaussian noise Σ (m - x)²/(n - known).
@@ -221,6 +222,7 @@ class Noise:
             m: (n,) measurements, in any one unit, best in that of an earlier estimate of σ.
             x: (n,) fitted signals, in the same unit.
             known: (), number of parameters that the data determined.
+            steps: of the iteration, at most; it starts at 1.
 
         Returns:
             (), in that unit.
@@ -240,7 +242,7 @@ class Noise:
         # but one of them go to the other side of the equation, lest each iteration gains only 1/channels of the way.
         rest = self.channels - 1
 
-        def step(_: Array, square: Array) -> Array:
+        def step(square: Array) -> Array:
             s = jnp.sqrt(square)
             # m² + x² - 2 m E[real] is (m - x)² and this, without the difference of large numbers.
             across = 2 * s * x * (m / s - self.expected_real(m / s, x / s))
@@ -249,7 +251,7 @@ class Noise:
                 freedom = freedom - (rest - 1) / rest * jnp.sum(across) / square
             return jnp.sum((m - x) ** 2 + across / rest) / freedom
 
-        return jnp.sqrt(jax.lax.fori_loop(0, 8, step, jnp.ones_like(m[0])))
+        return jnp.sqrt(_fixed_point(step, jnp.ones_like(m[0]), steps))
 
     def sigma_from_residuals(self, data: Array, bases: tuple[Array, ...]) -> Array:
         """Return σ of one voxel from what smooth functions of the direction leave over of its shells.
@@ -283,10 +285,29 @@ class Noise:
         if not self.magnitudes:
             return jnp.sqrt(raw)
 
-        def step(_: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
+        def step(state: tuple[Array, Array]) -> tuple[Array, Array]:
             sigma2, v = state
             x2 = jnp.maximum(fitted**2 / jnp.where(sigma2 > 0, sigma2, 1) - self.channels + v * (1 - leverage), 0)
             v = self.variance_of(jnp.sqrt(x2))
             return raw / jnp.mean(v), v
 
-        return jnp.sqrt(jax.lax.fori_loop(0, 20, step, (raw, jnp.ones_like(fitted)))[0])
+        return jnp.sqrt(_fixed_point(step, (raw, jnp.ones_like(fitted)), 20)[0])
+
+
+def _fixed_point(step: Callable[[Any], Any], start: Any, most: Array | int) -> Any:
+    """Repeat a step until the first number of the state settles to 1e-5 of itself, at most so many times."""
+
+    def first(state: Any) -> Array:
+        number: Array = jax.tree.leaves(state)[0]
+        return number
+
+    def more(carry: tuple[Array, Array, Any]) -> Array:
+        n, before, state = carry
+        return (n < most) & ~(jnp.abs(first(state) - before) <= 1e-5 * jnp.abs(before))
+
+    def again(carry: tuple[Array, Array, Any]) -> tuple[Array, Array, Any]:
+        n, _, state = carry
+        return n + 1, first(state), step(state)
+
+    nothing = jnp.full_like(first(start), jnp.nan)  # never near anything
+    return jax.lax.while_loop(more, again, (jnp.int32(0), nothing, start))[2]

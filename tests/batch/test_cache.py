@@ -1,0 +1,164 @@
+"""The start-up cache: what processes keep for later ones, and that nothing in it makes a wrong number."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import jaxsmt as js
+from jaxsmt.batch.fingerprint import Unknown, fingerprint
+from jaxsmt.batch.runner import compilations
+from tests.known_means import ACQUISITION
+
+# A small program of the package, compiled as fits are.
+SCRIPT = """
+import json, sys, threading, warnings
+import jax, jax.numpy as jnp
+import jaxsmt as js
+from jaxsmt.batch import cache, fingerprint
+from jaxsmt.physics.signal import zeppelin_mean
+exec(sys.argv[1])
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    shape = jax.ShapeDtypeStruct((3,), "float32")
+    run = cache.compiled(jax.jit(zeppelin_mean), {}, (shape,) * 3, jax.devices()[0], threading.Lock())
+    out = run(jnp.array([1.0, 2.0, 3.0]), jnp.full(3, 2.0), jnp.full(3, 0.5))
+print(json.dumps([out.tolist(), cache.hits(), [str(w.message) for w in caught]]))
+"""
+
+
+def process(folder, before=""):
+    """Values, hits and warnings of a fresh process."""
+    environment = {**os.environ, "JAXSMT_CACHE": str(folder), "JAX_PLATFORMS": "cpu"}
+    return subprocess.Popen([sys.executable, "-c", SCRIPT, before], env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def outcome(started):
+    out, _ = started.communicate(timeout=120)
+    assert started.returncode == 0
+    return json.loads(out.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def expected():
+    return outcome(process("off"))[0]
+
+
+@pytest.fixture
+def filled(tmp_path, expected):
+    """The folder of a cache that one process has filled."""
+    values, hits, said = outcome(process(tmp_path / "cache"))
+    assert (values, hits, said) == (expected, 0, [])
+    return tmp_path / "cache"
+
+
+def test_a_second_process_hits(filled, expected):
+    """The same numbers bit for bit, from a folder that only its owner can enter."""
+    assert outcome(process(filled)) == [expected, 1, []]
+    assert filled.stat().st_mode & 0o777 == 0o700
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def scramble(path):
+    path.write_bytes(np.random.default_rng(0).bytes(path.stat().st_size))
+
+
+@pytest.mark.parametrize("which", ["*.program", "*.digest", "compiled-*/*-cache"])
+@pytest.mark.parametrize("spoil", [truncate, scramble])
+def test_spoilt_files_are_thrown_away(filled, expected, spoil, which):
+    """A process that meets them computes the same, and leaves files that the next one can use."""
+    chosen = list(filled.glob(which))
+    assert chosen
+    for path in chosen:
+        spoil(path)
+    values, _, said = outcome(process(filled))
+    assert (values, said) == (expected, [])
+    assert outcome(process(filled)) == [expected, 1, []]
+
+
+def test_another_version_has_other_programs(filled, expected):
+    """Programs of a package with other source are not used."""
+    other = "fingerprint.of_package = cache.of_package = lambda: 'other'"
+    assert outcome(process(filled, other)) == [expected, 0, []]
+
+
+def test_a_folder_that_others_can_write_is_refused(filled, expected):
+    filled.chmod(0o777)
+    values, hits, said = outcome(process(filled))
+    assert (values, hits) == (expected, 0)
+    assert len(said) == 1
+    assert "others can write" in said[0]
+
+
+def test_a_full_disk_is_said_once(tmp_path, expected):
+    full = "def full(*a): raise OSError(28, 'No space left on device')\ncache.os.replace = full"
+    values, hits, said = outcome(process(tmp_path / "cache", full))
+    assert (values, hits) == (expected, 0)
+    assert len(said) == 1
+    assert "No space left" in said[0]
+    assert not list((tmp_path / "cache").glob("new-*"))
+
+
+def test_rejected_programs_are_said_once(filled, expected):
+    """As some processors do with all programs that were compiled before (jax issue 38445)."""
+    reject = """
+from jax._src import compilation_cache
+compilation_cache.get_executable_and_time = lambda *a, **k: (None, None)
+"""
+    values, hits, said = outcome(process(filled, reject))
+    assert (values, hits) == (expected, 0)
+    assert len(said) == 1
+    assert "compiled anew" in said[0]
+
+
+def test_two_processes_at_once(tmp_path, expected):
+    """Both fill the cache at the same time; the third hits it."""
+    both = [process(tmp_path / "cache") for _ in range(2)]
+    assert [outcome(one)[::2] for one in both] == [[expected, []]] * 2
+    assert outcome(process(tmp_path / "cache"))[0] == expected
+    assert outcome(process(tmp_path / "cache")) == [expected, 1, []]
+
+
+def test_the_oldest_files_are_removed(filled, expected):
+    """A cache of no size keeps nothing."""
+    outcome(process(filled, "import os; os.environ['JAXSMT_CACHE_SIZE'] = '0'; cache.of_package = lambda: 'other'"))
+    assert sum(path.stat().st_size for path in filled.glob("*.program")) == 0
+
+
+def test_models_have_fingerprints():
+    """Equal models have equal ones, made anew or not; another bound, name or solver is another program."""
+    assert fingerprint(js.mcsmt()) == fingerprint(js.mcsmt())
+    others = [js.smt(), js.mcsmt().bound(**{"stick.lambda_par": (0.1, 3.0)}), js.mcsmt().fix(**{"weight.stick": 0.5})]
+    assert len({fingerprint(model) for model in [js.mcsmt(), *others]}) == 4
+    assert fingerprint(js.levenberg_marquardt()) != fingerprint(js.levenberg_marquardt(max_steps=7))
+    assert fingerprint(js.noncentral_chi(2)) != fingerprint(js.noncentral_chi(3))
+
+
+def test_functions_of_the_users_have_none():
+    """Their names say nothing of what they do in the next process."""
+    mine = js.Compartment("mine", (js.Parameter("rate"),), lambda pulse, x, rate: rate * x)
+    with pytest.raises(Unknown):
+        fingerprint(js.SphericalMeanModel(mine))
+
+
+def test_schemes_of_one_shape_share_programs(small_batches):
+    """Twenty subjects whose b-values and directions differ a little: one compilation of each program."""
+    model = js.FodModel(js.smt(), "watson", 1)
+    rng = np.random.default_rng(0)
+    counts = []
+    for _ in range(20):
+        bvecs = ACQUISITION.bvecs + 0.01 * rng.standard_normal(ACQUISITION.bvecs.shape)
+        bvecs /= np.maximum(np.linalg.norm(bvecs, axis=1, keepdims=True), 1e-9)
+        weighted = ACQUISITION.bvals > 50
+        bvals = np.where(weighted, ACQUISITION.bvals * (1 + 0.002 * rng.standard_normal(weighted.size)), 0)
+        acquisition = js.Acquisition(bvals, np.where(weighted[:, None], bvecs, 0))
+        data = np.exp(-0.7e-3 * bvals) * np.ones((4, 1))
+        js.fit(model, acquisition, data, uncertainty=True, sigma=0.05)
+        counts.append(compilations())
+    assert counts[-1] == counts[0]
