@@ -40,6 +40,7 @@ def solve(
     count: ArrayLike,
     lanes: int,
     stride: int,
+    limit: ArrayLike | None = None,
 ) -> End:
     """Run a solver on the first `count` of `items` problems of `size` steps each.
 
@@ -48,7 +49,7 @@ def solve(
 
     Args:
         problem: `(data of one item) -> Problem`. start: `(item numbers (lanes,)) -> (data, x0)`.
-        stride: steps between two exchanges.
+        stride: steps between two exchanges. limit: steps after which an item is left as it is, if not the solver's own.
     """
 
     def advance(data: Any, state: Any) -> Any:
@@ -60,6 +61,8 @@ def solve(
     def exchange(carry: _Carry) -> _Carry:
         """Some steps; then results of the finished lanes out, fresh items in."""
         state = jax.lax.fori_loop(0, stride, lambda _, s: advance(carry.data, s), carry.state)
+        if limit is not None:
+            state = state._replace(done=state.done | (state.steps >= limit))
         out = jnp.where(state.done & (carry.item < items), carry.item, items)  # dropped: out of range
         result = End(state.x, state.cost, state.converged, state.steps)
         end = jax.tree.map(lambda a, v: a.at[out].set(v, mode="drop"), carry.end, result)

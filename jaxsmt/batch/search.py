@@ -11,13 +11,10 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from ..problems.base import Search
-from ..solvers import Minimum, Solver, implicit, levenberg_marquardt, unrolled
+from ..solvers import Minimum, Solver, implicit, unrolled
 from ..status import Status
 from .lanes import End, best_of, blocks, solve, taken
 from .sizes import lanes_of
-
-# Of trials: as many steps as bring most of them near their ends.
-_TRIAL = levenberg_marquardt(max_steps=12)
 
 
 def search_voxels(
@@ -25,21 +22,20 @@ def search_voxels(
 ) -> End:
     """Find the minima of many voxels.
 
-    A voxel is searched from each of its `search.n_starts` starting points, and the lowest end counts. If there is a
-    trial, it makes the first steps.
+    A voxel is searched from each of its `search.n_starts` starting points. Either all of these searches go to their
+    end, or each takes `search.trial_steps` steps and only the best goes on. The best of a voxel counts.
 
     Args:
         varying: what differs between voxels, leaves (n, …). data_of: `(varying of one voxel) -> data` of the search.
         count: only the first `count` voxels are searched. lanes: how many searches advance side by side.
     """
-    n, each = len(jax.tree.leaves(varying)[0]), search.n_starts
+    n, n_starts = len(jax.tree.leaves(varying)[0]), search.n_starts
+    # Starts of `lanes` voxels are computed at a time; (n · n_starts,), those of a voxel side by side.
+    starts = blocks(lambda voxel: search.starts(data_of(voxel)), varying, count, lanes)
+    starts = tuple(values.reshape(-1) for values in starts)
 
-    def begin(voxel: Any) -> tuple[Any, Any]:
-        data = data_of(voxel)
-        return search.starts(data), () if search.trial is None else search.trial_data(data)
-
-    def run(search: Search, solver: Solver, varying: Any, data_of: Callable[[Any], Any], x0: Any) -> End:
-        """Search all voxels from all points."""
+    def run(x0: Any, each: ArrayLike, limit: ArrayLike | None) -> End:
+        """From `each` points per voxel."""
 
         def start(item: Array) -> tuple[Any, Any]:
             return taken(varying, item // each), tuple(jnp.take(v, item, mode="clip") for v in x0)
@@ -47,15 +43,32 @@ def search_voxels(
         def one(voxel: Any) -> Any:
             return search.problem_of(data_of(voxel))
 
-        return solve(solver, one, start, search.size, n * each, count * each, lanes, search.stride)
+        return solve(solver, one, start, search.size, n * n_starts, count * each, lanes, search.stride, limit)
 
-    # Of `lanes` voxels at a time. (n · each,), those of a voxel side by side.
-    starts, trial_data = blocks(begin, varying, count, lanes)
-    x0 = tuple(values.reshape(-1) for values in starts)
-    if search.trial is not None:
-        x0 = run(search.trial, _TRIAL, trial_data, lambda data: data, x0).x
-    end = run(search, solver, varying, data_of, x0)
-    return end if each == 1 else jax.tree.map(lambda leaf: leaf[best_of(end.cost, each)], end)
+    if n_starts == 1:
+        return run(starts, 1, None)
+    if search.trial_steps is None:
+        end = run(starts, n_starts, None)
+        return jax.tree.map(lambda leaf: leaf[best_of(end.cost, n_starts)], end)
+    return _best_after_trial(run, starts, n, n_starts, search.trial_steps)
+
+
+def _best_after_trial(run: Callable[..., End], starts: Any, n: int, n_starts: int, trial_steps: int) -> End:
+    """A few steps from each start; then to the end from the best point of each voxel.
+
+    The two rounds are a loop, so that the compiler meets the search once.
+    """
+
+    def one_round(i: Array, carry: tuple[Any, End]) -> tuple[Any, End]:
+        x0, _ = carry
+        end = run(x0, jnp.where(i == 0, n_starts, 1), jnp.where(i == 0, trial_steps, jnp.iinfo(jnp.int32).max))
+        best = best_of(end.cost, n_starts)
+        return tuple(jnp.zeros_like(v).at[:n].set(v[best]) for v in end.x), end
+
+    shapes = jax.eval_shape(lambda: run(starts, jnp.int32(1), jnp.int32(1)))
+    nothing = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
+    _, end = jax.lax.fori_loop(0, 2, one_round, (starts, nothing))
+    return jax.tree.map(lambda leaf: leaf[:n], end)
 
 
 def minimum(search: Search, solver: Solver, adjoint: str, data: Any) -> Minimum:

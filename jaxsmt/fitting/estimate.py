@@ -355,7 +355,7 @@ def _fod(
     directions, table = jax.tree.map(lambda a: jnp.asarray(a, signal.dtype), (directions, table))
     y = jnp.where(usable & finite, y / s0, 0)
     lobes = Lobes(model.family, int(model.n_fibres), orders, noises.find("gaussian"))
-    data = LobesData(directions, moments, y, table=jax.lax.stop_gradient(table))
+    data = LobesData(directions, jax.lax.stop_gradient(table), moments, y)
     values, of_lobes = _estimate_lobes(data, lobes=lobes, **how)
     worse = jnp.maximum(of_lobes, status)  # the codes rise from CONVERGED by AT_BOUND to NOT_CONVERGED
     status = jnp.where(usable, jnp.where(finite, worse, jnp.uint8(Status.NON_FINITE)), status)

@@ -22,7 +22,7 @@ class Search(Protocol):
     Attributes:
         kind: "kernels" or "fods"; `batch.sizes` has the sizes of each.
         size: degrees of freedom of a step. n_starts: how many starting points `starts` gives.
-        trial: a quicker search for nearly the same minimum, which makes the first steps; None: there is none.
+        trial_steps: steps from each of several starting points before only the best goes on; None: all go to their end.
         stride: steps between two exchanges of finished voxels for fresh ones; most voxels are done after a few.
     """
 
@@ -33,15 +33,12 @@ class Search(Protocol):
     @property
     def n_starts(self) -> int: ...
     @property
-    def trial(self) -> Search | None: ...
+    def trial_steps(self) -> int | None: ...
     @property
     def stride(self) -> int: ...
 
     def starts(self, data: Any) -> Point:
         """Starting points, (n_starts,) each coordinate."""
-
-    def trial_data(self, data: Any) -> Any:
-        """The `data` of the trial."""
 
     def problem_of(self, data: Any) -> Problem:
         """The bounded problem that a solver minimises."""

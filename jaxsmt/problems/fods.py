@@ -70,7 +70,7 @@ class FodEstimation:
         return Prepared(_Varying(y, self._moments(voxel.kernel, shared), voxel.sigma if magnitudes else None), ())
 
     def data(self, varying: _Varying, shared: FodShared) -> Data:
-        return Data(shared.directions, varying.moments, varying.y, varying.sigma, shared.table)
+        return Data(shared.directions, shared.table, varying.moments, varying.y, varying.sigma)
 
     def results(self, prepared: Prepared, shared: FodShared, x: Point, cost: Array) -> Results:
         """Maps of the lobes, and what numbers of lobes are compared by.
@@ -79,7 +79,7 @@ class FodEstimation:
         "uniform_cost", "uniform_squares": the same of a uniform FOD.
         """
         data = self.data(prepared.varying, shared)
-        means = [jnp.full(len(g), 1, data.y.dtype) * m[0] for g, m in zip(shared.directions, data.moments, strict=True)]
+        means = [jnp.full(len(g), 1, data.y.dtype) * m[0] for g, m in zip(data.directions, data.moments, strict=True)]
         uniform_cost, uniform_squares = self.search.misfit(data, jnp.concatenate(means))
         squares = 2 * cost
         if self.search.noise.magnitudes:

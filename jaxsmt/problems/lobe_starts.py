@@ -6,9 +6,6 @@ For directions that are spread evenly the squared error of a FOD ψ is, up to a 
 
 with y_lm the harmonic fit of shell k's n_k volumes. So all lobes of the dictionary, and all pairs of them, are cheap to
 compare; the true error is left to the solver. Lobes of another density start about as wide as the Watson lobe.
-
-One shell whose directions, moments and signal have the same N and a has the same error as all shells, and far fewer
-numbers. So searches from several starts make their first steps there.
 """
 
 from __future__ import annotations
@@ -25,7 +22,7 @@ from jax import Array
 from ..geometry import frames
 from ..geometry.frames import Vector
 from ..geometry.harmonics import even_harmonics, n_coefficients
-from ..geometry.quadrature import fibonacci_sphere, gradient_directions
+from ..geometry.quadrature import fibonacci_sphere
 from ..physics.densities.base import Density, watson_zonal
 from ..solvers import Point
 from .lobe_coordinates import Coordinates
@@ -75,22 +72,17 @@ def _poor(directions: np.ndarray, order: int) -> bool:
     return np.linalg.cond(even_harmonics(directions, order)) > 3
 
 
-class Summary(NamedTuple):
-    """What the error of a voxel's FOD depends on: a_lm of order 2 … 8, (44,), and N_l (2l + 1)/4π, (4,)."""
-
-    a: Array
-    energy: Array
-
-
-def summary_of(table: Table, moments: Sequence[Array], y: Array) -> Summary:
-    """The summary of one voxel's data.
+def starting_points(
+    density: Density, coordinates: Coordinates, count: int, table: Table, moments: Sequence[Array], y: Array
+) -> list[Point]:
+    """Points to start from in one voxel, the most promising first.
 
     Args:
-        moments: each shell's Legendre moments of the kernel. y: (volumes,) signal over S0.
+        count: number of lobes. moments: each shell's Legendre moments of the kernel. y: (volumes,) over S0.
     """
     dtype = y.dtype
     a = jnp.zeros(len(_INDEX), dtype)
-    energy = jnp.zeros(len(_L), dtype)
+    energy = jnp.zeros(len(_L), dtype)  # N_l (2l+1)/4π
     first = 0
     for fit, weight, shell_moments in zip(table.fits, table.counts, moments, strict=True):
         values, first = y[first : first + fit.shape[1]], first + fit.shape[1]
@@ -98,39 +90,7 @@ def summary_of(table: Table, moments: Sequence[Array], y: Array) -> Summary:
         k = jnp.concatenate([k, jnp.zeros(len(_L) - len(k), dtype)]) if len(k) < len(_L) else k
         a = a + k[_INDEX] * jnp.matmul(fit, values, precision="highest")
         energy = energy + weight * k * k
-    return Summary(a, energy)
-
-
-class OneShell(NamedTuple):
-    """A shell with the error of all shells together: its kernel's moments K_0 … K_8, and its signal, (n,)."""
-
-    moments: Array
-    y: Array
-
-
-#: Order of its signal.
-ORDER_OF_ONE_SHELL = _LMAX
-
-
-def one_shell(summary: Summary) -> OneShell:
-    """The shell of this summary, at `directions_of_one_shell`: K_l = √(N_l/(4π n)), and harmonics a_lm/(n K_l)."""
-    directions = directions_of_one_shell()
-    n = len(directions)
-    k = jnp.sqrt(summary.energy / jnp.asarray(n * (2 * _L + 1), summary.energy.dtype))
-    harmonics = summary.a / (n * jnp.where(k > 0, k, jnp.inf))[_INDEX]
-    basis = jnp.asarray(even_harmonics(directions, _LMAX)[:, 1:], harmonics.dtype)
-    return OneShell(jnp.concatenate([jnp.zeros_like(k[:1]), k]), jnp.matmul(basis, harmonics, precision="highest"))
-
-
-@cache
-def directions_of_one_shell() -> np.ndarray:
-    """Directions on which harmonics up to order 8 are orthogonal to 3 %, (75, 3)."""
-    return gradient_directions(75)
-
-
-def starting_points(density: Density, coordinates: Coordinates, count: int, summary: Summary) -> list[Point]:
-    """Points to start from in one voxel, the most promising first. count: number of lobes."""
-    products = _Products(*summary)
+    products = _Products(a, energy)
     if count == 1:
         return _single(density, coordinates, products)
     return [_several(density, coordinates, count, products, *kappas) for kappas in _PAIRS]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
 from typing import NamedTuple
@@ -13,33 +12,33 @@ import jax.numpy as jnp
 from jax import Array
 
 from ..geometry import frames
-from ..physics import noises
 from ..physics.convolution import by_powers_of_d, horner, polynomials
 from ..physics.densities.base import Density, kappa_from_odi, odi_from_kappa
 from ..physics.frame_harmonics import FrameHarmonics
 from ..physics.noises.base import Noise
 from ..solvers import Normal, Point, Problem
 from .lobe_coordinates import Coordinates, coordinates_of, slope
-from .lobe_starts import ORDER_OF_ONE_SHELL, Table, directions_of_one_shell, one_shell, starting_points, summary_of
+from .lobe_starts import Table, starting_points
 
 # Part of the range of a dispersion index or weight that counts as its bound.
 _AT_BOUND = 1e-4
+# Steps from each of several starting points before only the best goes on.
+_TRIAL_STEPS = 16
 
 
 class Data(NamedTuple):
     """What the search sees of a voxel, volumes ordered shell by shell.
 
-    directions: each shell's (n, 3), the same in all voxels; None: those of `lobe_starts.OneShell`.
+    directions: each shell's (n, 3), the same in all voxels. table: of the search's starts.
     moments: each shell's Legendre moments K_0, K_2, … of the kernel, as far as its order.
     y: (volumes,) signal over S0. sigma: noise over S0; None: 1, as least squares do not depend on it.
-    table: of the search's starts, which points alone do not need.
     """
 
-    directions: tuple[Array, ...] | None
+    directions: tuple[Array, ...]
+    table: Table
     moments: tuple[Array, ...]
     y: Array
     sigma: Array | None = None
-    table: Table | None = None
 
 
 Components = dict[str, tuple[Array, ...]]  #: u, v and w of each shell's directions in the frame of a lobe
@@ -88,16 +87,8 @@ class Lobes:
         return self.coordinates.indices if self.count == 1 else 3
 
     @property
-    def trial(self) -> Lobes | None:
-        """The same lobes in one shell that stands for all."""
-        if self.n_starts == 1:
-            return None
-        return Lobes(self.density, self.count, (ORDER_OF_ONE_SHELL,), noises.find("gaussian"))
-
-    def trial_data(self, data: Data) -> Data:
-        assert data.table is not None
-        moments, y = one_shell(summary_of(data.table, data.moments, data.y))
-        return Data(None, (moments,), y)
+    def trial_steps(self) -> int | None:
+        return _TRIAL_STEPS
 
     @property
     def stride(self) -> int:
@@ -111,9 +102,7 @@ class Lobes:
     # Points.
 
     def starts(self, data: Data) -> Point:
-        assert data.table is not None
-        summary = summary_of(data.table, data.moments, data.y)
-        points = starting_points(self.density, self.coordinates, self.count, summary)
+        points = starting_points(self.density, self.coordinates, self.count, data.table, data.moments, data.y)
         return tuple(jnp.stack(values) for values in zip(*points, strict=True))
 
     def split(self, x: Point) -> tuple[list[Point], Point]:
@@ -174,13 +163,17 @@ class Lobes:
         """The cost, its gradient, and the information of the volumes as its Hessian."""
         signal, columns = self.linearise(data, x)
         score = self._score(data, signal)
-        if not self.noise.magnitudes:
-            *hessian, last = _products([*columns, score], [*columns, score])
-            return Normal(0.5 * last[-1], last[:-1], _lower(hessian))
+        if not self.noise.magnitudes:  # the same as below in fewer products
+            rows = [*columns, score]
+            gram = [tuple(_sum(a * b) for b in rows[: i + 1]) for i, a in enumerate(rows)]
+            return Normal(0.5 * gram[-1][-1], gram[-1][:-1], tuple(gram[:-1]))
         m, signal, sigma = _in_sigmas(data, signal)
         weight = self.noise.information(signal) / sigma**2
-        *hessian, gradient = _products(columns, [*(c * weight for c in columns), score])
-        return Normal(_sum(self.noise.misfit(m, signal)), gradient, _lower(hessian))
+        return Normal(
+            _sum(self.noise.misfit(m, signal)),
+            tuple(_sum(c * score) for c in columns),
+            tuple(tuple(_sum(a * b * weight) for b in columns[: i + 1]) for i, a in enumerate(columns)),
+        )
 
     def _score(self, data: Data, signal: Array) -> Array:
         """Derivative of the cost by the signal."""
@@ -209,10 +202,7 @@ class Lobes:
     def _in_frame(self, data: Data, point: Point) -> tuple[Components, Point]:
         """Each shell's directions in a lobe's frame, and the lobe's dispersion indices."""
         axes = self.coordinates.frame(point)
-        directions = data.directions
-        if directions is None:
-            directions = (jnp.asarray(directions_of_one_shell(), data.y.dtype),)
-        components = {name: tuple(frames.dot(g.T, axis) for g in directions) for name, axis in axes.items()}
+        components = {name: tuple(frames.dot(g.T, axis) for g in data.directions) for name, axis in axes.items()}
         return components, self.coordinates.split(point)[1]
 
     def _basis(self, order: int) -> FrameHarmonics:
@@ -270,7 +260,7 @@ class Lobes:
         """
         signal, columns = self.linearise(data, x)
         score, weight = jax.jvp(partial(self._score, data), (signal,), (jnp.ones_like(signal),))
-        rows = [list(row) for row in _lower(_products(columns, [c * weight for c in columns]))]
+        rows = [[_sum(a * b * weight) for b in columns[: i + 1]] for i, a in enumerate(columns)]
         step = self.coordinates.step
         for n, (point, share) in enumerate(zip(self.split(x)[0], self.weights(x), strict=True)):
             first = n * step
@@ -278,18 +268,6 @@ class Lobes:
                 for i in range(j, step):
                     rows[first + i][first + j] += share * _sum(score * by_j[i])
         return tuple(map(tuple, rows))
-
-
-def _products(rows: Sequence[Array], others: Sequence[Array]) -> list[Point]:
-    """For each of the others, its products with all rows: matrices times vectors are much the fastest on a CPU."""
-    matrix = jnp.stack(rows)
-    products = (jnp.matmul(matrix, other, precision="highest") for other in others)
-    return [tuple(product[i] for i in range(len(rows))) for product in products]
-
-
-def _lower(rows: Sequence[Point]) -> tuple[Point, ...]:
-    """The lower triangle of a symmetric matrix."""
-    return tuple(row[: i + 1] for i, row in enumerate(rows))
 
 
 def _sum(values: Array) -> Array:

@@ -101,11 +101,8 @@ class ShellMeans:
         return len(self.model.grid())
 
     @property
-    def trial(self) -> None:
+    def trial_steps(self) -> int | None:
         return None
-
-    def trial_data(self, data: Data) -> Data:
-        return data
 
     @property
     def stride(self) -> int:

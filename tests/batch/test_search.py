@@ -17,18 +17,11 @@ from jaxsmt.solvers import in_box
 class Wells:
     """(x² - 1)² + (x - d)²/10: two wells at about ±1, of which the data's sign says which is deeper."""
 
-    has_trial: bool = False
+    trial_steps: int | None = None
     kind: str = "kernels"
     size: int = 1
     n_starts: int = 2
     stride: int = 3
-
-    @property
-    def trial(self):
-        return Wells() if self.has_trial else None
-
-    def trial_data(self, data):
-        return 1.1 * data
 
     def starts(self, data):
         return (jnp.array([-0.5, 0.5], data.dtype),)
@@ -51,11 +44,11 @@ def deeper_well(d):
     return x
 
 
-@pytest.mark.parametrize("has_trial", [False, True])
+@pytest.mark.parametrize("trial_steps", [None, 3])
 @pytest.mark.parametrize("lanes", [1, 4, 64])
-def test_the_best_of_the_starts_counts(has_trial, lanes):
-    """Fewer lanes than voxels or more, with first steps elsewhere or without: each voxel's deeper well."""
-    search = Wells(has_trial)
+def test_the_best_of_the_starts_counts(trial_steps, lanes):
+    """Fewer lanes than voxels or more, all searches to their end or only the promising: each voxel's deeper well."""
+    search = Wells(trial_steps)
     assert isinstance(search, Search)
     end = jax.jit(lambda d: search_voxels(search, js.levenberg_marquardt(), d, lambda v: v, len(DATA), lanes))(DATA)
     np.testing.assert_allclose(end.x[0], deeper_well(DATA), atol=1e-4)

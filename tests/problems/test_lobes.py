@@ -35,7 +35,7 @@ def some_lobes(density, count, noise="gaussian", tolerance=1e-4):
         x += [*mu, 0.05 + 0.1 * i] if density.axes == 1 else [*mu, *mu2, 0.06 + 0.1 * i, 0.2]
     x = tuple(jnp.float64(v) for v in [*x, *[0.5, 0.7][: count - 1]])
     lobes = Lobes(density, count, orders, find_noise(noise))
-    return lobes, Data(directions, moments, jnp.zeros(40), table=table_of(directions)), x
+    return lobes, Data(directions, table_of(directions), moments, jnp.zeros(40)), x
 
 
 @each_kind
@@ -113,7 +113,7 @@ def test_bingham_moves_through_girdle_and_watson(coordinate):
     with jax.enable_x64(True):
         lobes = Lobes(BINGHAM, 1, (12,), find_noise("gaussian"))
         g = jnp.asarray(fibonacci_sphere(40))
-        data = Data((g,), (zeppelin_legendre(2.0, 2.0, 0.2, 12),), jnp.zeros(40), table=table_of([g]))
+        data = Data((g,), table_of([g]), (zeppelin_legendre(2.0, 2.0, 0.2, 12),), jnp.zeros(40))
         # ODIs of κ and κ - β: next to a girdle (ODI 1), or next to Watson (both alike).
         start = (0.1, 0.999) if coordinate == 4 else (0.2, 0.201)
         x = tuple(jnp.float64(v) for v in (0, 0, 1, 0, 1, 0, *start))
