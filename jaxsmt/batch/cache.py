@@ -14,6 +14,7 @@ import stat
 import tempfile
 import threading
 import warnings
+import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ from .fingerprint import Unknown, fingerprint, of_package
 VARIABLE = "JAXSMT_CACHE"
 #: The most that it may hold, in MB.
 VARIABLE_SIZE, _SIZE = "JAXSMT_CACHE_SIZE", 1024
+_SMALL = 1 << 16
+_ZSTD = bytes.fromhex("28b52ffd")  # how entries begin if that package is installed
 _HIT = "/jax/compilation_cache/cache_hits"
 
 
@@ -244,11 +247,25 @@ def _open(folder: str) -> Cache | None:
         return None
     if jax.config.values["jax_compilation_cache_dir"] is not None:
         return Cache(path, None)
+    _discard_broken(jax_folder)
     jax.config.update("jax_compilation_cache_dir", str(jax_folder))
     # Small programs are many, and each of them takes longer to compile than to read.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.monitoring.register_event_listener(_listen)
     return Cache(path, jax_folder)
+
+
+def _discard_broken(folder: Path) -> None:
+    """Remove small entries of JAX that cannot be read, as it would not replace them; large ones have digests."""
+    for path in folder.glob("*-cache"):
+        with suppress(OSError):
+            if path.stat().st_size < _SMALL:
+                content = path.read_bytes()
+                try:
+                    zlib.decompress(content)
+                except zlib.error:
+                    if not content.startswith(_ZSTD):
+                        _discard(path)
 
 
 def _processor() -> str:

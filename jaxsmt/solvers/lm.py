@@ -136,8 +136,13 @@ def _judged(options: _Options, state: State, cost: Array) -> tuple[Array, Array]
     # Near the end a good step can change the cost by less than rounding shows: let it pass, but not forever, lest
     # rounding leads in a circle.
     unseen = eps * jnp.sqrt(2 * jnp.where(first, 0, state.cost))
-    better = cost < state.cost + jnp.where((state.damping <= _GAUSS_NEWTON) & (state.steps < _PATIENCE), unseen, 0)
-    gain = jnp.where(first, 0.5, (state.cost - cost) / jnp.where(state.promise > 0, state.promise, 1))
+    unseen = jnp.where((state.damping <= _GAUSS_NEWTON) & (state.steps < _PATIENCE), unseen, 0)
+    # A compiler may compute a sum anew for each use and round it otherwise, so that of two nearly equal costs each part
+    # of the state would choose its own. It does not do so with quotients.
+    promise = jnp.where(state.promise > 0, state.promise, 1)
+    gain = (state.cost - cost) / promise
+    better = gain > -unseen / promise
+    gain = jnp.where(first, 0.5, gain)
     shrink = jnp.clip(1 - (2 * gain - 1) ** 3, 1 / 3 if options.cautious else 1 / 9, 2)
     raised = jnp.maximum(_GROWTH * state.damping, _START_DAMPING)
     lowered = jnp.maximum(shrink * state.damping, eps)  # less is lost in rounding
