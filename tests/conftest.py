@@ -1,6 +1,7 @@
 """Strict numerics and quick compilation for all tests, and the reference data where they are present."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import jax
@@ -8,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from jaxsmt.batch import cache
 from jaxsmt.batch.sizes import SIZES, BatchSize
 from jaxsmt.simulate import rician, zeppelin_signal
 from tests.acquisition.test_acquisition import scheme
@@ -16,6 +18,11 @@ from tests.acquisition.test_acquisition import scheme
 # later versions, which compile faster and do not know all of these.
 if jax.__version_info__ < (0, 11):
     os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false")
+# One start-up cache for the processes of this run, so that no program is compiled twice.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    _folder = tempfile.TemporaryDirectory(prefix="jaxsmt-tests-")
+    os.environ["JAXSMT_CACHE"] = _folder.name
+cache.find()
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 

@@ -33,6 +33,7 @@ from .fingerprint import Unknown, fingerprint, of_package
 VARIABLE = "JAXSMT_CACHE"
 #: The most that it may hold, in MB.
 VARIABLE_SIZE, _SIZE = "JAXSMT_CACHE_SIZE", 1024
+_FOLDER, _PRECISION = "jax_compilation_cache_dir", "jax_default_matmul_precision"
 _SMALL = 1 << 16
 _ZSTD = bytes.fromhex("28b52ffd")  # how entries begin if that package is installed
 _HIT = "/jax/compilation_cache/cache_hits"
@@ -118,6 +119,9 @@ class Cache:
             total -= size
 
 
+_opening = threading.Lock()
+
+
 def turn_off() -> None:
     """Keep nothing between processes from now on, and start from nothing that was kept."""
     os.environ[VARIABLE] = "off"
@@ -131,7 +135,8 @@ def hits() -> int:
 def find() -> Cache | None:
     """The cache of this user; None: it is off, or cannot be trusted, which a warning says."""
     setting = os.environ.get(VARIABLE, "")
-    return None if setting == "off" else _open(setting or _default())
+    with _opening:
+        return None if setting == "off" else _open(setting or _default())
 
 
 def compiled(
@@ -154,7 +159,7 @@ def compiled(
     if kept is None or name is None:
         with tracing:
             lowered = function.lower(*shapes, **static)
-        executable: Callable[..., Any] = lowered.compile()
+        executable: Callable[..., Any] = lowered.compile(_options(device))
         return executable
     return _from(kept, name, partial(function, **static), shapes, device, tracing)
 
@@ -172,7 +177,7 @@ def _from(
         exported = _exported(kept, name, flat, leaves, device)
         lowered = jax.jit(_named(name, flat if exported is None else exported.call)).lower(*leaves)
     expected, before = kept.check(name), _hits()
-    executable = lowered.compile()
+    executable = lowered.compile(_options(device))
     if _hits() > before:
         _every_hit.append(1)
     else:
@@ -200,6 +205,14 @@ def _exported(kept: Cache, name: str, flat: Callable[..., Any], leaves: list[Any
     return exported
 
 
+def _options(device: jax.Device) -> dict[str, bool | str] | None:
+    """Of the compiler. On a CPU more optimisation takes a third longer and makes nothing faster."""
+    level = "xla_backend_optimization_level"
+    if device.platform != "cpu" or level in os.environ.get("XLA_FLAGS", ""):
+        return None
+    return {level: "1"}
+
+
 def _named(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     def program(*arguments: Any) -> Any:
         return function(*arguments)
@@ -213,7 +226,7 @@ def _name(function: Any, static: dict[str, Any], shapes: Any, device: jax.Device
     leaves, tree = jax.tree.flatten(shapes)
     what = (
         (of_package(), jax.__version__, jaxlib.__version__, np.__version__),
-        (device.platform, device.device_kind, str(jax.config.values["jax_default_matmul_precision"])),
+        (device.platform, device.device_kind, str(getattr(jax.config, _PRECISION))),
         (function.__wrapped__, static, str(tree)),
         [(leaf.shape, np.dtype(leaf.dtype)) for leaf in leaves],
     )
@@ -245,10 +258,10 @@ def _open(folder: str) -> Cache | None:
     except OSError as error:
         _say(f"no start-up cache in {path} ({error.strerror}): set {VARIABLE} to another folder, or to off")
         return None
-    if jax.config.values["jax_compilation_cache_dir"] is not None:
+    if getattr(jax.config, _FOLDER) is not None:
         return Cache(path, None)
     _discard_broken(jax_folder)
-    jax.config.update("jax_compilation_cache_dir", str(jax_folder))
+    jax.config.update(_FOLDER, str(jax_folder))
     # Small programs are many, and each of them takes longer to compile than to read.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.monitoring.register_event_listener(_listen)

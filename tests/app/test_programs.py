@@ -76,7 +76,7 @@ def test_doctor(capsys):
     assert cli.main(["doctor"]) == 0
     said = capsys.readouterr().out
     assert "BAD" not in said
-    assert said.count("ok ") == 7
+    assert said.count("ok ") == 8
 
 
 def wait_for(process, text, seconds=120):

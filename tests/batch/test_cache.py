@@ -162,3 +162,20 @@ def test_schemes_of_one_shape_share_programs(small_batches):
         js.fit(model, acquisition, data, uncertainty=True, sigma=0.05)
         counts.append(compilations())
     assert counts[-1] == counts[0]
+
+
+def test_threads_open_one_cache(tmp_path, expected):
+    """Programs that several threads compile at first are all kept."""
+    threads = """
+from concurrent.futures import ThreadPoolExecutor
+with ThreadPoolExecutor(8) as pool:
+    assert len({id(one) for one in pool.map(lambda i: cache.find(), range(8))}) == 1
+"""
+    assert outcome(process(tmp_path / "cache", threads)) == [expected, 0, []]
+
+
+def test_the_doctor_says_whether_another_process_hits(tmp_path):
+    script = "from jaxsmt.app import doctor; doctor._error_of_fit('float32'); print(doctor._start_up().fact)"
+    environment = {**os.environ, "JAXSMT_CACHE": str(tmp_path / "cache")}
+    said = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert "another process starts from it" in said.stdout
