@@ -17,6 +17,7 @@ import numpy as np
 
 from ..acquisition.acquisition import Acquisition
 from ..batch import cache
+from ..batch.runner import find_device
 from ..fitting.fit import fit
 from ..geometry.quadrature import gradient_directions
 from ..models import presets
@@ -44,7 +45,7 @@ def examine(device: jax.Device) -> Iterator[Finding]:
     yield _large_batch(device)
     yield from _signal(device)
     yield from _recovery(device)
-    yield _start_up()
+    yield _start_up(device)
 
 
 def _large_batch(device: jax.Device) -> Finding:
@@ -84,7 +85,7 @@ def _recovery(device: jax.Device) -> Iterator[Finding]:
         yield Finding(f"fit of known parameters, {dtype}", f"99 % within {error:.1e} µm²/ms", error < limit)
 
 
-def _error_of_fit(dtype: str, device: jax.Device | None = None) -> float:
+def _error_of_fit(dtype: str, device: jax.Device) -> float:
     """Error of λ∥ that 99 % of 2,000 voxels do not exceed, µm²/ms."""
     directions = gradient_directions(30)
     acquisition = Acquisition(np.repeat([0.0, 1000, 2000, 3000], 30), np.tile(directions, (4, 1)))
@@ -99,22 +100,22 @@ def _error_of_fit(dtype: str, device: jax.Device | None = None) -> float:
     return float(np.percentile(np.abs(result.parameters["lambda_par"] - par), 99))
 
 
-def _start_up() -> Finding:
+def _start_up(device: jax.Device) -> Finding:
     """Where the start-up cache is, and whether another process that fits the same hits it."""
     kept = cache.find()
     if kept is None:
-        return Finding("start-up cache", f"none; {cache.VARIABLE} is {os.environ.get(cache.VARIABLE, 'not set')!r}")
+        return Finding("start-up cache", f"none; {cache.VARIABLE} is {os.environ.get(cache.VARIABLE, 'not set')}")
     where = f"{kept.folder}, {kept.size() / 1e6:.1f} MB"
-    script = f"from {__name__} import fit_again; fit_again()"
+    script = f"from {__name__} import fit_again; fit_again({device.platform!r})"
     environment = {**os.environ, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=False)
     said = run.stdout.strip() if run.returncode == 0 else "another process fails"
     return Finding("start-up cache", f"{where}; {said}")
 
 
-def fit_again() -> None:
+def fit_again(platform: str) -> None:
     """Fit what the doctor fits, and say whether the start-up cache had its program."""
     start = time.perf_counter()
-    _error_of_fit("float32")
+    _error_of_fit("float32", find_device(platform))
     how = "starts from it" if cache.hits() else "does not start from it"
     print(f"another process {how} ({time.perf_counter() - start:.1f} s for a fit)")

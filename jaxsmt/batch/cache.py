@@ -1,8 +1,8 @@
 """The start-up cache: what earlier processes traced and compiled.
 
 A program is kept in two parts. What tracing makes of it (`jax.export`) is a file of the cache; what the compiler makes
-of that is an entry of JAX's persistent compilation cache, in a folder for each kind of processor. Every file has a
-digest, and one that does not match is thrown away. So the cache can make a process slower, but not its numbers wrong.
+of that is an entry of JAX's persistent compilation cache. Each kind of processor has a folder of its own. Both parts
+have digests, and what does not match is thrown away. So the cache can make a process slower, but not its numbers wrong.
 """
 
 from __future__ import annotations
@@ -33,15 +33,17 @@ from .fingerprint import Unknown, fingerprint, of_package
 VARIABLE = "JAXSMT_CACHE"
 #: The most that it may hold, in MB.
 VARIABLE_SIZE, _SIZE = "JAXSMT_CACHE_SIZE", 1024
-_FOLDER, _PRECISION = "jax_compilation_cache_dir", "jax_default_matmul_precision"
-_SMALL = 1 << 16
+# Options of JAX.
+_FOLDER, _ENABLED = "jax_compilation_cache_dir", "jax_enable_compilation_cache"
+_LEAST, _PRECISION = "jax_persistent_cache_min_compile_time_secs", "jax_default_matmul_precision"
+_SMALL = 1 << 16  # bytes of an entry that is checked before JAX reads it
 _ZSTD = bytes.fromhex("28b52ffd")  # how entries begin if that package is installed
 _HIT = "/jax/compilation_cache/cache_hits"
 
 
 @dataclass(frozen=True)
 class Cache:
-    """A folder of programs. compiled: JAX's folder in it, for processors like this one; None: the user has set one."""
+    """A folder of programs for processors like this one. compiled: JAX's folder in it; None: the user has set one."""
 
     folder: Path
     compiled: Path | None
@@ -60,12 +62,11 @@ class Cache:
         if hashlib.sha256(content[32:]).digest() != content[:32]:
             _discard(path)
             return None
-        with suppress(OSError):
-            os.utime(path)  # the least used are removed first
+        _touch(path)
         return content[32:]
 
     def store(self, name: str, content: bytes) -> None:
-        """Write a file at once, so that nobody reads half of it."""
+        """Write a file in one step, so that nobody reads half of it."""
         try:
             with tempfile.NamedTemporaryFile(dir=self.folder, prefix="new-", delete=False) as file:
                 try:
@@ -75,9 +76,10 @@ class Cache:
                 except BaseException:
                     _discard(Path(file.name))
                     raise
+            self._prune()
         except OSError as error:
+            jax.config.update(_LEAST, float("inf"))  # JAX need not try
             _say(f"the start-up cache {self.folder} cannot be written ({error.strerror}): the next start will be slow")
-        self._prune()
 
     def entries(self, name: str) -> list[Path]:
         """JAX's entries for the program of this name."""
@@ -89,8 +91,10 @@ class Cache:
         if not entries:
             return False
         good = self.load(f"{name}.digest") == _digest(entries)
-        if not good:
-            for entry in entries:
+        for entry in entries:
+            if good:
+                _touch(entry)
+            else:
                 _discard(entry)
         return good
 
@@ -125,6 +129,7 @@ _opening = threading.Lock()
 def turn_off() -> None:
     """Keep nothing between processes from now on, and start from nothing that was kept."""
     os.environ[VARIABLE] = "off"
+    jax.config.update("jax_enable_compilation_cache", False)
 
 
 def hits() -> int:
@@ -136,7 +141,8 @@ def find() -> Cache | None:
     """The cache of this user; None: it is off, or cannot be trusted, which a warning says."""
     setting = os.environ.get(VARIABLE, "")
     with _opening:
-        return None if setting == "off" else _open(setting or _default())
+        folder = setting or _default()
+        return None if folder == "off" or folder.startswith("~") else _open(folder)
 
 
 def compiled(
@@ -177,12 +183,14 @@ def _from(
         exported = _exported(kept, name, flat, leaves, device)
         lowered = jax.jit(_named(name, flat if exported is None else exported.call)).lower(*leaves)
     expected, before = kept.check(name), _hits()
+    entries = kept.entries(name)
     executable = lowered.compile(_options(device))
     if _hits() > before:
         _every_hit.append(1)
     else:
         kept.seal(name)
-        if expected:
+        # With other options of the compiler there would be another entry.
+        if expected and kept.entries(name) == entries and getattr(jax.config, _ENABLED):
             _say(
                 "this processor does not accept programs of the start-up cache, so they are compiled anew each time "
                 f"({VARIABLE}=off silences this)"
@@ -195,12 +203,12 @@ def _exported(kept: Cache, name: str, flat: Callable[..., Any], leaves: list[Any
     from jax import export
 
     if (traced := kept.load(f"{name}.program")) is not None:
-        with suppress(Exception):  # of a version that calls itself the same
+        with suppress(Exception):  # written by a development version of JAX with the same number
             return export.deserialize(bytearray(traced))
     try:
         exported = export.export(jax.jit(flat), platforms=[_platform(device)])(*leaves)
         kept.store(f"{name}.program", bytes(exported.serialize()))
-    except ValueError:  # it calls what may be another thing in another version
+    except (ValueError, NotImplementedError):  # it calls functions that JAX does not keep between versions
         return None
     return exported
 
@@ -235,7 +243,9 @@ def _name(function: Any, static: dict[str, Any], shapes: Any, device: jax.Device
 
 def _platform(device: jax.Device) -> str:
     """As `jax.export` calls it."""
-    return {"gpu": "cuda"}.get(device.platform, device.platform)
+    if device.platform != "gpu":
+        return device.platform
+    return "rocm" if "rocm" in device.client.platform_version.lower() else "cuda"
 
 
 def _default() -> str:
@@ -247,29 +257,37 @@ def _default() -> str:
 def _open(folder: str) -> Cache | None:
     """The cache in a folder, which is made if there is none; JAX's is in it, unless the user has set one."""
     path = Path(folder).absolute()
-    jax_folder = path / f"compiled-{_processor()}"
+    programs = path / f"programs-{_processor()}"
     try:
-        for each in (path, jax_folder):
+        for each in (path, programs, programs / "compiled"):
             each.mkdir(mode=0o700, parents=True, exist_ok=True)
-            found = each.lstat()
-            if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
-                _say(f"others can write the start-up cache {each}: it is not used; chmod go-w, or set {VARIABLE}")
+            if not _only_mine(each.stat()):
+                _say(
+                    f"the start-up cache {each} is not a folder that only you can write: it is not used; "
+                    f"chmod go-w, or set {VARIABLE} to another folder"
+                )
                 return None
     except OSError as error:
         _say(f"no start-up cache in {path} ({error.strerror}): set {VARIABLE} to another folder, or to off")
         return None
-    if getattr(jax.config, _FOLDER) is not None:
-        return Cache(path, None)
-    _discard_broken(jax_folder)
-    jax.config.update(_FOLDER, str(jax_folder))
-    # Small programs are many, and each of them takes longer to compile than to read.
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.monitoring.register_event_listener(_listen)
-    return Cache(path, jax_folder)
+    if getattr(jax.config, _FOLDER) is not None:
+        return Cache(programs, None)
+    compiled = programs / "compiled"
+    _discard_broken(compiled)
+    jax.config.update(_FOLDER, str(compiled))
+    # Small programs are many, and each of them takes longer to compile than to read.
+    jax.config.update(_LEAST, 0.0)
+    return Cache(programs, compiled)
+
+
+def _only_mine(folder: os.stat_result) -> bool:
+    """Whether nobody else can write a folder. Windows does not say."""
+    return os.name != "posix" or (folder.st_uid == os.getuid() and not folder.st_mode & 0o022)
 
 
 def _discard_broken(folder: Path) -> None:
-    """Remove small entries of JAX that cannot be read, as it would not replace them; large ones have digests."""
+    """Remove small entries of JAX that cannot be read, as it would not replace them."""
     for path in folder.glob("*-cache"):
         with suppress(OSError):
             if path.stat().st_size < _SMALL:
@@ -282,8 +300,8 @@ def _discard_broken(folder: Path) -> None:
 
 
 def _processor() -> str:
-    """A digest of what the compiler may use of this machine's processor."""
-    features = platform.processor() + platform.machine()
+    """A digest of what the compiler may use of this machine's processor; and of Python, as JAX packs entries by it."""
+    features = platform.python_version() + platform.processor() + platform.machine()
     with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         wanted = ("model name", "flags", "Features", "CPU part")
@@ -291,11 +309,11 @@ def _processor() -> str:
     return hashlib.sha256(features.encode()).hexdigest()[:16]
 
 
-def _most_bytes() -> int:
+def _most_bytes() -> float:
     try:
-        return int(float(os.environ.get(VARIABLE_SIZE, _SIZE)) * 1e6)
+        return float(os.environ.get(VARIABLE_SIZE, _SIZE)) * 1e6
     except ValueError:
-        return int(_SIZE * 1e6)
+        return _SIZE * 1e6
 
 
 _of_thread = threading.local()
@@ -318,6 +336,12 @@ def _digest(paths: list[Path]) -> bytes:
         with suppress(OSError):
             digest.update(path.name.encode() + path.read_bytes())
     return digest.digest()
+
+
+def _touch(path: Path) -> None:
+    """Note that a file was used: those that were not for longest are removed first."""
+    with suppress(OSError):
+        os.utime(path)
 
 
 def _discard(path: Path) -> None:

@@ -141,8 +141,8 @@ class Corrector(Runner):
         Args:
             kernels: parameters by name, (voxels,) each. s0, sigma: (voxels,). deviation: (voxels, 3, 3) or None.
             magnitudes: return those, in the order of the volumes; else there are none. fod: (voxels, 27) of an earlier
-                correction; None: there was none. with_sigma: estimate it from the misfit; else it is the one given, for
-                noise of magnitudes.
+                correction; None: there was none. with_sigma: estimate σ from the misfit;
+                without it, noise of magnitudes returns the σ given.
         """
 
         def of(part: slice) -> VolumesVoxel:

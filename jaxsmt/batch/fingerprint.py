@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
-# Whose classes and functions are known by their names: those of versions that the key of a program has.
+from ..version import LOADED
+
+# Packages whose classes and functions are known by their names: the key of a program has their versions.
 _KNOWN = (__name__.split(".")[0], "jax", "builtins")
 
 
@@ -36,10 +38,16 @@ def fingerprint(value: Any) -> str:
 
 @cache
 def of_package() -> str:
-    """A digest of the package's source: programs of another version are other programs."""
+    """A digest of the package's source: programs of another version are other programs.
+
+    Raises:
+        Unknown: the source is not what this process runs.
+    """
     root = Path(__file__).parents[1]
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
+        if path.stat().st_mtime > LOADED:
+            raise Unknown(f"{path} has changed since it was loaded")
         digest.update(str(path.relative_to(root)).encode() + path.read_bytes())
     return digest.hexdigest()
 
@@ -76,8 +84,9 @@ def _parts(value: Any) -> Iterator[bytes]:
 
 
 def _parts_of_function(function: FunctionType) -> Iterator[bytes]:
-    """Where the package defines it, and what it has from where it was made; `of_package` stands for its text."""
-    if not _known(function):
+    """Where the package defines it, and the values that it encloses; `of_package` stands for its text."""
+    home = str(function.__globals__.get("__name__")).split(".")[0]  # `functools.wraps` copies the other's module
+    if not _known(function) or home not in _KNOWN:
         raise Unknown(f"{function.__module__}.{function.__qualname__}")
     yield f"{function.__module__}.{function.__qualname__}:{function.__code__.co_firstlineno}".encode()
     yield function.__code__.co_code

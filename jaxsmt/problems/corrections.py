@@ -69,7 +69,10 @@ def volume_design(harmonics: tuple[Array, ...], moments: tuple[Array, ...]) -> D
 
 
 class Search(NamedTuple):
-    """The search for a free FOD: where it starts, (27,), and how many steps it and that for σ take, of magnitudes."""
+    """The search for a free FOD and for σ, of magnitudes.
+
+    fod: where it starts, (27,). steps: of it. steps_of_sigma: of the search for σ, at most; with 0 it is the σ given.
+    """
 
     fod: Array
     steps: Array

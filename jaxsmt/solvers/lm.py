@@ -138,7 +138,7 @@ def _judged(options: _Options, state: State, cost: Array) -> tuple[Array, Array]
     unseen = eps * jnp.sqrt(2 * jnp.where(first, 0, state.cost))
     unseen = jnp.where((state.damping <= _GAUSS_NEWTON) & (state.steps < _PATIENCE), unseen, 0)
     # A compiler may compute a sum anew for each use and round it otherwise, so that of two nearly equal costs each part
-    # of the state would choose its own. It does not do so with quotients.
+    # of the state would choose its own. Compilers that were tried do not do so with quotients.
     promise = jnp.where(state.promise > 0, state.promise, 1)
     gain = (state.cost - cost) / promise
     better = gain > -unseen / promise

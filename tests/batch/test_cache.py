@@ -1,5 +1,6 @@
 """The start-up cache: what processes keep for later ones, and that nothing in it makes a wrong number."""
 
+import functools
 import json
 import os
 import subprocess
@@ -69,11 +70,11 @@ def scramble(path):
     path.write_bytes(np.random.default_rng(0).bytes(path.stat().st_size))
 
 
-@pytest.mark.parametrize("which", ["*.program", "*.digest", "compiled-*/*-cache"])
+@pytest.mark.parametrize("which", ["*.program", "*.digest", "compiled/*-cache"])
 @pytest.mark.parametrize("spoil", [truncate, scramble])
 def test_spoilt_files_are_thrown_away(filled, expected, spoil, which):
     """A process that meets them computes the same, and leaves files that the next one can use."""
-    chosen = list(filled.glob(which))
+    chosen = list(filled.glob(f"programs-*/{which}"))
     assert chosen
     for path in chosen:
         spoil(path)
@@ -93,7 +94,7 @@ def test_a_folder_that_others_can_write_is_refused(filled, expected):
     values, hits, said = outcome(process(filled))
     assert (values, hits) == (expected, 0)
     assert len(said) == 1
-    assert "others can write" in said[0]
+    assert "only you can write" in said[0]
 
 
 def test_a_full_disk_is_said_once(tmp_path, expected):
@@ -102,7 +103,7 @@ def test_a_full_disk_is_said_once(tmp_path, expected):
     assert (values, hits) == (expected, 0)
     assert len(said) == 1
     assert "No space left" in said[0]
-    assert not list((tmp_path / "cache").glob("new-*"))
+    assert not list((tmp_path / "cache").rglob("new-*"))
 
 
 def test_rejected_programs_are_said_once(filled, expected):
@@ -126,9 +127,11 @@ def test_two_processes_at_once(tmp_path, expected):
 
 
 def test_the_oldest_files_are_removed(filled, expected):
-    """A cache of no size keeps nothing."""
+    """A cache of no size keeps nothing, and takes nothing that is not its own."""
+    (filled / "mine.txt").write_text("mine")
     outcome(process(filled, "import os; os.environ['JAXSMT_CACHE_SIZE'] = '0'; cache.of_package = lambda: 'other'"))
-    assert sum(path.stat().st_size for path in filled.glob("*.program")) == 0
+    assert sum(path.stat().st_size for path in filled.rglob("*.program")) == 0
+    assert (filled / "mine.txt").exists()
 
 
 def test_models_have_fingerprints():
@@ -145,6 +148,24 @@ def test_functions_of_the_users_have_none():
     mine = js.Compartment("mine", (js.Parameter("rate"),), lambda pulse, x, rate: rate * x)
     with pytest.raises(Unknown):
         fingerprint(js.SphericalMeanModel(mine))
+
+
+def test_source_that_changed_since_it_was_loaded_is_not_kept(tmp_path, expected):
+    """What runs is not what a later process would find under the digest of the source."""
+    changed = "fingerprint.of_package.cache_clear(); fingerprint.LOADED = 0"
+    assert outcome(process(tmp_path / "cache", changed)) == [expected, 0, []]
+    assert not list((tmp_path / "cache").rglob("*.program"))
+
+
+def test_users_wrappers_have_no_fingerprint():
+    """`functools.wraps` makes them look like what they wrap."""
+
+    @functools.wraps(js.signal.zeppelin_mean)
+    def mine(b, par, perp):
+        return 1.1 * b
+
+    with pytest.raises(Unknown):
+        fingerprint(mine)
 
 
 def test_schemes_of_one_shape_share_programs(small_batches):
@@ -175,7 +196,12 @@ with ThreadPoolExecutor(8) as pool:
 
 
 def test_the_doctor_says_whether_another_process_hits(tmp_path):
-    script = "from jaxsmt.app import doctor; doctor._error_of_fit('float32'); print(doctor._start_up().fact)"
+    script = """
+import jax
+from jaxsmt.app import doctor
+doctor._error_of_fit("float32", jax.devices("cpu")[0])
+print(doctor._start_up(jax.devices("cpu")[0]).fact)
+"""
     environment = {**os.environ, "JAXSMT_CACHE": str(tmp_path / "cache")}
     said = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
     assert "another process starts from it" in said.stdout

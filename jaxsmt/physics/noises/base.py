@@ -216,13 +216,14 @@ class Noise:
     def relative_sigma(self, m: Array, x: Array, known: Array, steps: Array | int = 8) -> Array:
         """Return the most likely σ of volumes whose signal x was fitted by `known` parameters.
 
-        σ² = Σ (m² + x² - 2 m E[real])/(channels n - known), by iteration; for Gaussian noise Σ (m - x)²/(n - known).
+        σ² = Σ (m² + x² - 2 m E[real])/(channels n - known), by iteration, so that JAX differentiates it forwards only;
+        for Gaussian noise Σ (m - x)²/(n - known).
 
         Args:
             m: (n,) measurements, in any one unit, best in that of an earlier estimate of σ.
             x: (n,) fitted signals, in the same unit.
             known: (), number of parameters that the data determined.
-            steps: of the iteration, at most; it starts at 1.
+            steps: at most so many iterations, from σ = 1; with 0 the result is 1. Gaussian noise needs none.
 
         Returns:
             (), in that unit.
@@ -257,7 +258,8 @@ class Noise:
         """Return σ of one voxel from what smooth functions of the direction leave over of its shells.
 
         σ² = Σ r²/(ν mean Var[m]). Magnitudes vary less than the noise of their channels where the signal is weak, which
-        is solved for by iteration. The result is up to 10 % low where all of the signal is below σ.
+        is solved for by iteration, so that JAX differentiates it forwards only. The result is up to 10 % low where all
+        of the signal is below σ.
 
         Args:
             data: (volumes,) shell by shell, in any unit.
