@@ -129,12 +129,12 @@ _opening = threading.Lock()
 def turn_off() -> None:
     """Keep nothing between processes from now on, and start from nothing that was kept."""
     os.environ[VARIABLE] = "off"
-    jax.config.update("jax_enable_compilation_cache", False)
+    jax.config.update(_ENABLED, False)
 
 
 def hits() -> int:
     """How many programs this process has had from the cache so far."""
-    return sum(_every_hit)
+    return len(_every_hit)
 
 
 def find() -> Cache | None:
@@ -186,7 +186,7 @@ def _from(
     entries = kept.entries(name)
     executable = lowered.compile(_options(device))
     if _hits() > before:
-        _every_hit.append(1)
+        _every_hit.append(name)
     else:
         kept.seal(name)
         # With other options of the compiler there would be another entry.
@@ -273,12 +273,12 @@ def _open(folder: str) -> Cache | None:
     jax.monitoring.register_event_listener(_listen)
     if getattr(jax.config, _FOLDER) is not None:
         return Cache(programs, None)
-    compiled = programs / "compiled"
-    _discard_broken(compiled)
-    jax.config.update(_FOLDER, str(compiled))
+    of_jax = programs / "compiled"
+    _discard_broken(of_jax)
+    jax.config.update(_FOLDER, str(of_jax))
     # Small programs are many, and each of them takes longer to compile than to read.
     jax.config.update(_LEAST, 0.0)
-    return Cache(programs, compiled)
+    return Cache(programs, of_jax)
 
 
 def _only_mine(folder: os.stat_result) -> bool:
@@ -317,7 +317,7 @@ def _most_bytes() -> float:
 
 
 _of_thread = threading.local()
-_every_hit: list[int] = []
+_every_hit: list[str] = []  # names of the programs
 
 
 def _listen(event: str, **_: Any) -> None:

@@ -18,7 +18,7 @@ from ..physics.densities.base import Density, Lobe
 from ..physics.noises.base import Noise
 from ..physics.signal import convolved
 from ..problems.base import Estimation
-from ..problems.corrections import LMAX, Corrected, Search, correct, shell_design, volume_design
+from ..problems.corrections import LMAX, Corrected, FodSearch, correct, shell_design, volume_design
 from ..problems.kernels import Uncertainty
 from ..solvers import Solver
 from ..status import Status
@@ -161,7 +161,7 @@ def _corrected(
     def moments(pulse: Pulse) -> Array:
         return kernel.legendre(pulse, LMAX, voxel.kernel)
 
-    search = Search(voxel.fod, shared.steps, shared.steps_of_sigma)
+    search = FodSearch(voxel.fod, shared.steps, shared.steps_of_sigma)
     meant = shell_design(nominal, tuple(map(moments, shared.pulses)))
     if voxel.deviation is None:
         return correct(voxel.data, voxel.sigma, voxel.s0, meant, None, noise, search)

@@ -68,7 +68,7 @@ def volume_design(harmonics: tuple[Array, ...], moments: tuple[Array, ...]) -> D
     return Design(jnp.concatenate([k[:, 0] for k in moments]), matrices, (ones,) * len(matrices))
 
 
-class Search(NamedTuple):
+class FodSearch(NamedTuple):
     """The search for a free FOD and for σ, of magnitudes.
 
     fod: where it starts, (27,). steps: of it. steps_of_sigma: of the search for σ, at most; with 0 it is the σ given.
@@ -80,7 +80,7 @@ class Search(NamedTuple):
 
 
 def free_fod(
-    design: Design, m: Float[Array, " volumes"], amplitude: Float[Array, ""], noise: Noise, search: Search
+    design: Design, m: Float[Array, " volumes"], amplitude: Float[Array, ""], noise: Noise, search: FodSearch
 ) -> Float[Array, " coefficients"]:
     """Coefficients c of the most probable FOD.
 
@@ -138,7 +138,7 @@ def correct(
     actual: Design,
     nominal: Design | None,
     noise: Noise,
-    search: Search,
+    search: FodSearch,
 ) -> Corrected:
     """Volumes without what noise floor and deviating gradients are expected to have done to them.
 

@@ -1,6 +1,5 @@
 """The other commands, and the program as a process: exit codes, interruption, what a terminal shows."""
 
-import contextlib
 import dataclasses
 import os
 import pty
@@ -12,7 +11,6 @@ import termios
 import time
 import types
 
-import jax
 import numpy as np
 import pytest
 
@@ -133,16 +131,27 @@ def test_a_bar_on_a_terminal(folder):
         assert re.search(rf"\r{stage}: 100%\|.*\| {total}/{total} .* {unit}", text)
 
 
-def test_no_device(folder, capsys):
-    """Exit code 75: the same command may succeed elsewhere."""
-    with contextlib.suppress(RuntimeError):
-        if jax.devices("gpu"):
-            pytest.skip("there is a GPU")
-    assert run(folder, "--device", "gpu") == 75
-    error = capsys.readouterr().err
-    assert "no gpu device" in error
-    assert "--device cpu" in error
+def fit_process(folder, *extra, **environment):
+    """A fit in a process of its own."""
+    command = [sys.executable, "-m", "jaxsmt", "fit", str(folder / "sub-01_dwi.nii.gz"), "-o", str(folder / "out")]
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", **environment}
+    return subprocess.run([*command, *extra], env=environment, capture_output=True, text=True, check=False)
+
+
+def test_no_device(folder):
+    """Exit code 75: the same command may succeed elsewhere. JAX_PLATFORMS hides a GPU that there may be."""
+    done = fit_process(folder, "--device", "gpu")
+    assert done.returncode == 75
+    assert "no gpu device" in done.stderr
+    assert "--device cpu" in done.stderr
     assert not (folder / "out").exists()
+
+
+def test_no_cache_keeps_nothing(folder, tmp_path):
+    """Nothing is written to the start-up cache; without the option programs are."""
+    for extra, kept in ((["--no-cache"], False), (["--overwrite"], True)):
+        assert fit_process(folder, "--no-report", *extra, JAXSMT_CACHE=str(tmp_path / "kept")).returncode == 0
+        assert bool(list((tmp_path / "kept").rglob("*.program"))) == kept
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import jaxsmt as js
+from jaxsmt.batch import cache
 from jaxsmt.batch.fingerprint import Unknown, fingerprint
 from jaxsmt.batch.runner import compilations
 from tests.known_means import ACQUISITION
@@ -126,12 +127,24 @@ def test_two_processes_at_once(tmp_path, expected):
     assert outcome(process(tmp_path / "cache")) == [expected, 1, []]
 
 
-def test_the_oldest_files_are_removed(filled, expected):
-    """A cache of no size keeps nothing, and takes nothing that is not its own."""
+def test_a_cache_of_no_size_keeps_nothing(filled, expected):
+    """And takes nothing that is not its own."""
     (filled / "mine.txt").write_text("mine")
     outcome(process(filled, "import os; os.environ['JAXSMT_CACHE_SIZE'] = '0'; cache.of_package = lambda: 'other'"))
     assert sum(path.stat().st_size for path in filled.rglob("*.program")) == 0
     assert (filled / "mine.txt").exists()
+
+
+def test_what_was_not_used_for_longest_is_removed(tmp_path, monkeypatch):
+    """Reading counts as use."""
+    monkeypatch.setenv("JAXSMT_CACHE_SIZE", "0.003")  # MB: three of these files
+    kept = cache.Cache(tmp_path, None)
+    for age, name in enumerate(["new", "old", "read"]):
+        kept.store(name, bytes(900))
+        os.utime(tmp_path / name, (1000 - age, 1000 - age))
+    kept.load("read")
+    kept.store("last", bytes(900))
+    assert {path.name for path in tmp_path.iterdir()} == {"new", "read", "last"}
 
 
 def test_models_have_fingerprints():
@@ -188,6 +201,8 @@ def test_schemes_of_one_shape_share_programs(small_batches):
 def test_threads_open_one_cache(tmp_path, expected):
     """Programs that several threads compile at first are all kept."""
     threads = """
+import time
+cache._processor = lambda: time.sleep(0.2) or "slow"
 from concurrent.futures import ThreadPoolExecutor
 with ThreadPoolExecutor(8) as pool:
     assert len({id(one) for one in pool.map(lambda i: cache.find(), range(8))}) == 1

@@ -162,7 +162,7 @@ def test_bounds_can_be_moved():
 def test_nearly_equal_costs_are_told_apart_once():
     """Of 100,000 noisy mcSMT voxels none ends above double precision's optimum by more than rounding makes.
 
-    Two ended at a point that was partly one trial's and partly another's, with a cost twelve times as high.
+    Two ended at a point that was partly one trial's and partly another's, one of them with ten times the cost.
     """
     rng = np.random.default_rng(5)
     n = 100_000
