@@ -162,7 +162,7 @@ def test_bounds_can_be_moved():
 def test_nearly_equal_costs_are_told_apart_once():
     """Of 300,000 noisy mcSMT voxels none ends above double precision's optimum by more than rounding makes.
 
-    Optimised programs left three at a point that was partly one trial's and partly another's, up to 6e-4 higher.
+    Some programs left a few voxels at a point partly of one trial and partly of another; rounding decides which do.
     """
     rng = np.random.default_rng(5)
     n = 300_000
