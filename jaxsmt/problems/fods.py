@@ -14,7 +14,7 @@ from jax import Array
 from ..acquisition.shells import Pulse
 from ..physics.compartments import Kernel
 from ..solvers import Point
-from ..solvers.linear import inverse
+from ..solvers.linear import inverse, matrix, stacked
 from .base import Leaf, Prepared, Results
 from .lobe_starts import Table
 from .lobes import Data, Lobes
@@ -109,9 +109,8 @@ class FodEstimation:
         normal = lobes.problem_of(self._data(voxel, shared)).normal(x)
         # The likelihood of magnitudes is in units of the noise already.
         scale = 1.0 if lobes.noise.magnitudes else 1 / voxel.sigma**2
-        n = range(lobes.size)
-        inverted, part = inverse([[scale * normal.hessian[max(i, j)][min(i, j)] for j in n] for i in n])
-        covariance = jnp.stack([jnp.stack(row) for row in inverted])
+        inverted, part = inverse(matrix([tuple(scale * h for h in row) for row in normal.hessian]))
+        covariance = stacked(inverted)
 
         def gradient(t: Array) -> Array:
             return scale * jnp.stack(lobes.problem_of(self._data(self._changed(voxel, t), shared)).normal(x).gradient)

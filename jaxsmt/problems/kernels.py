@@ -12,7 +12,7 @@ from jax import Array
 
 from ..acquisition.shells import Pulse
 from ..solvers import Point
-from ..solvers.linear import inverse
+from ..solvers.linear import inverse, matrix, stacked
 from .base import Leaf, Prepared, Results
 from .shell_means import Data, Scaled, ShellMeans, scaled
 
@@ -112,11 +112,10 @@ class KernelEstimation:
         here = jnp.stack(x), jnp.stack(voxel.means), jnp.zeros(0, x[0].dtype) if prior is None else prior.mean
         product = partial(jnp.matmul, precision="highest")
         by_x, *by_data = jax.jacfwd(partial(self._residual, voxel, shared), (0, 1, 2))(*here)
-        n = range(len(x))
         hessian = product(by_x.T, by_x)
-        inverted, part = inverse([[hessian[i, j] for j in n] for i in n])
+        inverted, part = inverse(matrix([tuple(row[: i + 1]) for i, row in enumerate(hessian)]))
         known = part > 4 * float(jnp.finfo(part.dtype).eps)
-        moves = [-product(product(jnp.stack([jnp.stack(row) for row in inverted]), by_x.T), d) for d in by_data]
+        moves = [-product(product(stacked(inverted), by_x.T), d) for d in by_data]
         slopes = jax.jacfwd(partial(self._named, voxel, shared), (0, 1, 2))(*here)
         noise = jnp.sqrt(jnp.stack(voxel.variances)) * voxel.sigma
         shrinkage, effects = {}, {}

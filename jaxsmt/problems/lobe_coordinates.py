@@ -37,8 +37,8 @@ class Coordinates(NamedTuple):
     largest_index: how far an index may go in one step.
     frame: `(point) -> {"u": , "v": , "w": }`, the axes of the lobe.
     move: `(point, step, least index) -> point`. shape: `(point) -> Shape`.
-    begin: `(density, axis, κ) -> point` about as wide as a Watson lobe. begin_single: `(density, axis, across, κ)` ->
-        the points from which one lobe alone is searched; across: where its signal is widest.
+    begin: `(axis, concentration) -> point`. begin_single: `(axis, across, concentration)` -> the points from which one
+        lobe alone is searched; across: where its signal is widest.
     """
 
     vectors: int
@@ -48,8 +48,8 @@ class Coordinates(NamedTuple):
     frame: Callable[[Point], dict[str, Vector]]
     move: Callable[[Point, Point, float], Point]
     shape: Callable[[Point], Shape]
-    begin: Callable[[Density, Vector, float], Point]
-    begin_single: Callable[[Density, Vector, Vector, float], list[Point]]
+    begin: Callable[[Vector, Array], Point]
+    begin_single: Callable[[Vector, Vector, Array], list[Point]]
 
     @property
     def point(self) -> int:
@@ -117,12 +117,12 @@ def _axial_shape(point: Point) -> Shape:
     return Shape(point[:3], (zero,) * 3, kappa_from_odi(point[3]), zero)
 
 
-def _axial_begin(density: Density, axis: Vector, kappa: float) -> Point:
-    return (*axis, odi_from_kappa(jnp.full_like(axis[0], density.as_wide_as_watson(kappa))))
+def _axial_begin(axis: Vector, concentration: Array) -> Point:
+    return (*axis, odi_from_kappa(concentration))
 
 
-def _axial_begin_single(density: Density, axis: Vector, across: Vector, kappa: float) -> list[Point]:
-    return [_axial_begin(density, axis, kappa)]
+def _axial_begin_single(axis: Vector, across: Vector, concentration: Array) -> list[Point]:
+    return [_axial_begin(axis, concentration)]
 
 
 #: A density with one axis: μ and the ODI of κ.
@@ -184,16 +184,13 @@ def _biaxial_shape(point: Point) -> Shape:
     return Shape(point[:3], across, kappa, kappa - along)
 
 
-def _biaxial_begin(density: Density, axis: Vector, kappa: float) -> Point:
-    narrow = density.as_wide_as_watson(kappa)
-    odi = odi_from_kappa(jnp.full_like(axis[0], narrow))
-    return (*axis, *frames.across(axis)[0], odi, odi_from_kappa(jnp.full_like(odi, 0.7 * narrow)))
+def _biaxial_begin(axis: Vector, concentration: Array) -> Point:
+    return (*axis, *frames.across(axis)[0], odi_from_kappa(concentration), odi_from_kappa(0.7 * concentration))
 
 
-def _biaxial_begin_single(density: Density, axis: Vector, across: Vector, kappa: float) -> list[Point]:
+def _biaxial_begin_single(axis: Vector, across: Vector, concentration: Array) -> list[Point]:
     """Widened along either axis across μ, the likelier first."""
-    concentration = density.as_wide_as_watson(kappa)
-    narrow, wide = (odi_from_kappa(jnp.full_like(axis[0], c)) for c in (concentration, concentration / 2))
+    narrow, wide = odi_from_kappa(concentration), odi_from_kappa(concentration / 2)
     return [(*axis, *across, narrow, wide), (*axis, *across, wide, narrow)]
 
 

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from functools import cache, reduce
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -74,8 +75,8 @@ def _poor(directions: np.ndarray, order: int) -> bool:
 
 def starting_points(
     density: Density, coordinates: Coordinates, count: int, table: Table, moments: Sequence[Array], y: Array
-) -> list[Point]:
-    """Points to start from in one voxel, the most promising first.
+) -> Point:
+    """Points to start from in one voxel, the most promising first: (points,) each coordinate.
 
     Args:
         count: number of lobes. moments: each shell's Legendre moments of the kernel. y: (volumes,) over S0.
@@ -92,8 +93,30 @@ def starting_points(
         energy = energy + weight * k * k
     products = _Products(a, energy)
     if count == 1:
-        return _single(density, coordinates, products)
-    return [_several(density, coordinates, count, products, *kappas) for kappas in _PAIRS]
+        return _single(coordinates, products, _widths(density, _SINGLE, dtype))
+    thirds = _widths(density, _THIRD, dtype)
+
+    def of_pair(widths: _Width) -> Point:
+        return _several(coordinates, count, products, widths, thirds)
+
+    return jax.vmap(of_pair)(_widths(density, _PAIRS, dtype))
+
+
+class _Width(NamedTuple):
+    """Widths of lobes, leaves (...).
+
+    zonal: (..., 4) c_l of a Watson lobe for l = 2 … 8. concentration: (...) of a lobe that is about as wide.
+    """
+
+    zonal: Array
+    concentration: Array
+
+
+def _widths(density: Density, kappas: Any, dtype: Any) -> _Width:
+    """Those of Watson lobes of concentrations κ (...)."""
+    zonal = np.apply_along_axis(lambda k: _zonal(float(k[0])), -1, np.array(kappas)[..., None])
+    concentration = np.vectorize(density.as_wide_as_watson)(kappas)
+    return _Width(jnp.asarray(zonal, dtype), jnp.asarray(concentration, dtype))
 
 
 class _Products:
@@ -111,20 +134,17 @@ class _Products:
     def _product(self, matrix: np.ndarray, vector: Array) -> Array:
         return jnp.matmul(jnp.asarray(matrix, self.dtype), vector, precision="highest")
 
-    def data(self, kappa: float) -> Array:
+    def data(self, lobe: _Width) -> Array:
         """With the data, (axes,)."""
-        terms = [float(c) * values for c, values in zip(_zonal(kappa), self.along, strict=True)]
-        return reduce(operator.add, terms)
+        return reduce(operator.add, [c * values for c, values in zip(lobe.zonal, self.along, strict=True)])
 
-    def lobes(self, kappa: float, other: float) -> Array:
-        """With lobes of another κ on the same axis."""
-        return jnp.sum(jnp.asarray(_zonal(kappa) * _zonal(other), self.dtype) * self.energy)
+    def lobes(self, lobe: _Width, other: _Width) -> Array:
+        """With lobes of another width on the same axis."""
+        return jnp.sum(lobe.zonal * other.zonal * self.energy)
 
-    def pairs(self, kappa: float, other: float) -> Array:
-        """With lobes of another κ on every axis, (axes, axes)."""
-        c = _zonal(kappa) * _zonal(other)
-        terms = [jnp.asarray(c[k] * self.legendre[..., k], self.dtype) * self.energy[k] for k in range(len(_L))]
-        return reduce(operator.add, terms)
+    def pairs(self, lobe: _Width, other: _Width) -> Array:
+        """With lobes of another width on every axis, (axes, axes)."""
+        return self._product(self.legendre, lobe.zonal * other.zonal * self.energy)
 
     def axis(self, index: Array) -> tuple[Array, ...]:
         axis = jnp.asarray(self.axes, self.dtype)[index]
@@ -137,23 +157,18 @@ def _zonal(kappa: float) -> np.ndarray:
     return watson_zonal(kappa, _LMAX)[1:]
 
 
-def _single(density: Density, coordinates: Coordinates, h: _Products) -> list[Point]:
+def _single(coordinates: Coordinates, h: _Products, widths: _Width) -> Point:
     """The best lobe; where it has a second axis, widened along either axis across it, the likelier first."""
-    gain = jnp.stack([2 * h.data(kappa) - h.lobes(kappa, kappa) for kappa in _SINGLE])
+    gain = jax.vmap(lambda width: 2 * h.data(width) - h.lobes(width, width))(widths)
     best = jnp.argmax(gain.reshape(-1))
     axis = h.axis(best % _AXES)
-    across = _widest(h.a, axis)
-    of_each_kappa = [coordinates.begin_single(density, axis, across, kappa) for kappa in _SINGLE]
-    return [
-        tuple(jnp.stack(values)[best // _AXES] for values in zip(*points, strict=True))
-        for points in zip(*of_each_kappa, strict=True)
-    ]
+    points = coordinates.begin_single(axis, _widest(h.a, axis), widths.concentration[best // _AXES])
+    return tuple(jnp.stack(values) for values in zip(*points, strict=True))
 
 
-def _several(
-    density: Density, coordinates: Coordinates, count: int, h: _Products, first: float, second: float
-) -> Point:
-    """The best pair of axes for lobes of κ `first` and `second`, and the best lobe to add to it."""
+def _several(coordinates: Coordinates, count: int, h: _Products, widths: _Width, thirds: _Width) -> Point:
+    """The best pair of axes for lobes of two widths (2,), and the best lobe to add to it of widths (thirds,)."""
+    first, second = (jax.tree.map(lambda leaf, i=i: leaf[i], widths) for i in range(2))
     g11, g22, g12 = h.lobes(first, first), h.lobes(second, second), h.pairs(first, second)
     h1, h2 = h.data(first)[:, None], h.data(second)[None, :]
     w = _share(h1 - h2 + g22 - g12, g11 - 2 * g12 + g22)
@@ -162,29 +177,28 @@ def _several(
     best = jnp.argmax(jnp.where(near, -jnp.inf, gain).reshape(-1))
     i, j, w = best // _AXES, best % _AXES, w.reshape(-1)[best]
     pair = (
-        *coordinates.begin(density, h.axis(i), first),
-        *coordinates.begin(density, h.axis(j), second),
+        *coordinates.begin(h.axis(i), first.concentration),
+        *coordinates.begin(h.axis(j), second.concentration),
     )
     if count == 2:
         return (*pair, w)
 
     h12 = w * h1[i, 0] + (1 - w) * h2[0, j]
     g = w * w * g11 + 2 * w * (1 - w) * g12[i, j] + (1 - w) ** 2 * g22
-    gains, shares = [], []
-    for third in _THIRD:
+
+    def added(third: _Width) -> tuple[Array, Array]:
+        """The gain by a third lobe on each axis, and its best weight."""
         g3, h3 = h.lobes(third, third), h.data(third)
         g123 = w * h.pairs(first, third)[i] + (1 - w) * h.pairs(second, third)[j]
         share = _share(h3 - h12 + g - g123, g3 - 2 * g123 + g)
         gain = 2 * (share * h3 + (1 - share) * h12)
         gain = gain - share**2 * g3 - 2 * share * (1 - share) * g123 - (1 - share) ** 2 * g
-        gains.append(jnp.where(near[i] | near[j], -jnp.inf, gain))
-        shares.append(share)
-    best = jnp.argmax(jnp.stack(gains).reshape(-1))
-    share = jnp.stack(shares).reshape(-1)[best]
-    narrow = best // _AXES == 1
-    options = [coordinates.begin(density, h.axis(best % _AXES), third) for third in _THIRD]
-    added = tuple(jnp.where(narrow, q, p) for p, q in zip(*options, strict=True))
-    return (*added, *pair, share, w)
+        return jnp.where(near[i] | near[j], -jnp.inf, gain), share
+
+    gains, shares = jax.vmap(added)(thirds)
+    best = jnp.argmax(gains.reshape(-1))
+    third = coordinates.begin(h.axis(best % _AXES), thirds.concentration[best // _AXES])
+    return (*third, *pair, shares.reshape(-1)[best], w)
 
 
 def _share(slope: Array, curvature: Array) -> Array:

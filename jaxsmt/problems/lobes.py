@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,7 @@ from ..physics.densities.base import Density, kappa_from_odi, odi_from_kappa
 from ..physics.frame_harmonics import FrameHarmonics
 from ..physics.noises.base import Noise
 from ..solvers import Normal, Point, Problem
+from ..solvers.linear import few
 from .lobe_coordinates import Coordinates, coordinates_of, slope
 from .lobe_starts import Table, starting_points
 
@@ -45,10 +47,10 @@ Components = dict[str, tuple[Array, ...]]  #: u, v and w of each shell's directi
 
 
 class Linear(NamedTuple):
-    """A signal in all volumes (volumes,), and its derivatives by each coordinate of a step."""
+    """A signal in all volumes (volumes,), and its derivatives by each coordinate of a step (size, volumes)."""
 
     signal: Array
-    columns: tuple[Array, ...]
+    columns: Array
 
 
 @dataclass(frozen=True)
@@ -102,8 +104,7 @@ class Lobes:
     # Points.
 
     def starts(self, data: Data) -> Point:
-        points = starting_points(self.density, self.coordinates, self.count, data.table, data.moments, data.y)
-        return tuple(jnp.stack(values) for values in zip(*points, strict=True))
+        return starting_points(self.density, self.coordinates, self.count, data.table, data.moments, data.y)
 
     def split(self, x: Point) -> tuple[list[Point], Point]:
         """Each lobe's part of a point, and the parts p."""
@@ -121,37 +122,38 @@ class Lobes:
     def room(self, x: Point) -> tuple[Point, Point]:
         """The box that a step from x may lie in."""
         lobes, parts = self.split(x)
-        limits = [self.coordinates.limits(lobe, self.least_index) for lobe in lobes]
-        lower = (*(v for low, _ in limits for v in low), *(-p for p in parts))
-        return lower, (*(v for _, high in limits for v in high), *(1 - p for p in parts))
+        low, high = _each(lambda lobe: self.coordinates.limits(lobe, self.least_index), lobes)
+        return (*_in_turn(low), *(-p for p in parts)), (*_in_turn(high), *(1 - p for p in parts))
 
     def move(self, x: Point, step: Point) -> Point:
         """Where a step leads."""
         lobes, parts = self.split(x)
-        k, move = self.coordinates.step, self.coordinates.move
-        moved = [v for i, lobe in enumerate(lobes) for v in move(lobe, step[i * k : (i + 1) * k], self.least_index)]
-        return (*moved, *(jnp.clip(p + d, 0, 1) for p, d in zip(parts, step[self.count * k :], strict=True)))
+        k, n = self.coordinates.step, self.coordinates.point
+        steps = [step[i * k : (i + 1) * k] for i in range(self.count)]
+        pairs = [(*lobe, *by) for lobe, by in zip(lobes, steps, strict=True)]
+        moved = _each(lambda pair: self.coordinates.move(pair[:n], pair[n:], self.least_index), pairs)
+        return (*_in_turn(moved), *(jnp.clip(p + d, 0, 1) for p, d in zip(parts, step[self.count * k :], strict=True)))
 
     def at_bound(self, x: Point) -> Array:
         """Whether a lobe is isotropic or as narrow as it may be, or a weight is 0."""
         lobes, parts = self.split(x)
-        near = [n for lobe in lobes for n in self.coordinates.at_bound(lobe, self.least_index, _AT_BOUND)]
-        near += [(p < _AT_BOUND) | (p > 1 - _AT_BOUND) for p in parts]
-        return reduce(jnp.logical_or, near)
+        near = _each(lambda lobe: self.coordinates.at_bound(lobe, self.least_index, _AT_BOUND), lobes)
+        of_parts = [(p < _AT_BOUND) | (p > 1 - _AT_BOUND) for p in parts]
+        return reduce(jnp.logical_or, [jnp.any(jnp.stack(near)), *of_parts])
 
     def maps(self, x: Point) -> dict[str, Array]:
         """Maps of a point, lobes by falling weight: (lobes,) scalars and (lobes, 3) unit vectors."""
         weight = jnp.stack(self.weights(x))
         order = jnp.argsort(-weight)
-        shapes = [self.coordinates.shape(lobe) for lobe in self.split(x)[0]]
-        kappa = jnp.stack([shape.kappa for shape in shapes])[order]
+        shape = _each(self.coordinates.shape, self.split(x)[0])
+        kappa = shape.kappa[order]
         return {
             "weight": weight[order],
             "odi": odi_from_kappa(kappa),
             "kappa": kappa,
-            "beta": jnp.stack([shape.beta for shape in shapes])[order],
-            "direction": jnp.stack([jnp.stack(shape.direction) for shape in shapes])[order],
-            "across": jnp.stack([jnp.stack(shape.across) for shape in shapes])[order],
+            "beta": shape.beta[order],
+            "direction": jnp.stack(shape.direction, axis=1)[order],
+            "across": jnp.stack(shape.across, axis=1)[order],
         }
 
     # The cost.
@@ -162,18 +164,14 @@ class Lobes:
     def _normal(self, data: Data, x: Point) -> Normal:
         """The cost, its gradient, and the information of the volumes as its Hessian."""
         signal, columns = self.linearise(data, x)
-        score = self._score(data, signal)
-        if not self.noise.magnitudes:  # the same as below in fewer products
-            rows = [*columns, score]
-            gram = [tuple(_sum(a * b) for b in rows[: i + 1]) for i, a in enumerate(rows)]
-            return Normal(0.5 * gram[-1][-1], gram[-1][:-1], tuple(gram[:-1]))
+        score = self._score(data, signal)[None]
+        if not self.noise.magnitudes:
+            gram = _products(rows := jnp.concatenate([columns, score]), rows)
+            return Normal(0.5 * gram[-1, -1], few(gram[-1, :-1]), few(gram[:-1, :-1]))
         m, signal, sigma = _in_sigmas(data, signal)
         weight = self.noise.information(signal) / sigma**2
-        return Normal(
-            _sum(self.noise.misfit(m, signal)),
-            tuple(_sum(c * score) for c in columns),
-            tuple(tuple(_sum(a * b * weight) for b in columns[: i + 1]) for i, a in enumerate(columns)),
-        )
+        products = _products(jnp.concatenate([score, weight[None] * columns]), columns)
+        return Normal(jnp.sum(self.noise.misfit(m, signal)), few(products[0]), few(products[1:]))
 
     def _score(self, data: Data, signal: Array) -> Array:
         """Derivative of the cost by the signal."""
@@ -189,15 +187,15 @@ class Lobes:
     def linearise(self, data: Data, x: Point) -> Linear:
         """Signal over S0 in all volumes, and its derivatives by the coordinates of a step."""
         lobes, parts = self.split(x)
-        each = [self._lobe(data, *self._in_frame(data, point)) for point in lobes]
+        each = _each(lambda lobe: self._lobe(data, *self._in_frame(data, lobe)), lobes)
+        signals, weights = each[:, 0], jnp.stack(self.weights(x))
         # From the last lobe on: the signal of lobes j … N with weights that sum to 1.
-        rest, columns = each[-1].signal, [each[-1].columns]
-        of_parts: list[Array] = []
-        for linear, p in zip(reversed(each[:-1]), reversed(parts), strict=True):
-            of_parts = [linear.signal - rest, *(c * (1 - p) for c in of_parts)]
-            columns = [tuple(c * p for c in linear.columns), *(tuple(c * (1 - p) for c in cs) for cs in columns)]
-            rest = p * linear.signal + (1 - p) * rest
-        return Linear(rest, (*(c for cs in columns for c in cs), *of_parts))
+        rest, of_parts = signals[-1], signals[:0]
+        for j, p in reversed(list(enumerate(parts))):
+            of_parts = jnp.concatenate([(signals[j] - rest)[None], (1 - p) * of_parts])
+            rest = p * signals[j] + (1 - p) * rest
+        of_lobes = weights[:, None, None] * each[:, 1:]
+        return Linear(rest, jnp.concatenate([of_lobes.reshape(-1, len(rest)), of_parts]))
 
     def _in_frame(self, data: Data, point: Point) -> tuple[Components, Point]:
         """Each shell's directions in a lobe's frame, and the lobe's dispersion indices."""
@@ -208,22 +206,17 @@ class Lobes:
     def _basis(self, order: int) -> FrameHarmonics:
         return self.density.basis(order, self.density.nodes)
 
-    def _lobe(self, data: Data, components: Components, indices: Point) -> Linear:
-        """One lobe's signal and its derivatives by a step: turns, then dispersion indices."""
+    def _lobe(self, data: Data, components: Components, indices: Point) -> Array:
+        """One lobe's signal and its derivatives by a step, turns, then dispersion indices: (1 + step, volumes)."""
         concentrations = tuple(kappa_from_odi(index) for index in indices)
         c, by_concentration = self.density.coefficients(self._basis(max(self.orders)), concentrations)
         by_index = [by * slope(kappa) for by, kappa in zip(by_concentration, concentrations, strict=True)]
         coefficients = jnp.stack([c, *by_index])
-        parts = [
-            self._lobe_in_shell(coefficients, moments, order, *uvw)
-            for *uvw, moments, order in zip(*components.values(), data.moments, self.orders, strict=True)
-        ]
-        columns = zip(*(part.columns for part in parts), strict=True)
-        return Linear(
-            jnp.concatenate([part.signal for part in parts]), tuple(jnp.concatenate(column) for column in columns)
-        )
+        shells = zip(*components.values(), data.moments, self.orders, strict=True)
+        rows = [self._lobe_in_shell(coefficients, moments, order, *uvw) for *uvw, moments, order in shells]
+        return jnp.stack([jnp.concatenate(row) for row in zip(*rows, strict=True)])
 
-    def _lobe_in_shell(self, coefficients: Array, moments: Array, order: int, u: Array, v: Array, w: Array) -> Linear:
+    def _lobe_in_shell(self, coefficients: Array, moments: Array, order: int, u: Array, v: Array, w: Array) -> Array:
         """coefficients: the density's, and those of its derivatives, (1 + indices, ...)."""
         basis = self._basis(order)
         rows = polynomials(basis, coefficients[:, : len(basis.l)], moments[None])
@@ -231,28 +224,25 @@ class Lobes:
         signal, *by_indices = (horner(by_powers_of_d(basis, row), s, d) for row in rows)
         by_s, by_d = signal.by_s, signal.by_d
         turns = w * v * (4 * by_s - 2 * by_d), w * u * (4 * by_s + 2 * by_d), 4 * u * v * by_d
-        n = len(self.coordinates.turns)
-        return Linear(signal.value, (*turns[:n], *(by.value for by in by_indices)))
+        return signal.value, *turns[: len(self.coordinates.turns)], *(by.value for by in by_indices)
 
-    def _lobe_twice(self, data: Data, components: Components, indices: Point) -> list[tuple[Array, ...]]:
-        """Second derivatives of one lobe's signal: those of its columns by each coordinate of a step."""
-        out = []
-        for a, b in self.coordinates.turns:
-            ends = components[a], components[b]
+    def _lobe_twice(self, data: Data, point: Point) -> Array:
+        """Second derivatives of one lobe's signal: its columns by each coordinate of a step, (step, step, volumes)."""
+        at = self._in_frame(data, point)
 
-            def turned(p: tuple[Array, ...], q: tuple[Array, ...], a: str = a, b: str = b) -> tuple[Array, ...]:
-                return self._lobe(data, {**components, a: p, b: q}, indices).columns
+        def changed(turns: Array, spread: Array) -> Array:
+            """The columns' change where the frame turns and the indices grow."""
+            components, _ = at
+            change = {name: tuple(jnp.zeros_like(v) for v in shells) for name, shells in components.items()}
+            for (a, b), turn in zip(self.coordinates.turns, turns, strict=True):
+                change[a] = tuple(v + turn * to for v, to in zip(change[a], components[b], strict=True))
+                change[b] = tuple(v - turn * to for v, to in zip(change[b], components[a], strict=True))
+            return jax.jvp(partial(self._lobe, data), at, (change, tuple(spread)))[1][1:]
 
-            out.append(jax.jvp(turned, ends, (ends[1], tuple(-c for c in ends[0])))[1])
-        for i, index in enumerate(indices):
+        each = jnp.eye(self.coordinates.step, dtype=data.y.dtype)
+        return jax.vmap(changed)(*jnp.split(each, [len(self.coordinates.turns)], axis=1))
 
-            def spread(index: Array, i: int = i) -> tuple[Array, ...]:
-                return self._lobe(data, components, (*indices[:i], index, *indices[i + 1 :])).columns
-
-            out.append(jax.jvp(spread, (index,), (jnp.ones_like(index),))[1])
-        return out
-
-    def _hessian(self, data: Data, x: Point) -> tuple[Point, ...]:
+    def _hessian(self, data: Data, x: Point) -> Any:
         """Σ ρ″ ∂E ∂Eᵀ + Σ ρ′ ∂²E for a cost Σ ρ(E; y), without the part of ∂²E that is not one lobe's alone.
 
         That part, of a lobe and its weight or of two weights, makes terms in the gradient, which vanish with it. So do
@@ -260,19 +250,27 @@ class Lobes:
         """
         signal, columns = self.linearise(data, x)
         score, weight = jax.jvp(partial(self._score, data), (signal,), (jnp.ones_like(signal),))
-        rows = [[_sum(a * b * weight) for b in columns[: i + 1]] for i, a in enumerate(columns)]
+        whole = _products(weight[None] * columns, columns)
+        twice = jnp.matmul(_each(partial(self._lobe_twice, data), self.split(x)[0]), score, precision="highest")
         step = self.coordinates.step
-        for n, (point, share) in enumerate(zip(self.split(x)[0], self.weights(x), strict=True)):
-            first = n * step
-            for j, by_j in enumerate(self._lobe_twice(data, *self._in_frame(data, point))):
-                for i in range(j, step):
-                    rows[first + i][first + j] += share * _sum(score * by_j[i])
-        return tuple(map(tuple, rows))
+        for n, share in enumerate(self.weights(x)):
+            whole = whole + jnp.pad(share * twice[n], (n * step, self.size - (n + 1) * step))
+        return few(whole)
 
 
-def _sum(values: Array) -> Array:
-    """As a product with a vector of ones: much the fastest way on a CPU."""
-    return jnp.matmul(values, jnp.ones_like(values), precision="highest")
+def _each(function: Callable[[Point], Any], lobes: Sequence[Point]) -> Any:
+    """A function of one lobe's point, for all lobes at once: leaves (lobes, …)."""
+    return jax.vmap(function)(tuple(jnp.stack(values) for values in zip(*lobes, strict=True)))
+
+
+def _in_turn(values: Point) -> Point:
+    """(lobes,) each, as scalars lobe by lobe."""
+    return tuple(jnp.stack(values, axis=1).reshape(-1))
+
+
+def _products(a: Array, b: Array) -> Array:
+    """Of every row of a with every row of b, summed over volumes."""
+    return jnp.matmul(a, b.T, precision="highest")
 
 
 def _in_sigmas(data: Data, signal: Array) -> tuple[Array, Array, Array | float]:

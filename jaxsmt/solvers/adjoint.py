@@ -12,8 +12,7 @@ from jax import Array
 from jax.custom_derivatives import SymbolicZero
 
 from .base import Point, Problem, Solver
-from .box import dot
-from .linear import inverse, square
+from .linear import diagonal, inverse, matrix, product, vector, without
 
 
 class Minimum(NamedTuple):
@@ -43,7 +42,7 @@ def implicit(find: Callable[[Any], Minimum], problem: Callable[[Any], Problem]) 
         x = end.x
         at_data = problem(data)
         down, up = at_data.room(x)
-        rows = square(at_data.hessian(x))
+        hessian = matrix(at_data.hessian(x))
         leaves, tree = jax.tree.flatten(data)
         changes = {i: d for i, d in enumerate(jax.tree.leaves(change)) if not isinstance(d, SymbolicZero)}
 
@@ -55,14 +54,10 @@ def implicit(find: Callable[[Any], Minimum], problem: Callable[[Any], Problem]) 
 
         tiny = 4 * float(jnp.finfo(x[0].dtype).eps)
         held = [((hi <= tiny) & (s <= 0)) | ((lo >= -tiny) & (s >= 0)) for lo, hi, s in zip(down, up, g, strict=True)]
-        matrix = [
-            [jnp.where(held[i] | held[j], 1.0 if i == j else 0.0, rows[i][j]) for j in range(len(g))]
-            for i in range(len(g))
-        ]
-        right = [jnp.where(h, 0, -d) for h, d in zip(held, by_data, strict=True)]
-        inverted, part = inverse(matrix)
+        right = vector([jnp.where(h, 0, -d) for h, d in zip(held, by_data, strict=True)])
+        inverted, part = inverse(without(hessian, diagonal(hessian), vector(held)))
         determined = (end.converged > 0) & (part > tiny)
-        step = [jnp.where(determined, dot(row, right), 0) for row in inverted]
+        step = [jnp.where(determined, d, 0) for d in product(inverted, right)]
         still = (jnp.zeros_like(x[0]),) * len(step)
         dx = jax.jvp(lambda step: at_data.move(x, step), (still,), (tuple(step),))[1]
         return end, Minimum(dx, jnp.zeros_like(end.converged))

@@ -13,11 +13,15 @@ Point = tuple[Array, ...]
 
 
 class Normal(NamedTuple):
-    """The normal equations of ½ Σ r² at a point, in the coordinates of a step."""
+    """The normal equations of ½ Σ r² at a point, in the coordinates of a step.
+
+    Of a few coordinates as scalars, of many perhaps as arrays: `gradient[i]` and, for j ≤ i, `hessian[i][j]` hold in
+    any case.
+    """
 
     cost: Array  # ½ Σ r²
-    gradient: Point  # Jᵀr
-    hessian: tuple[Point, ...]  # JᵀJ, rows of its lower triangle
+    gradient: Any  # Jᵀr: a tuple, or (size,)
+    hessian: Any  # JᵀJ: rows of its lower triangle, or (size, size)
 
 
 class Problem(NamedTuple):
@@ -27,15 +31,15 @@ class Problem(NamedTuple):
 
     Attributes:
         normal: `(x) -> Normal`, the normal equations at x.
-        hessian: `(x) ->` all second derivatives of the cost by a step, rows of the lower triangle; terms that vanish
-            with the gradient may be left out.
+        hessian: `(x) ->` all second derivatives of the cost by a step, in the form of `Normal.hessian`; terms that
+            vanish with the gradient may be left out.
         room: `(x) -> (lower, upper)`, the box in which a step from x may lie.
         move: `(x, step) -> x`, to first order along the step, perhaps on a curve that follows the valleys of the cost;
             the result obeys the bounds whenever the step is in its box.
     """
 
     normal: Callable[[Point], Normal]
-    hessian: Callable[[Point], tuple[Point, ...]]
+    hessian: Callable[[Point], Any]
     room: Callable[[Point], tuple[Point, Point]]
     move: Callable[[Point, Point], Point]
 

@@ -1,9 +1,10 @@
-"""Small symmetric positive definite systems, as straight-line scalar code."""
+"""Small symmetric positive definite systems: of a few unknowns as straight-line scalar code, of more as arrays."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import reduce
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,28 +12,92 @@ from jax import Array
 
 from .base import Point
 
-# Unknowns up to which linear systems are solved by straight-line code.
+# Unknowns up to which linear systems are solved by straight-line code; written out, larger ones take the compiler too
+# long.
 _WRITTEN_OUT = 5
 
-
-def square(lower_rows: Sequence[Point]) -> list[Point]:
-    """The full rows of a symmetric matrix from those of its lower triangle."""
-    n = len(lower_rows)
-    return [tuple(lower_rows[max(i, j)][min(i, j)] for j in range(n)) for i in range(n)]
+Vector = Any  #: a tuple of scalars; an array (n,) where there are more than a few
+Matrix = Any  #: rows of scalars; an array (n, n) where there are more than a few
 
 
-def solve(matrix: list[list[Array]], right: list[Array]) -> tuple[list[Array], Array]:
-    """Solve a positive (semi)definite system by LDLᵀ, written out.
+def vector(values: Sequence[Array]) -> Vector:
+    """Scalars as a vector of their number; an array stays one."""
+    if isinstance(values, Array):
+        return values
+    return tuple(values) if len(values) <= _WRITTEN_OUT else jnp.stack(tuple(values))
 
-    Larger ones go through a loop: written out they take the compiler too long.
+
+def few(values: Array) -> Any:
+    """A vector as scalars, or a symmetric matrix as the rows of its lower triangle, where there are only a few."""
+    if len(values) > _WRITTEN_OUT:
+        return values
+    return tuple(values) if values.ndim == 1 else tuple(tuple(row[: i + 1]) for i, row in enumerate(values))
+
+
+def packed(lower_rows: Sequence[Point]) -> Any:
+    """The rows of a symmetric matrix's lower triangle; the whole matrix where there are more than a few."""
+    if isinstance(lower_rows, Array):
+        return lower_rows
+    return tuple(lower_rows) if len(lower_rows) <= _WRITTEN_OUT else stacked(_full(lower_rows))
+
+
+def matrix(lower: Any) -> Matrix:
+    """A symmetric matrix from the rows of its lower triangle, or from what `packed` made of them."""
+    if isinstance(lower, Array):
+        return lower
+    rows = _full(lower)
+    return rows if len(rows) <= _WRITTEN_OUT else stacked(rows)
+
+
+def _full(lower_rows: Sequence[Point]) -> list[Point]:
+    n = range(len(lower_rows))
+    return [tuple(lower_rows[max(i, j)][min(i, j)] for j in n) for i in n]
+
+
+def stacked(matrix: Matrix) -> Array:
+    """A matrix as an array, however many its unknowns."""
+    return jnp.stack([jnp.stack(row) for row in matrix]) if isinstance(matrix, list) else matrix
+
+
+def diagonal(matrix: Matrix) -> Vector:
+    """The diagonal of a matrix."""
+    return tuple(row[i] for i, row in enumerate(matrix)) if isinstance(matrix, list) else jnp.diagonal(matrix)
+
+
+def largest(vector: Vector) -> Array:
+    """The largest element of a vector."""
+    return reduce(jnp.maximum, vector) if isinstance(vector, tuple) else jnp.max(vector)
+
+
+def product(matrix: Matrix, vector: Vector) -> Vector:
+    """A matrix times a vector."""
+    if isinstance(vector, tuple):
+        return tuple(jnp.asarray(sum(a * b for a, b in zip(row, vector, strict=True))) for row in matrix)
+    return jnp.sum(matrix * vector[None], axis=1)
+
+
+def without(matrix: Matrix, diagonal: Vector, held: Vector) -> Matrix:
+    """A matrix with another diagonal; rows and columns of unknowns that are held are those of the identity."""
+    if not isinstance(matrix, list):
+        kept = jnp.where(held[:, None] | held[None], 0, matrix)
+        return jnp.where(jnp.eye(len(held), dtype=bool), jnp.where(held, 1, diagonal)[:, None], kept)
+    n = range(len(held))
+    return [
+        [jnp.where(held[i], 1, diagonal[i]) if i == j else jnp.where(held[i] | held[j], 0, matrix[i][j]) for j in n]
+        for i in n
+    ]
+
+
+def solve(matrix: Matrix, right: Vector) -> tuple[Vector, Array]:
+    """Solve a positive (semi)definite system by LDLᵀ, written out, or by elimination in a loop.
 
     Returns:
         the solution, and the least pivot as a part of its diagonal element, at most 0 where not definite.
     """
+    if not isinstance(matrix, list):
+        columns, part = _eliminate(matrix, right[:, None])
+        return columns[:, 0], part
     n = len(right)
-    if n > _WRITTEN_OUT:
-        columns, part = _eliminate(matrix, jnp.stack(right)[:, None])
-        return list(columns[:, 0]), part
     low: list[list[Array]] = [[] for _ in range(n)]  # rows of L below its unit diagonal
     pivots: list[Array] = []
     parts: list[Array] = []
@@ -52,7 +117,7 @@ def solve(matrix: list[list[Array]], right: list[Array]) -> tuple[list[Array], A
     x = [v / p for v, p in zip(y, pivots, strict=True)]
     for i in reversed(range(n)):
         x[i] = x[i] - sum(low[k][i] * x[k] for k in range(i + 1, n))
-    return x, reduce(jnp.minimum, parts)
+    return tuple(x), reduce(jnp.minimum, parts)
 
 
 def _least(diagonal: Array) -> Array:
@@ -70,25 +135,24 @@ def _at_least(pivot: Array, least: Array) -> Array:
     return jnp.where(pivot < least, least, pivot)
 
 
-def inverse(matrix: list[list[Array]]) -> tuple[list[list[Array]], Array]:
+def inverse(matrix: Matrix) -> tuple[Matrix, Array]:
     """Inverse of a positive definite matrix, and the least pivot as of `solve`.
 
     Its product with a vector is linear in a form that JAX can transpose.
     """
     n = len(matrix)
+    if not isinstance(matrix, list):
+        return _eliminate(matrix, jnp.eye(n, dtype=matrix.dtype))
     one = jnp.ones_like(matrix[0][0])
-    if n > _WRITTEN_OUT:
-        columns, part = _eliminate(matrix, jnp.eye(n, dtype=one.dtype))
-        return [list(row) for row in columns], part
-    solved = [solve(matrix, [one if i == j else 0 * one for j in range(n)]) for i in range(n)]
+    solved = [solve(matrix, tuple(one if i == j else 0 * one for j in range(n))) for i in range(n)]
     return [x for x, _ in solved], solved[0][1]
 
 
-def _eliminate(matrix: list[list[Array]], right: Array) -> tuple[Array, Array]:
+def _eliminate(matrix: Array, right: Array) -> tuple[Array, Array]:
     """Gauss-Jordan elimination without pivoting, which a positive definite matrix does not need; right is (n, m)."""
     n = len(right)
-    rows = jnp.concatenate([jnp.stack([jnp.stack(row) for row in matrix]), right], axis=1)
-    least = _least(jnp.diagonal(rows))
+    rows = jnp.concatenate([matrix, right], axis=1)
+    least = _least(jnp.diagonal(matrix))
     eps = float(jnp.finfo(rows.dtype).eps)
 
     def clear_column(carry: tuple[Array, Array], k: Array) -> tuple[tuple[Array, Array], None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cache, partial, reduce
 from typing import Any, NamedTuple
 
@@ -12,7 +11,7 @@ from jax import Array
 
 from .base import Normal, Point, Problem, Solver
 from .box import dot
-from .linear import solve, square
+from .linear import Matrix, Vector, diagonal, largest, matrix, packed, product, solve, vector, without
 
 _START_DAMPING = 1e-3
 _GROWTH = 10.0
@@ -29,11 +28,11 @@ class State(NamedTuple):
     x: Point  # best point
     trial: Point  # where the next step evaluates
     cost: Array  # ½ Σ r² at x; inf before the first evaluation
-    gradient: Point  # Jᵀr at x
-    hessian: tuple[Point, ...]  # JᵀJ at x, rows of its lower triangle
+    gradient: Vector  # Jᵀr at x
+    hessian: Any  # JᵀJ at x, packed
     promise: Array  # decrease of the cost that the model expects of the trial
     damping: Array
-    scale: Point  # what damping is in units of
+    scale: Vector  # what damping is in units of
     steps: Array
     converged: Array
     done: Array
@@ -78,13 +77,13 @@ def levenberg_marquardt(max_steps: int = 100, rtol: float | None = None, cautiou
 
 def _init(x0: Point, size: int) -> State:
     zero = jnp.zeros_like(x0[0])
-    zeros = (zero,) * size
+    zeros = vector((zero,) * size)
     return State(
         x=x0,
         trial=x0,
         cost=zero + jnp.inf,
         gradient=zeros,
-        hessian=tuple(zeros[: i + 1] for i in range(size)),
+        hessian=packed([(zero,) * (i + 1) for i in range(size)]),
         promise=zero,
         damping=zero + _START_DAMPING,
         scale=zeros,
@@ -102,16 +101,17 @@ def _step(options: _Options, problem: Problem, state: State) -> State:
     def keep(new: Any, old: Any) -> Any:
         return jax.tree.map(lambda a, b: jnp.where(better, a, b), new, old)
 
-    x = keep(state.trial, state.x)
-    cost, gradient, hessian = keep(at_trial, Normal(state.cost, state.gradient, state.hessian))
-    rows = square(hessian)
-    scale = tuple(row[-1] for row in hessian)
+    x, cost = keep((state.trial, at_trial.cost), (state.x, state.cost))
+    gradient = keep(vector(at_trial.gradient), state.gradient)
+    hessian = keep(packed(at_trial.hessian), state.hessian)
+    full = matrix(hessian)
+    scale = diagonal(full)
     if options.cautious:
-        scale = tuple(jnp.maximum(new, old) for new, old in zip(scale, state.scale, strict=True))
-    move = _step_in_box(gradient, rows, [damping * s for s in scale], *problem.room(x))
-    slope = [g * d for g, d in zip(gradient, move, strict=True)]
-    curvature = dot(move, [dot(row, move) for row in rows])
-    promised = jnp.asarray(sum(jnp.abs(s) for s in slope))
+        scale = jax.tree.map(jnp.maximum, scale, state.scale)
+    move = _step_in_box(gradient, full, jax.tree.map(lambda s: damping * s, scale), *map(vector, problem.room(x)))
+    gains = jax.tree.map(jnp.multiply, gradient, move)
+    curvature = dot(move, product(full, move))
+    promised = _total(jax.tree.map(jnp.abs, gains))
     over = _ended(options, state, cost, damping, better, promised) & ~state.done
     steps = state.steps + 1
     return State(
@@ -120,13 +120,18 @@ def _step(options: _Options, problem: Problem, state: State) -> State:
         cost=cost,
         gradient=gradient,
         hessian=hessian,
-        promise=-sum(slope) - 0.5 * curvature,
+        promise=-_total(gains) - 0.5 * curvature,
         damping=damping,
         scale=scale,
         steps=steps,
         converged=state.converged | (over & jnp.isfinite(cost)),
         done=state.done | over | (steps >= options.max_steps),
     )
+
+
+def _total(values: Vector) -> Array:
+    """The sum of a vector."""
+    return jnp.asarray(sum(values)) if isinstance(values, tuple) else jnp.sum(values)
 
 
 def _judged(options: _Options, state: State, cost: Array) -> tuple[Array, Array]:
@@ -169,11 +174,13 @@ def promise(normal: Normal, room: tuple[Point, Point]) -> Array:
     Never negative, as gᵀd can be: d is clipped to the box and need not go downhill. Next to a corner d is short,
     wherever the minimum is; so it is at least what the best step of one coordinate gains.
     """
-    step = _step_in_box(normal.gradient, square(normal.hessian), [0 * normal.cost] * len(normal.gradient), *room)
-    gains = [0.5 * dot([jnp.abs(g) for g in normal.gradient], [jnp.abs(d) for d in step])]
-    for g, row, down, up in zip(normal.gradient, normal.hessian, *room, strict=True):
-        alone = jnp.clip(-g / jnp.where(row[-1] > 0, row[-1], 1), down, up)
-        gains.append(-alone * (g + 0.5 * row[-1] * alone))
+    slopes, hessian = vector(normal.gradient), matrix(normal.hessian)
+    none = jax.tree.map(jnp.zeros_like, slopes)
+    step = _step_in_box(slopes, hessian, none, *map(vector, room))
+    gains = [0.5 * _total(jax.tree.map(lambda g, d: jnp.abs(g * d), slopes, step))]
+    for g, curvature, down, up in zip(slopes, diagonal(hessian), *room, strict=True):
+        alone = jnp.clip(-g / jnp.where(curvature > 0, curvature, 1), down, up)
+        gains.append(-alone * (g + 0.5 * curvature * alone))
     return reduce(jnp.maximum, gains)
 
 
@@ -183,36 +190,21 @@ def settled(normal: Normal, room: tuple[Point, Point], rtol: float) -> Array:
     return enough & jnp.isfinite(normal.cost)
 
 
-def _step_in_box(
-    gradient: Point, hessian: Sequence[Point], damping: list[Array], room_down: Point, room_up: Point
-) -> list[Array]:
+def _step_in_box(gradient: Vector, hessian: Matrix, damping: Vector, down: Vector, up: Vector) -> Vector:
     """Minimise gᵀd + ½dᵀ(H + diag(damping))d over the free parameters; others on their bounds."""
-    n = len(gradient)
-    held = [
-        ((up <= 0) & (g < 0)) | ((down >= 0) & (g > 0))
-        for up, down, g in zip(room_up, room_down, gradient, strict=True)
-    ]
     # A coordinate without influence, all rounding, must not run away.
     limits = jnp.finfo(gradient[0].dtype)
-    largest = reduce(jnp.maximum, [hessian[i][i] for i in range(n)])
-    floor = (4 * float(limits.eps)) ** 2 * largest + float(limits.tiny)
-    diagonal = [hessian[i][i] + damping[i] + floor for i in range(n)]
-    move = [jnp.zeros_like(gradient[0])] * n
+    floor = (4 * float(limits.eps)) ** 2 * largest(diagonal(hessian)) + float(limits.tiny)
+    damped = jax.tree.map(lambda h, d: h + d + floor, diagonal(hessian), damping)
+    held = jax.tree.map(lambda g, low, high: ((high <= 0) & (g < 0)) | ((low >= 0) & (g > 0)), gradient, down, up)
+    move = jax.tree.map(jnp.zeros_like, gradient)
     for _ in range(2):
-        matrix = [
-            [
-                jnp.where(held[i], 1, diagonal[i]) if i == j else jnp.where(held[i] | held[j], 0, hessian[i][j])
-                for j in range(n)
-            ]
-            for i in range(n)
-        ]
-        fixed = [jnp.where(h, d, 0) for h, d in zip(held, move, strict=True)]
-        right = [
-            jnp.where(held[i], move[i], -gradient[i] - sum(hessian[i][j] * fixed[j] for j in range(n) if j != i))
-            for i in range(n)
-        ]
-        free, _ = solve(matrix, right)
-        over = [(d < down) | (d > up) for d, down, up in zip(free, room_down, room_up, strict=True)]
-        move = [jnp.clip(d, down, up) for d, down, up in zip(free, room_down, room_up, strict=True)]
-        held = [h | o for h, o in zip(held, over, strict=True)]
+        fixed = jax.tree.map(lambda h, d: jnp.where(h, d, 0), held, move)
+        right = jax.tree.map(
+            lambda h, d, g, by_fixed: jnp.where(h, d, -g - by_fixed), held, move, gradient, product(hessian, fixed)
+        )
+        free, _ = solve(without(hessian, damped, held), right)
+        over = jax.tree.map(lambda d, low, high: (d < low) | (d > high), free, down, up)
+        move = jax.tree.map(jnp.clip, free, down, up)
+        held = jax.tree.map(jnp.logical_or, held, over)
     return move

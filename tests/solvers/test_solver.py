@@ -13,6 +13,7 @@ import scipy.optimize
 import jaxsmt as js
 from jaxsmt.geometry.quadrature import gradient_directions
 from jaxsmt.solvers import in_box, levenberg_marquardt
+from jaxsmt.solvers.linear import matrix, vector
 from jaxsmt.solvers.lm import _step_in_box
 
 
@@ -116,26 +117,31 @@ def test_steps_of_small_and_large_systems(n):
     jacobian = rng.standard_normal((2 * n, n))
     hessian, gradient = jacobian.T @ jacobian, rng.standard_normal(n)
     with jax.enable_x64(True):
-        rows = [[jnp.float64(v) for v in row] for row in hessian]
-        g, far = [jnp.float64(v) for v in gradient], [jnp.float64(np.inf)] * n
-        free = _step_in_box(g, rows, [jnp.float64(0)] * n, [-f for f in far], far)
-        np.testing.assert_allclose(free, -np.linalg.solve(hessian, gradient), rtol=1e-8)
+
+        def step(hessian, gradient, down=None, up=None):
+            rows = matrix([tuple(jnp.asarray(row[: i + 1])) for i, row in enumerate(hessian)])
+            far = np.full(n, np.inf)
+            limits = (-far if down is None else down, far if up is None else up)
+            return np.array(_step_in_box(scalars(gradient), rows, scalars(np.zeros(n)), *map(scalars, limits)))
+
+        def scalars(values):
+            return vector(tuple(jnp.asarray(values)))
+
+        np.testing.assert_allclose(step(hessian, gradient), -np.linalg.solve(hessian, gradient), rtol=1e-8)
         # The first coordinate is at its bound with the gradient pointing outwards.
-        up = [jnp.float64(0 if gradient[0] < 0 else np.inf), *far[1:]]
-        down = [jnp.float64(0 if gradient[0] >= 0 else -np.inf), *(-f for f in far[1:])]
-        held = _step_in_box(g, rows, [jnp.float64(0)] * n, down, up)
+        first = np.arange(n) == 0
+        up = np.where(first & (gradient < 0), 0, np.inf)
+        down = np.where(first & (gradient >= 0), 0, -np.inf)
+        held = step(hessian, gradient, down, up)
         assert held[0] == 0
         np.testing.assert_allclose(held[1:], -np.linalg.solve(hessian[1:, 1:], gradient[1:]), rtol=1e-8)
         # A coordinate without influence stays, and does not disturb the others.
-        rows[1] = [jnp.float64(0)] * n
-        for row in rows:
-            row[1] = jnp.float64(0)
-        g[1] = jnp.float64(0)
-        idle = _step_in_box(g, rows, [jnp.float64(0)] * n, [-f for f in far], far)
+        without = np.arange(n) != 1
+        idle = step(hessian * without * without[:, None], gradient * without)
         others = np.delete(np.arange(n), 1)
         expected = -np.linalg.solve(hessian[np.ix_(others, others)], gradient[others])
         assert idle[1] == 0
-        np.testing.assert_allclose(np.array(idle)[others], expected, rtol=1e-8)
+        np.testing.assert_allclose(idle[others], expected, rtol=1e-8)
 
 
 class Descent(NamedTuple):
