@@ -10,6 +10,9 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import TextIO
 
+# Before NumPy is loaded: a fit's own threads use the cores. Those of BLAS would wait for work beside them, at full speed.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 from ..errors import JaxsmtError, JaxsmtWarning
 from . import parser, words
 from .request import make_request

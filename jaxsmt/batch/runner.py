@@ -45,6 +45,7 @@ class Runner:
             raise InputError(f"dtype={dtype!r} is unknown", fix="dtype='float32' or dtype='float64'")
         self.dtype = np.dtype(dtype)
         self.device = device if device is not None else find_device()
+        cache.find()  # before anything is compiled, small programs of checks too
 
     @property
     def platform(self) -> str:
