@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import TextIO
 
-# Before NumPy is loaded: a fit's own threads use the cores. Those of BLAS would wait for work beside them, at full speed.
+# Before NumPy is loaded. The fit has threads of its own; those of BLAS would keep the cores busy with waiting.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from ..errors import JaxsmtError, JaxsmtWarning
