@@ -111,5 +111,5 @@ def _range(volumes: Sequence[np.ndarray], mask: np.ndarray) -> tuple[float, floa
 def to_png(figure: Figure) -> bytes:
     """A figure as PNG; it has no time stamp, so that equal figures are equal bytes."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None})
+    figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None}, pil_kwargs={"compress_level": 3})
     return buffer.getvalue()
