@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import io
 import os
 import sys
@@ -110,6 +111,7 @@ def _show_warning(
 
 def entry() -> None:
     """The `jaxsmt` program."""
+    gc.set_threshold(200_000)  # while JAX is loaded and programs are read, nearly everything made is kept
     warnings.filterwarnings("always", category=JaxsmtWarning)
     warnings.showwarning = _show_warning
     for stream in (sys.stdout, sys.stderr):

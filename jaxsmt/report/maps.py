@@ -86,9 +86,9 @@ def _draw_panel(ax: Axes, panel: np.ndarray, title: str, colours: str | Colormap
 def _ticks(low: float, high: float) -> np.ndarray:
     """Round numbers from low to high: fewer if they are long."""
     for most in (7, 4):
-        values = MaxNLocator(most, steps=(1, 2, 2.5, 5, 10)).tick_values(low, high)
+        values = np.asarray(MaxNLocator(most, steps=(1, 2, 2.5, 5, 10)).tick_values(low, high))
         slack = 1e-6 * (high - low)
-        ticks: np.ndarray = values[(values >= low - slack) & (values <= high + slack)]
+        ticks = values[(values >= low - slack) & (values <= high + slack)]
         if max((len(f"{tick:g}") for tick in ticks), default=0) <= 5:
             break
     return ticks
