@@ -89,7 +89,7 @@ def _ticks(low: float, high: float) -> np.ndarray:
         values = np.asarray(MaxNLocator(most, steps=(1, 2, 2.5, 5, 10)).tick_values(low, high))
         slack = 1e-6 * (high - low)
         ticks = values[(values >= low - slack) & (values <= high + slack)]
-        if max((len(f"{tick:g}") for tick in ticks), default=0) <= 5:
+        if max((len(f"{tick:g}") for tick in ticks), default=0) <= 4:
             break
     return ticks
 
