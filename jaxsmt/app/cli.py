@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import io
 import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from typing import TextIO
+from typing import NoReturn, TextIO
+
+# Before NumPy is loaded. The fit has threads of its own; those of BLAS would keep the cores busy with waiting.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from ..errors import JaxsmtError, JaxsmtWarning
 from . import parser, words
@@ -107,15 +111,20 @@ def _show_warning(
 
 def entry() -> None:
     """The `jaxsmt` program."""
+    gc.set_threshold(200_000)  # while JAX is loaded and programs are read, nearly everything made is kept
     warnings.filterwarnings("always", category=JaxsmtWarning)
     warnings.showwarning = _show_warning
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a name that is no text must not end the program
             stream.reconfigure(errors="backslashreplace")
-    code = main()
-    if code:
-        # What still compiles in a thread is of no use, and cannot be interrupted.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    sys.exit(code)
+    _end(main())
+
+
+def _end(code: int) -> NoReturn:
+    """End the process now: a compiler at work cannot be interrupted, and clearing up after JAX takes long."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:  # a full disk, or nobody reads any more
+            code = code or 73
+    os._exit(code)

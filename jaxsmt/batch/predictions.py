@@ -13,7 +13,7 @@ from ..acquisition.shells import Pulse
 from ..physics.compartments import Kernel
 from ..physics.densities.base import Density
 from .programs import LobeArrays, fod_signals, kernel_means, lobe_densities, lobe_harmonics
-from .runner import in_blocks
+from .runner import block_size, in_blocks
 
 _BLOCK = 32_768  # voxels whose signals are predicted at once
 _FLOATS = 1 << 24  # numbers in work when harmonics or densities of many lobes are computed
@@ -95,10 +95,10 @@ def _mixture(
     """Σ_j w_j values(lobe j), (voxels, n). floats: numbers that a lobe takes on the way."""
     out = np.zeros((len(weights), n), np.float32)
     voxel, lobe = np.nonzero(weights)
-    block = min(max(64, _FLOATS // floats), 32_768)
+    block = block_size(len(voxel), min(max(64, _FLOATS // floats), _BLOCK))
     for i in range(0, len(voxel), block):
         at = voxel[i : i + block], lobe[i : i + block]
-        short = block - len(at[0]) if len(voxel) > block else 0  # one shape, one compilation
+        short = block - len(at[0])  # one shape, one compilation
 
         def chosen(a: np.ndarray, at: Any = at, short: int = short) -> np.ndarray:
             part = np.asarray(a[at], np.float32)

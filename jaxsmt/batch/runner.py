@@ -45,6 +45,7 @@ class Runner:
             raise InputError(f"dtype={dtype!r} is unknown", fix="dtype='float32' or dtype='float64'")
         self.dtype = np.dtype(dtype)
         self.device = device if device is not None else find_device()
+        cache.find()  # before anything is compiled, small programs of checks too
 
     @property
     def platform(self) -> str:
@@ -134,6 +135,8 @@ class Program:
         return padded
 
 
+_FEW = 1024  # small blocks are padded to so many
+
 _COMPILING, _TRACING = threading.Lock(), threading.Lock()
 _locks: dict[Any, threading.Lock] = {}
 
@@ -158,13 +161,18 @@ def compilations() -> int:
     return _compiled.cache_info().misses
 
 
+def block_size(n: int, most: int) -> int:
+    """How many of n to compute at once, at most `most`: a power of two, so that other n need no other program."""
+    return min(most, max(_FEW, 1 << (n - 1).bit_length()))
+
+
 def in_blocks(predict: Callable[[Any], jax.Array], inputs: Any, dtype: np.dtype, block: int) -> np.ndarray:
     """A jitted function of many voxels, a block after the other: one shape, one compilation. inputs: (voxels, …)."""
     n = len(jax.tree.leaves(inputs)[0]) if jax.tree.leaves(inputs) else 0
-    parts = []
+    parts, block = [], block_size(n, block)
     for i in range(0, max(n, 1), block):
         size = min(block, n - i)
-        short = block - size if n > block else 0
+        short = block - size
 
         def part(leaf: np.ndarray, i: int = i, size: int = size, short: int = short) -> np.ndarray:
             values = np.asarray(leaf[i : i + size], dtype)

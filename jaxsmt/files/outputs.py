@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from ..errors import InputError, OutputError
 from . import map_table, nifti, sidecars
 
 _SD = "standard deviation; NaN where the status (of lobes the kernel's too) is not 1, inf where not determined"
+_AT_ONCE = 4  # files that are written side by side
+_Planned = tuple[str, str, np.ndarray, dict[str, Any]]  # name, "sd" or "", values, and facts for its sidecar
 
 
 @dataclass(frozen=True)
@@ -108,28 +111,37 @@ def write_maps(
     reference = sidecars.spatial_reference(like.path, prefix)
     if reference is not None:
         common["SpatialReference"] = reference
-    written = []
 
-    def write(name: str, values: np.ndarray, content: dict[str, Any], unit: str, desc: str = "") -> None:
+    def write(planned: _Planned) -> Path:
+        name, desc, values, side = planned
         path = folder / f"{sidecars.map_name(prefix, maps.model, name, desc)}.nii.gz"
-        nifti.write_image(path, values, like=like)
-        side = common | content | ({"Units": unit} if unit else {})
-        nifti.write_bytes(sidecar_path(path), sidecars.to_json(side))
-        written.append(path)
-        progress()
+        nifti.write_image(path, values if name == "status" else values.astype(np.float32), like=like)
+        nifti.write_bytes(sidecar_path(path), sidecars.to_json(common | side))
+        return path
+
+    written = []
+    with ThreadPoolExecutor(_AT_ONCE) as pool:  # for the most part they wait for the disk
+        for path in pool.map(write, _planned(maps)):
+            written.append(path)
+            progress()
+    return written
+
+
+def _planned(maps: MapSet) -> Iterator[_Planned]:
+    """Maps and standard deviations in the order in which they are listed, and what their own sidecars say."""
+
+    def said(text: str, unit: str, **more: Any) -> dict[str, Any]:
+        return {"Description": text, **more, **({"Units": unit} if unit else {})}
 
     for name, values in maps.maps.items():
-        content: dict[str, Any] = {"Description": map_table.about(name).description}
         encoding = sidecars.orientation_encoding(name, values.shape[-1])
-        if encoding is not None:
-            content["OrientationEncoding"] = encoding
-        write(name, values if name == "status" else values.astype(np.float32), content, maps.units.get(name, ""))
+        more = {} if encoding is None else {"OrientationEncoding": encoding}
+        yield name, "", values, said(map_table.about(name).description, maps.units.get(name, ""), **more)
     for name in maps.with_sd:
         assert maps.sd is not None
         text = map_table.about(name)
-        content = {"Description": f"{text.sd_description or text.description}: {_SD}"}
-        write(name, maps.sd[name].astype(np.float32), content, text.sd_unit or maps.units.get(name, ""), "sd")
-    return written
+        unit = text.sd_unit or maps.units.get(name, "")
+        yield name, "sd", maps.sd[name], said(f"{text.sd_description or text.description}: {_SD}", unit)
 
 
 def _is_masked(maps: Mapping[str, np.ndarray]) -> bool:

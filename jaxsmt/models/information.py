@@ -20,6 +20,7 @@ from ..errors import InputError, JaxsmtWarning
 from ..physics.compartments import Parameter
 from ..physics.noises.base import Noise
 from .model import SphericalMeanModel
+from .runtime import RUNS_ONCE
 
 #: Noise of one volume over S0 at which expected errors are told, where it is not known.
 TYPICAL_SIGMA = 1 / 30
@@ -298,7 +299,7 @@ def _typical(p: Parameter) -> float:
     return float(np.clip((low + high) / 2 if p.typical is None else p.typical, low, high))
 
 
-@partial(jax.jit, static_argnames=("model", "scheme", "s0"))
+@partial(jax.jit, static_argnames=("model", "scheme", "s0"), compiler_options=RUNS_ONCE)
 def _at_points(runtime: tuple[Array, ...], *, model: SphericalMeanModel, scheme: _Scheme, s0: str) -> Array:
     """Fisher information where searches start, and at a few other points of no special symmetry: (points, n, n)."""
     zero = jnp.zeros(1)

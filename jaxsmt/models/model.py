@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import jax
@@ -20,7 +21,7 @@ from .definition import Definition
 from .description import boxes_of, lines_beside
 from .diagram import draw
 from .moments import box_points, moments_at
-from .runtime import Changes, look_up, separate
+from .runtime import RUNS_ONCE, Changes, look_up, separate
 from .searches import start_grid
 
 if TYPE_CHECKING:
@@ -237,14 +238,11 @@ class SphericalMeanModel(Definition):
         """
         static, numbers, maps = self.without_values()
         n = len(static.free)
-        space = static.space.without_starts()
         with jax.enable_x64(True):
             parts = [jnp.asarray(part) for part in box_points(n + len(maps))]
             ends = [(np.nanmin(m), np.nanmax(m)) for m in maps]
             drawn = [low + (high - low) * part for (low, high), part in zip(ends, parts[n:], strict=True)]
-            runtime = (*numbers, *drawn)
-            values = static.resolve(space.values(space.begin(parts[:n], runtime), runtime))
-            return moments_at(self.kernel, pulse, values)
+            return np.asarray(_moments_in_box(parts[:n], (*numbers, *drawn), pulse, model=static))
 
     # Searches.
 
@@ -303,3 +301,13 @@ class SphericalMeanModel(Definition):
         if path is not None:
             figure.savefig(path, metadata={"Date": None} if str(path).endswith((".svg", ".pdf")) else None)
         return figure
+
+
+@partial(jax.jit, static_argnames=("model",), compiler_options=RUNS_ONCE)
+def _moments_in_box(
+    parts: Sequence[Array], runtime: Sequence[Any], pulse: Pulse, *, model: SphericalMeanModel
+) -> Array:
+    """`moments_at` where each free parameter of a static model is at these parts of its interval, (points,) each."""
+    space = model.space.without_starts()
+    values = model.resolve(space.values(space.begin(parts, runtime), runtime))
+    return moments_at(model.kernel, pulse, values)

@@ -25,7 +25,7 @@ def box_points(dimensions: int) -> np.ndarray:
     return np.concatenate([np.array(list(corners)).reshape(-1, dimensions), random]).T
 
 
-def moments_at(kernel: Kernel, pulse: Pulse, values: Mapping[str, Array]) -> np.ndarray:
+def moments_at(kernel: Kernel, pulse: Pulse, values: Mapping[str, Array]) -> Array:
     """Legendre moments up to `ORDER_MAX` of each compartment that is not isotropic.
 
     Args:
@@ -37,9 +37,11 @@ def moments_at(kernel: Kernel, pulse: Pulse, values: Mapping[str, Array]) -> np.
         (1 + compartments × points, 61), a row of zeros first, by quadrature in the precision of the values.
     """
     nodes, weighted = legendre_rule(ORDER_MAX, 128)
-    rows = [np.zeros((1, weighted.shape[1]))]
+    rows = [jnp.zeros((1, weighted.shape[1]))]
     for name, compartment in kernel.compartments:
         if not compartment.isotropic:
             parameters = [values[full] for full in kernel.of(name)]
-            rows.append(np.asarray(compartment.at(pulse, jnp.asarray(nodes), *parameters)) @ weighted)
-    return np.concatenate(rows)
+            rows.append(
+                jnp.matmul(compartment.at(pulse, jnp.asarray(nodes), *parameters), weighted, precision="highest")
+            )
+    return jnp.concatenate(rows)

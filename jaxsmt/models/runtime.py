@@ -15,6 +15,9 @@ import numpy as np
 
 from ..physics.compartments import Parameter
 
+#: Options of the compiler for a program that runs once: with less optimisation it is compiled in half the time.
+RUNS_ONCE: dict[str, bool | str] = {"xla_backend_optimization_level": "0"}
+
 
 class Placeholder(NamedTuple):
     """Stands in a static model for a value that is passed at run time.

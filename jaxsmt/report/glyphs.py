@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import PolyCollection
+from matplotlib.collections import TriMesh
 from matplotlib.figure import Figure
+from matplotlib.tri import Triangulation
 
 from ..geometry.quadrature import icosphere
 from .maps import slice_axis, slice_of
@@ -81,11 +82,10 @@ def draw_glyphs(
 
     vertices, faces = icosphere(3)
     radius = _radii(fods.voxels(numbers[patch][tuple(centres.T)]).odf(vertices, odi_floor))
-    triangles, colours = _triangles(centres, radius, vertices, faces, _view(mask, affine))
-
     grey = np.where(inside, slice_of(background, mask), np.nan)[patch]
     ax = _grey_axes(grey, size, _aspect(mask, affine))
-    ax.add_collection(PolyCollection(list(triangles), facecolors=colours, edgecolors=colours, linewidths=0.15))
+    if len(centres):
+        ax.add_collection(_surfaces(centres, radius, vertices, faces, _view(mask, affine)), autolim=False)
     figure = ax.figure
     assert isinstance(figure, Figure)
     return figure
@@ -126,26 +126,38 @@ def _grey_axes(grey: np.ndarray, size: tuple[int, int], aspect: float) -> Axes:
     return ax
 
 
-def _triangles(
+def _surfaces(
     centres: np.ndarray, radius: np.ndarray, vertices: np.ndarray, faces: np.ndarray, view: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Visible faces of all glyphs as drawn, (n, 3, 2) and RGB (n, 3), far ones first in each glyph."""
-    out, colours = [], []
-    for centre, r in zip(centres, radius, strict=True):
-        points = (r[:, None] * vertices) @ view.T
-        corners = points[faces]
-        normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-        length = np.linalg.norm(normal, axis=1)
-        lit = normal[:, 2] / np.where(length > 0, length, 1)
-        seen = np.flatnonzero(lit > 0)
-        seen = seen[np.argsort(corners[seen, :, 2].mean(axis=1))]
-        out.append(corners[seen, :, :2] + centre)
-        middle = np.abs(vertices[faces[seen]].mean(axis=1))
-        bright = middle / middle.max(axis=1, keepdims=True)
-        colours.append(bright * (0.35 + 0.65 * lit[seen, None]))
-    if not out:
-        return np.zeros((0, 3, 2)), np.zeros((0, 3))
-    return np.concatenate(out), np.concatenate(colours)
+) -> TriMesh:
+    """All glyphs as drawn: their visible faces, far ones first in each glyph, smoothly shaded.
+
+    Args:
+        centres: (n, 2), n > 0. radius: (n, vertices).
+    """
+    points = (radius[..., None] * vertices.astype(np.float32)) @ view.T.astype(np.float32)
+    a, b, c = (points[:, faces[:, k]] for k in range(3))
+    normals = np.cross(b - a, c - a)
+    colours = np.abs(vertices) / np.abs(vertices).max(axis=1, keepdims=True)
+    colours = colours * (0.35 + 0.65 * _lit(normals, faces)[..., None])
+
+    seen = normals[..., 2] > 0
+    order = np.argsort(np.where(seen, a[..., 2] + b[..., 2] + c[..., 2], np.inf), axis=1)
+    glyph, place = np.nonzero(np.arange(len(faces)) < seen.sum(axis=1, keepdims=True))
+    visible = faces[order[glyph, place]] + len(vertices) * glyph[:, None]
+    x, y = (points[..., :2] + centres[:, None]).reshape(-1, 2).T
+    mesh = TriMesh(Triangulation(x, y, visible))
+    mesh.set_facecolor(colours.reshape(-1, 3))
+    return mesh
+
+
+def _lit(normals: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """How much each vertex faces the viewer, in [0, 1], from the normals of the faces around it: (n, vertices)."""
+    corners = np.argsort(faces, axis=None, kind="stable")
+    starts = np.searchsorted(faces.ravel()[corners], np.arange(faces.max() + 1))
+    around = np.add.reduceat(normals[:, corners // 3], starts, axis=1)
+    length = np.linalg.norm(around, axis=-1)
+    lit: np.ndarray = np.clip(around[..., 2] / np.where(length > 0, length, 1), 0, 1)
+    return lit
 
 
 def _aspect(mask: np.ndarray, affine: np.ndarray) -> float:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
 from matplotlib.colors import Colormap, ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ..files import map_table
 from ..status import Status
 
 _STATUS_COLOURS = ListedColormap([code.colour for code in Status])
-_MARGIN = 0.1  # inches left and right of the panels
+_WIDTH, _SIDE, _BELOW, _ABOVE = 2.4, 0.15, 0.6, 0.32  # inches of a panel's slice, and of what is around it
 
 
 def slice_axis(shape: tuple[int, ...]) -> int:
@@ -41,34 +44,54 @@ def draw_maps(rows: Sequence[tuple[str, Mapping[str, np.ndarray]]], mask: np.nda
         mask: (x, y, z), 0 where nothing is shown.
     """
     inside = slice_of(mask, mask) != 0
-    aspect = inside.shape[1] / inside.shape[0]
-    columns = max(len(maps) for _, maps in rows)
-    width, height = 2.7 * columns, (2.6 * aspect + 0.75) * len(rows)
-    figure = Figure(figsize=(width, height))
+    cell = np.array([_WIDTH + 2 * _SIDE, _WIDTH * inside.shape[1] / inside.shape[0] + _BELOW + _ABOVE])
+    size = cell * (max(len(maps) for _, maps in rows), len(rows))
+    figure = Figure(figsize=tuple(size))
     FigureCanvasAgg(figure)
-    axes = figure.subplots(len(rows), columns, squeeze=False)
-    # Fixed margins: a layout engine would take longer than all the rest of the picture.
-    left, right = _MARGIN / width, 1 - _MARGIN / width
-    figure.subplots_adjust(left, 0.25 / height, right, 1 - 0.3 / height, wspace=0.04, hspace=0.16)
-    for ax in axes.flat:
-        ax.set_axis_off()
-    for line, (label, maps) in zip(axes, rows, strict=True):
-        for ax, (name, volume) in zip(line, maps.items(), strict=False):
+    for i, (label, maps) in enumerate(rows):
+        for j, (name, volume) in enumerate(maps.items()):
             same_name = [other[name] for _, other in rows if name in other]
             limits = map_table.about(name).limits or _range(same_name, mask)
             title = map_table.about(name).title
+            # Fixed places: a layout engine would take longer than all the rest of the picture.
+            corner = j * cell[0], (len(rows) - 1 - i) * cell[1]
+            ax = figure.add_axes((*(corner / size), *(cell / size)), xlim=(0, cell[0]), ylim=(0, cell[1]))
+            ax.set_axis_off()
             panel = np.where(inside, slice_of(volume, mask), np.nan)
             _draw_panel(ax, panel, f"{label}: {title}" if label else title, _colours(name), limits)
     return figure
 
 
 def _draw_panel(ax: Axes, panel: np.ndarray, title: str, colours: str | Colormap, limits: tuple[float, float]) -> None:
-    """One slice with its title and a bar of its colours."""
-    picture = ax.imshow(panel.T, origin="lower", cmap=colours, vmin=limits[0], vmax=limits[1], interpolation="nearest")
-    ax.set_title(title, fontsize=9)
-    figure = ax.figure
-    bar = figure.colorbar(picture, ax=ax, orientation="horizontal", shrink=0.8, pad=0.03, aspect=25)
-    bar.ax.tick_params(labelsize=7)
+    """One slice with its title and a bar of its colours; Matplotlib's colour bar would take most of the time.
+
+    ax: has inches as its coordinates.
+    """
+    (_, width), (_, height) = ax.get_xlim(), ax.get_ylim()
+    left, right, bottom, top = _SIDE + 0.1, width - _SIDE - 0.1, _BELOW - 0.22, _BELOW - 0.14
+    how: dict[str, Any] = {"cmap": colours, "vmin": limits[0], "vmax": limits[1], "aspect": "auto"}
+    place = (left, right, _BELOW, height - _ABOVE)
+    ax.imshow(panel.T, origin="lower", interpolation="nearest", extent=place, **how)
+    ax.set_title(title, fontsize=9, y=1 - 0.22 / height, pad=0)
+    ax.imshow(np.linspace(*limits, 256)[None], extent=(left, right, bottom, top), **how)
+    ticks = _ticks(*limits)
+    x = np.interp(ticks, limits, (left, right))
+    frame = [[(left, bottom), (right, bottom), (right, top), (left, top), (left, bottom)]]
+    marks = [[(at, bottom), (at, bottom - 0.04)] for at in x]
+    ax.add_collection(LineCollection(frame + marks, colors="black", linewidths=0.8), autolim=False)
+    for at, tick in zip(x, ticks, strict=True):
+        ax.text(at, bottom - 0.07, f"{tick:g}", fontsize=7, ha="center", va="top")
+
+
+def _ticks(low: float, high: float) -> np.ndarray:
+    """Round numbers from low to high: fewer if they are long."""
+    for most in (7, 4):
+        values = np.asarray(MaxNLocator(most, steps=(1, 2, 2.5, 5, 10)).tick_values(low, high))
+        slack = 1e-6 * (high - low)
+        ticks = values[(values >= low - slack) & (values <= high + slack)]
+        if max((len(f"{tick:g}") for tick in ticks), default=0) <= 4:
+            break
+    return ticks
 
 
 def _colours(name: str) -> str | Colormap:
@@ -88,5 +111,5 @@ def _range(volumes: Sequence[np.ndarray], mask: np.ndarray) -> tuple[float, floa
 def to_png(figure: Figure) -> bytes:
     """A figure as PNG; it has no time stamp, so that equal figures are equal bytes."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None})
+    figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None}, pil_kwargs={"compress_level": 3})
     return buffer.getvalue()

@@ -1,8 +1,10 @@
 """Each bad input is refused with one clear message, and nothing is written."""
 
+import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -69,3 +71,29 @@ def test_inputs_are_checked_without_loading_jax(folder):
         "assert not {'jax', 'matplotlib'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code, str(folder / "sub-01_dwi.nii.gz")], check=True, capture_output=True)
+
+
+def test_a_damaged_series_is_reported_before_the_compiler_has_ended(folder, series):
+    """And the process ends then, whatever its threads still do."""
+    spoil(folder, series, "cut")
+    code = (
+        "import sys, time; from jaxsmt.app import cli; from jaxsmt.fitting.pipeline import Pipeline; "
+        "Pipeline.prepare_kernels = Pipeline.prepare_fods = lambda self: time.sleep(600); "
+        "sys.argv[0] = 'jaxsmt'; cli.entry()"
+    )
+    series_and_folder = [str(folder / "sub-01_dwi.nii.gz"), "-o", str(folder / "out")]
+    command = [sys.executable, "-c", code, "fit", *series_and_folder, "--fod", "watson", "--fibres", "auto"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2
+    assert "the file is cut" in done.stderr
+    assert not (folder / "out").exists()
+
+
+def test_a_full_disk_under_the_standard_output_is_no_success(folder):
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full")
+    command = [sys.executable, "-m", "jaxsmt", "check", str(folder / "sub-01_dwi.nii.gz")]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, env=environment, check=False)
+    assert done.returncode == 73

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import jaxsmt as js
-from jaxsmt.batch.runner import Runner, compilations, find_device, in_blocks
+from jaxsmt.batch.runner import Runner, block_size, compilations, find_device, in_blocks
 from jaxsmt.batch.sizes import SIZES, BatchSize, size_of
 
 CHUNK = BatchSize(chunk=16, lanes=4)
@@ -75,3 +75,9 @@ def test_what_cannot_compute_is_refused():
         Runner("float16")
     with pytest.raises(js.JaxsmtError, match="no quantum device"):
         find_device("quantum")
+
+
+def test_blocks_have_few_sizes():
+    """So that other data find their programs kept."""
+    assert {block_size(n, 32_768) for n in range(40_000)} == {2**k for k in range(10, 16)}
+    assert all(min(n, 100) <= block_size(n, 100) <= 100 for n in range(300))

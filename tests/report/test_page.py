@@ -88,3 +88,32 @@ def test_equal_pages_are_equal_text(fit):
         for _ in range(2)
     ]
     assert pages[0] == pages[1]
+
+
+@pytest.mark.parametrize(
+    ("limits", "ticks"),
+    [
+        ((0, 3.05), [0, 0.5, 1, 1.5, 2, 2.5, 3]),
+        ((-0.5, 5.5), range(6)),
+        ((10000, 17000), [10000, 12000, 14000, 16000]),
+        ((0.00011, 0.00019), [0.00012, 0.00014, 0.00016, 0.00018]),
+        ((7.0, 7.0), []),
+    ],
+)
+def test_bars_of_colours_have_round_numbers_that_fit(limits, ticks):
+    """Long numbers are fewer; a map that is the same everywhere has a bar too."""
+    np.testing.assert_allclose([t for t in maps._ticks(*limits) if limits[1] > limits[0]], list(ticks))
+    constant = np.full(SHAPE, limits[1])
+    assert maps.to_png(maps.draw_maps([("", {"anything": constant})], mask_of(SHAPE)))[:4] == b"\x89PNG"
+
+
+def test_a_bar_tells_the_colours_of_its_map(fit):
+    figure = maps.draw_maps(
+        [("", {"fraction": fit.derived.get("fraction", fit.parameters["fraction"])})], mask_of(SHAPE)
+    )
+    panel, bar = figure.axes[0].images
+    assert panel.get_clim() == bar.get_clim() == (0, 1)
+    assert panel.get_cmap() == bar.get_cmap()
+    left, right, *_ = bar.get_extent()
+    for label in figure.axes[0].texts:
+        assert label.get_position()[0] == pytest.approx(left + float(label.get_text()) * (right - left))
