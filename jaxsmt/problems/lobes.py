@@ -24,8 +24,12 @@ from .lobe_starts import Table, starting_points
 
 # Part of the range of a dispersion index or weight that counts as its bound.
 _AT_BOUND = 1e-4
-# Steps from each of several starting points before only the best goes on.
-_TRIAL_STEPS = 16
+# Steps from each of several starting points before only the best goes on: of one lobe, and of several.
+_TRIAL_STEPS, _TRIAL_STEPS_OF_SEVERAL = 8, 16
+
+
+# Rows up to which their products are faster one by one, each as a product with a vector of ones.
+_FEW = 6
 
 
 class Data(NamedTuple):
@@ -90,7 +94,7 @@ class Lobes:
 
     @property
     def trial_steps(self) -> int | None:
-        return _TRIAL_STEPS
+        return _TRIAL_STEPS if self.count == 1 else _TRIAL_STEPS_OF_SEVERAL
 
     @property
     def stride(self) -> int:
@@ -270,7 +274,10 @@ def _in_turn(values: Point) -> Point:
 
 def _products(a: Array, b: Array) -> Array:
     """Of every row of a with every row of b, summed over volumes."""
-    return jnp.matmul(a, b.T, precision="highest")
+    if len(a) > _FEW:
+        return jnp.matmul(a, b.T, precision="highest")
+    ones = jnp.ones_like(a[0])
+    return jnp.stack([jnp.stack([jnp.matmul(p * q, ones, precision="highest") for q in b]) for p in a])
 
 
 def _in_sigmas(data: Data, signal: Array) -> tuple[Array, Array, Array | float]:
