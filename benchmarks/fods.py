@@ -50,7 +50,7 @@ def main() -> None:
     for density, count in FITS:
         stage = FodStage(kernel.fod_model(density, count), acquisition, kernel.settings, voxels)
         start = time.perf_counter()
-        stage.compile(effects=0)
+        stage.compile()
         compilation = time.perf_counter() - start
         seconds = []
         for _ in range(options.repeats):

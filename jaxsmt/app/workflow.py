@@ -118,6 +118,7 @@ def _fit(job: Job, progress: Progress, clock: _Clock) -> tuple[Result, dict[str,
     pool = ThreadPoolExecutor(4)
     try:
         kernels, fods = pool.submit(pipeline.prepare_kernels), pool.submit(pipeline.prepare_fods)
+        pool.submit(pipeline.prepare_uncertainty)
         hashes = {name: pool.submit(sidecars.sha256, path) for name, path in inputs.files.items()}
         if not job.request.no_report:
             pool.submit(_load_report)

@@ -16,12 +16,13 @@ from ..models.model import SphericalMeanModel
 from ..models.priors import NormalPrior
 from ..physics.compartments import Kernel
 from ..problems.fods import FodEstimation, FodShared, FodVoxel
-from ..problems.kernels import KernelEstimation, KernelShared, KernelVoxel, Prior
+from ..problems.kernels import KernelEstimation, KernelShared, KernelVoxel, Prior, Uncertainty
 from ..problems.lobe_starts import table_of
 from ..problems.lobes import Lobes
 from ..problems.shell_means import ShellMeans, are_weights
 from ..solvers import Solver, levenberg_marquardt
-from .programs import Fits, fit_voxels
+from ..status import Status
+from .programs import Fits, fit_voxels, uncertainties
 from .runner import Program, Runner
 from .sizes import size_of
 
@@ -65,7 +66,8 @@ class KernelFitter(Runner):
         self._shared = KernelShared(pulses, roots, tuple(numbers), rooted, unit)
         self._solver = solver if solver is not None else levenberg_marquardt()
 
-    def _program(self, uncertainty: bool) -> Program:
+    @property
+    def _fits(self) -> Program:
         size = size_of("kernels", self.platform)
         return self.program(
             fit_voxels,
@@ -74,17 +76,26 @@ class KernelFitter(Runner):
             estimation=self._estimation,
             solver=self._solver,
             at_once=size.chunk,  # a few numbers per voxel
-            uncertainty=uncertainty,
         )
 
-    def compile(self, uncertainty: bool = False, sigma: bool = False) -> None:
-        """Compile now, for calls with or without `variances` and `sigma`."""
+    @property
+    def _uncertainties(self) -> Program:
+        size = size_of("kernels", self.platform)
+        return self.program(uncertainties, size, self._shared, estimation=self._estimation)
+
+    def compile(self, sigma: bool = False) -> None:
+        """Compile now, for calls with or without `sigma`."""
+        self._fits.compile(one_of(self._one(sigma)))
+
+    def compile_uncertainty(self) -> None:
+        """Compile the program of `uncertainty` now."""
+        voxel = self._one(True)._replace(variances=tuple(np.zeros((len(self.acquisition.shells), 1))))
+        self._uncertainties.compile(one_of((voxel, (np.zeros(1),) * self._estimation.search.size)))
+
+    def _one(self, sigma: bool) -> KernelVoxel:
         one = np.zeros(1)
-        shells = len(self.acquisition.shells)
-        voxel = self._voxels(np.zeros((shells, 1)), [one] * len(self.maps), one if sigma else None, None)
-        if uncertainty:
-            voxel = voxel._replace(variances=tuple(np.zeros((shells, 1))), sigma=one)
-        self._program(uncertainty).compile(one_of(voxel))
+        means = np.zeros((len(self.acquisition.shells), 1))
+        return self._voxels(means, [one] * len(self.maps), one if sigma else None, None)
 
     def __call__(
         self,
@@ -92,14 +103,12 @@ class KernelFitter(Runner):
         progress: Callable[[int], None] = lambda voxels: None,
         maps: Sequence[np.ndarray] = (),
         sigma: np.ndarray | None = None,
-        variances: np.ndarray | None = None,
     ) -> Fits:
         """Fit (shells, voxels) spherical means; leaves of the result are NumPy arrays (voxels, …).
 
         Args:
             progress: told the number of voxels done, part by part. maps: (voxels,) each, values of the model's maps.
-            sigma: (voxels,) of one volume's noise, which a prior needs. variances: (shells, voxels) of the means over
-                σ²; with them the fits have uncertainties.
+            sigma: (voxels,) of one volume's noise, which a prior needs.
         """
 
         def voxels(part: slice) -> KernelVoxel:
@@ -107,11 +116,39 @@ class KernelFitter(Runner):
                 means[:, part],
                 [values[part] for values in maps],
                 None if sigma is None else sigma[part],
-                None if variances is None else variances[:, part],
+                None,
             )
 
-        fits: Fits = self._program(variances is not None)(voxels, means.shape[1], progress)
+        fits: Fits = self._fits(voxels, means.shape[1], progress)
         return fits
+
+    def uncertainty(
+        self,
+        fits: Fits,
+        means: np.ndarray,
+        maps: Sequence[np.ndarray],
+        sigma: np.ndarray,
+        variances: np.ndarray,
+    ) -> Uncertainty:
+        """The uncertainty of fits of these means, (voxels, …); NaN where they are not CONVERGED.
+
+        variances: (shells, voxels) of the means over σ². The others are those of the fit.
+        """
+
+        converged = np.flatnonzero(fits.status == Status.CONVERGED)
+
+        def fitted(part: slice) -> tuple[KernelVoxel, tuple[np.ndarray, ...]]:
+            at = converged[part]
+            voxels = self._voxels(means[:, at], [values[at] for values in maps], sigma[at], variances[:, at])
+            return voxels, tuple(values[at] for values in fits.x)
+
+        def everywhere(values: np.ndarray) -> np.ndarray:
+            out = np.full((means.shape[1], *values.shape[1:]), np.nan, values.dtype)
+            out[converged] = values
+            return out
+
+        found: Uncertainty = jax.tree.map(everywhere, self._uncertainties(fitted, len(converged)))
+        return found
 
     def _voxels(
         self,
@@ -150,7 +187,8 @@ class FodFitter(Runner):
         self._estimation = FodEstimation(lobes, kernel)
         self._solver = solver if solver is not None else levenberg_marquardt()
 
-    def _program(self, uncertainty: bool) -> Program:
+    @property
+    def _fits(self) -> Program:
         size = size_of("fods", self.platform)
         return self.program(
             fit_voxels,
@@ -159,18 +197,25 @@ class FodFitter(Runner):
             estimation=self._estimation,
             solver=self._solver,
             at_once=size.lanes,  # thousands of numbers per voxel
-            uncertainty=uncertainty,
         )
 
-    def compile(self, effects: int = 0) -> None:
-        """Compile now. effects: k of those that `__call__` takes, or 0."""
+    @property
+    def _uncertainties(self) -> Program:
+        return self.program(uncertainties, size_of("fods", self.platform), self._shared, estimation=self._estimation)
+
+    def compile(self) -> None:
+        """Compile now."""
+        self._fits.compile(one_of(self._one(self.lobes.noise.magnitudes)))
+
+    def compile_uncertainty(self, effects: int) -> None:
+        """Compile the program of `uncertainty` now. effects: k of those that it takes."""
+        voxel = self._one(True)._replace(effects=dict.fromkeys((*self._names, "s0"), np.zeros((1, effects))))
+        self._uncertainties.compile(one_of((voxel, (np.zeros(1),) * self.lobes.point)))
+
+    def _one(self, sigma: bool) -> FodVoxel:
         one = np.zeros(1)
-        voxel = FodVoxel(np.zeros((1, self._volumes)), dict.fromkeys(self._names, one))
-        if self.lobes.noise.magnitudes or effects:
-            voxel = voxel._replace(sigma=one)
-        if effects:
-            voxel = voxel._replace(effects=dict.fromkeys((*self._names, "s0"), np.zeros((1, effects))))
-        self._program(effects > 0).compile(one_of(voxel))
+        kernel = dict.fromkeys(self._names, one)
+        return FodVoxel(np.zeros((1, self._volumes)), kernel, one if sigma else None)
 
     def __call__(
         self,
@@ -179,24 +224,40 @@ class FodFitter(Runner):
         voxels: int,
         progress: Callable[[int], None] = lambda voxels: None,
         sigma: np.ndarray | None = None,
-        effects: Mapping[str, np.ndarray] | None = None,
     ) -> Fits:
         """Fit voxels whose signal over S0 is `signal(slice) -> (voxels, volumes)`, volumes shell by shell.
 
-        kernels: parameters by name, (voxels,) each. sigma: (voxels,) over S0. effects: (voxels, k) on each kernel
-        parameter and "s0", see `FodVoxel`; with them the fits have uncertainties.
+        kernels: parameters by name, (voxels,) each. sigma: (voxels,) over S0, where the noise is of magnitudes.
         """
 
         def of(part: slice) -> FodVoxel:
-            return FodVoxel(
-                signal(part),
-                {name: kernels[name][part] for name in self._names},
-                None if sigma is None else sigma[part],
-                None if effects is None else {name: values[part] for name, values in effects.items()},
-            )
+            kernel = {name: kernels[name][part] for name in self._names}
+            return FodVoxel(signal(part), kernel, None if sigma is None else sigma[part])
 
-        fits: Fits = self._program(effects is not None)(of, voxels, progress)
+        fits: Fits = self._fits(of, voxels, progress)
         return fits
+
+    def uncertainty(
+        self,
+        points: np.ndarray,
+        signal: Callable[[slice], np.ndarray],
+        kernels: Mapping[str, np.ndarray],
+        sigma: np.ndarray,
+        effects: Mapping[str, np.ndarray],
+    ) -> dict[str, np.ndarray]:
+        """Standard deviations of fits that ended at these points (…, voxels): (voxels, lobes) by name.
+
+        effects: (voxels, k) on each kernel parameter and "s0", see `FodVoxel`. The others are those of the fit.
+        """
+
+        def fitted(part: slice) -> tuple[FodVoxel, tuple[np.ndarray, ...]]:
+            kernel = {name: kernels[name][part] for name in self._names}
+            changes = {name: effects[name][part] for name in (*self._names, "s0")}
+            voxels = FodVoxel(signal(part), kernel, sigma[part], changes)
+            return voxels, tuple(coordinate[part] for coordinate in points)
+
+        sd: dict[str, np.ndarray] = self._uncertainties(fitted, points.shape[1])
+        return sd
 
 
 def one_of(voxels: Any) -> Any:

@@ -21,21 +21,20 @@ from ..problems.base import Estimation
 from ..problems.corrections import LMAX, Corrected, FodSearch, correct, shell_design, volume_design
 from ..problems.kernels import Uncertainty
 from ..solvers import Solver
-from ..status import Status
 from .lanes import blocks, where
 from .search import search_voxels, status_of
 
 
 class Fits(NamedTuple):
-    """Results of voxels: leaves (voxels, …). uncertainty: as the `Estimation` gives it, NaN where not CONVERGED."""
+    """Results of voxels: leaves (voxels, …). x: the points where the searches ended."""
 
     maps: dict[str, Any]
     status: Any
     steps: Any
-    uncertainty: Any = None
+    x: Any
 
 
-@partial(jax.jit, static_argnames=("estimation", "solver", "lanes", "at_once", "uncertainty"))
+@partial(jax.jit, static_argnames=("estimation", "solver", "lanes", "at_once"))
 def fit_voxels(
     voxels: Any,
     shared: Any,
@@ -45,14 +44,12 @@ def fit_voxels(
     solver: Solver,
     lanes: int,
     at_once: int,
-    uncertainty: bool = False,
 ) -> Fits:
     """Fit the first `count` voxels of a chunk.
 
     Args:
         voxels: what differs between voxels, leaves (chunk, …). shared: what does not. lanes: voxels that are searched
             side by side. at_once: voxels whose results are computed side by side.
-        uncertainty: whether standard deviations are computed as well.
     """
     prepared = jax.vmap(lambda voxel: estimation.prepare(voxel, shared))(voxels)
 
@@ -64,16 +61,17 @@ def fit_voxels(
         lambda one: estimation.results(one[0], shared, *one[1:]), (prepared, end.x, end.cost), count, at_once
     )
     status = status_of(results.usable, results.finite, end.converged, results.at_bound)
-    spread = None
-    if uncertainty:
-        spread = blocks(lambda one: estimation.uncertainty(one[0], shared, one[1]), (voxels, end.x), count, lanes)
-        settled = status == Status.CONVERGED
-        spread = jax.tree.map(lambda a: where(settled, a, jnp.full_like(a, jnp.nan)), spread)
 
     def clear(values: Array) -> Array:
         return where(results.usable, values, jnp.zeros_like(values))
 
-    return Fits(jax.tree.map(clear, results.maps), status, clear(end.steps), spread)
+    return Fits(jax.tree.map(clear, results.maps), status, clear(end.steps), end.x)
+
+
+@partial(jax.jit, static_argnames=("estimation", "lanes"))
+def uncertainties(fitted: tuple[Any, Any], shared: Any, count: ArrayLike, *, estimation: Estimation, lanes: int) -> Any:
+    """`Estimation.uncertainty` of the first `count` voxels of a chunk. fitted: the voxels, and their `Fits.x`."""
+    return blocks(lambda one: estimation.uncertainty(one[0], shared, one[1]), fitted, count, lanes)
 
 
 class CorrectedVolumes(NamedTuple):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -77,20 +76,28 @@ class FodStage:
         if self._deviation is not None:
             self._corrector = Corrector(kernel, acquisition, self.noise, **how)
 
-    def compile(self, effects: int) -> None:
-        """Compile now, so that the first call does not wait for it. effects: how many `Fit.effects` will have."""
+    def compile(self) -> None:
+        """Compile now, so that the first call does not wait for it."""
         with ThreadPoolExecutor() as pool:
-            waiting = [pool.submit(fitter.compile, effects) for fitter in self._fitters]
+            waiting = [pool.submit(fitter.compile) for fitter in self._fitters]
             if self._corrector is not None:
                 what = {"sigma": False, "correct": True, "floor": False, "deviation": True, "second": False}
                 waiting.append(pool.submit(self._corrector.compile, **what))
             for compiling in waiting:
                 compiling.result()
 
-    def __call__(self, kernels: Fit, rows: Rows, progress: Progress = lambda done, total: None) -> FodFit:
-        """Fit. rows: the data, in the units of the kernels' S0."""
+    def compile_uncertainty(self, effects: int) -> None:
+        """Compile the programs of standard deviations now, if asked for. effects: how many `Fit.effects` will have."""
+        if self.settings.uncertainty:
+            for fitter in self._fitters:
+                fitter.compile_uncertainty(effects)
+
+    def __call__(
+        self, kernels: Fit, rows: Rows, progress: Progress = lambda done, total: None, final: bool = True
+    ) -> FodFit:
+        """Fit. rows: the data, in the units of the kernels' S0. final: standard deviations are of use."""
         data = _Data(self, kernels, rows)
-        best = _Best(data.status, self._fitters[-1].lobes, self.dtype, self.settings.uncertainty)
+        best = _Best(data.status, self._fitters[-1].lobes, self.dtype)
         todo = np.flatnonzero(np.isin(best.status, FITTED))
         choose = len(self._fitters) > 1
         done = 0
@@ -112,7 +119,23 @@ class FodStage:
             best.put(todo[better], criterion[better], fits, better)
             # Two lobes are tried everywhere, as one may not pay where two do; a third where two did.
             todo = todo if fitter is self._fitters[0] else todo[better]
+        if final and self.settings.uncertainty:
+            best.sd = self._uncertainty(kernels, best, data)
         return self._assemble(kernels, best, data)
+
+    def _uncertainty(self, kernels: Fit, best: _Best, data: _Data) -> dict[str, np.ndarray]:
+        """Standard deviations of the best lobes, NaN where there are none."""
+        sd = {name: np.full(best.maps["weight"].shape, np.nan, self.dtype) for name in UNCERTAIN}
+        for fitter in self._fitters:
+            count = fitter.lobes.count
+            for values in sd.values():
+                values[best.lobes == count, count:] = 0
+            chosen = np.flatnonzero((best.lobes == count) & (best.status == Status.CONVERGED))
+            if len(chosen):
+                found = data.uncertainty(fitter, chosen, best.points[: fitter.lobes.point, chosen], kernels)
+                for name, values in sd.items():
+                    values[chosen, :count] = found[name]
+        return sd
 
     def _assemble(self, kernels: Fit, best: _Best, data: _Data) -> FodFit:
         fitted = np.isin(best.status, FITTED)
@@ -155,31 +178,41 @@ class _Data:
         self.at_zero, self.total = self._measure(kernels)
         if stage._corrector is not None:
             self._rows = self._at_nominal_gradients
-        over_s0 = np.where(self._s0 > 0, self._s0, 1)
-        self._effects: dict[str, np.ndarray] | None = None
-        if stage.settings.uncertainty:
-            assert kernels.effects is not None
-            self._effects = {name: take(kernels.effects[name]) for name in self._kernel}
-            self._effects["s0"] = take(kernels.effects["s0"]) / over_s0[:, None]
-        uses_sigma = stage.settings.uncertainty or stage.noise.magnitudes
-        self._relative_sigma = self._sigma / over_s0 if uses_sigma and self._sigma is not None else None
+        self._over_s0 = np.where(self._s0 > 0, self._s0, 1)
+        self._relative_sigma = None if self._sigma is None else self._sigma / self._over_s0
 
     def fit(self, fitter: FodFitter, numbers: np.ndarray, progress: Callable[[int], None]) -> Fits:
         """Fit one number of lobes in the voxels with these numbers."""
 
-        def signal(part: slice) -> np.ndarray:
-            chosen = numbers[part]
-            return self._rows(chosen)[:, self._stage._volumes] / self._s0[chosen][:, None]
-
-        sigma, effects = self._relative_sigma, self._effects
+        sigma = self._relative_sigma if self._stage.noise.magnitudes else None
         return fitter(
-            signal,
+            lambda part: self._signal(numbers[part]),
             _chosen(self._kernel, numbers),
             len(numbers),
             progress,
             sigma=None if sigma is None else sigma[numbers],
-            effects=None if effects is None else _chosen(effects, numbers),
         )
+
+    def uncertainty(
+        self, fitter: FodFitter, numbers: np.ndarray, points: np.ndarray, kernels: Fit
+    ) -> dict[str, np.ndarray]:
+        """Standard deviations of converged lobes in the voxels with these numbers. points: (…, voxels)."""
+        assert kernels.effects is not None
+        assert self._relative_sigma is not None
+        take = self._stage.voxels.take
+        effects = {name: take(kernels.effects[name])[numbers] for name in (*self._kernel, "s0")}
+        effects["s0"] = effects["s0"] / self._over_s0[numbers][:, None]
+        return fitter.uncertainty(
+            points,
+            lambda part: self._signal(numbers[part]),
+            _chosen(self._kernel, numbers),
+            self._relative_sigma[numbers],
+            effects,
+        )
+
+    def _signal(self, numbers: np.ndarray) -> np.ndarray:
+        """Signal over S0, (voxels, volumes), shell by shell."""
+        return self._rows(numbers)[:, self._stage._volumes] / self._s0[numbers][:, None]
 
     def criterion(self, numbers: np.ndarray, cost: Any, parameters: int) -> Any:
         """Bayesian information criterion; S0 and the kernel, the same for all numbers of lobes, are not counted.
@@ -233,14 +266,15 @@ class _Data:
 class _Best:
     """The best FODs so far of the voxels inside the mask."""
 
-    def __init__(self, status: np.ndarray, lobes: Lobes, dtype: np.dtype, uncertainty: bool):
+    def __init__(self, status: np.ndarray, lobes: Lobes, dtype: np.dtype):
         shape = (len(status), lobes.count)
         self.maps = {name: np.zeros(shape, dtype) for name in ("weight", "odi", "kappa", "beta")}
         vectors = ("direction", "across")[: lobes.density.axes]
         self.maps |= {name: np.zeros((*shape, 3), dtype) for name in vectors}
         self.status, self.criterion = status, np.full(len(status), np.inf)
         self.lobes, self.squares = np.zeros(len(status), np.uint8), np.zeros(len(status))
-        self.sd = {name: np.full(shape, np.nan, dtype) for name in UNCERTAIN} if uncertainty else None
+        self.points = np.zeros((lobes.point, len(status)), dtype)
+        self.sd: dict[str, np.ndarray] | None = None
 
     def put_uniform(self, voxels: np.ndarray, criterion: np.ndarray, fits: Fits) -> None:
         """Take a uniform FOD as that of these voxels."""
@@ -250,20 +284,13 @@ class _Best:
     def put(self, voxels: np.ndarray, criterion: np.ndarray, fits: Fits, chosen: np.ndarray) -> None:
         """Take the chosen fits as those of these voxels."""
         count = fits.maps["weight"].shape[1]
-        copy = partial(_put, voxels=voxels, chosen=chosen, count=count)
-        copy(self.maps, fits.maps)
-        if self.sd is not None:
-            copy(self.sd, fits.uncertainty)
+        for name, values in self.maps.items():
+            values[voxels] = 0
+            values[voxels, :count] = fits.maps[name][chosen]
+        for coordinate, values in zip(self.points, fits.x, strict=False):  # fewer of fewer lobes
+            coordinate[voxels] = values[chosen]
         self.criterion[voxels], self.lobes[voxels] = criterion, count
         self.squares[voxels], self.status[voxels] = fits.maps["squares"][chosen], fits.status[chosen]
-
-
-def _put(
-    maps: dict[str, np.ndarray], fresh: Mapping[str, Any], voxels: np.ndarray, chosen: np.ndarray, count: int
-) -> None:
-    for name, values in maps.items():
-        values[voxels] = 0
-        values[voxels, :count] = fresh[name][chosen]
 
 
 def _chosen(arrays: Mapping[str, np.ndarray], numbers: np.ndarray) -> dict[str, np.ndarray]:

@@ -43,10 +43,13 @@ _PARAMETERS = 30
 class KernelFits:
     """Fits of the voxels inside the mask.
 
+    means: (shells, voxels) that were fitted; variances: theirs over σ², where standard deviations are asked for.
     sigma: (voxels,) if it is known or was estimated; sigma_error: relative, if it was estimated.
     """
 
     fits: Fits
+    means: np.ndarray
+    variances: np.ndarray | None
     sigma: np.ndarray | None = None
     sigma_error: float | None = None
 
@@ -107,9 +110,7 @@ class KernelStage:
 
     def compile(self, second: bool = False) -> None:
         """Compile now, so that the first call does not wait for it. second: `refit` will be called."""
-        uncertainty = self.settings.uncertainty
-        for with_sd in dict.fromkeys([False, uncertainty] if self.corrects else [uncertainty]):
-            self.fitter.compile(with_sd, sigma=self.corrects or self._uses_sigma)
+        self.fitter.compile(sigma=self.corrects or self._uses_sigma)
         if self._corrector is not None:
             self._corrector.compile(
                 sigma=self._sigma is None,
@@ -118,6 +119,11 @@ class KernelStage:
                 deviation=self._deviation is not None,
                 second=second,
             )
+
+    def compile_uncertainty(self) -> None:
+        """Compile the program of standard deviations now, if they are asked for."""
+        if self.settings.uncertainty:
+            self.fitter.compile_uncertainty()
 
     def __call__(
         self,
@@ -143,12 +149,12 @@ class KernelStage:
                     "asked for"
                 )
                 sigma = None
-            return KernelFits(self.fitter(means, progress, self._maps, sigma, variances), sigma)
+            return KernelFits(self.fitter(means, progress, self._maps, sigma), means, variances, sigma)
         assert rows is not None
         if sigma is None:
             sigma, error = pooled(self._corrector.sigma(rows, means.shape[1]), self._corrector.freedom)
         if not self.corrects:
-            return KernelFits(self.fitter(means, progress, self._maps, sigma, variances), sigma, error)
+            return KernelFits(self.fitter(means, progress, self._maps, sigma), means, variances, sigma, error)
         if self.noise.magnitudes:
             self._warn_of_negative(rows)
             means = self._corrector.signals_of_means(means, sigma)
@@ -190,10 +196,11 @@ class KernelStage:
                 sigma, error = pooled(misfit, self._freedom_of_misfit)
             variances = np.ascontiguousarray(corrected.variances.T) if self.settings.uncertainty and last else None
             tell = progress if last else (lambda voxels: None)
-            fits = self.fitter(np.ascontiguousarray(corrected.means.T), tell, self._maps, sigma, variances)
+            means = np.ascontiguousarray(corrected.means.T)
+            fits = self.fitter(means, tell, self._maps, sigma)
         # Where the data are not finite nothing is predicted: such a voxel keeps the first fit's status.
         status = np.where(np.asarray(first.status) == Status.NON_FINITE, Status.NON_FINITE, fits.status)
-        return KernelFits(fits._replace(status=status.astype(np.uint8)), sigma, error)
+        return KernelFits(fits._replace(status=status.astype(np.uint8)), means, variances, sigma, error)
 
     def refit(self, kernels: KernelFits, rows: Rows, predicted: Rows, chosen: np.ndarray) -> KernelFits:
         """Fit the kernels once more, to the means of the real parts that are expected under the FODs' prediction.
@@ -211,13 +218,17 @@ class KernelStage:
             block = slice(i, min(i + _BLOCK, len(sigma)))
             data = self._at_nominal_gradients(kernels.fits, rows, sigma, block)
             means[:, block], variances[:, block] = corrector.means(data, predicted(block), sigma[block])
-        with_sd = variances if self.settings.uncertainty else None
-        fresh = self.fitter(means, lambda voxels: None, self._maps, sigma, with_sd)
+        fresh = self.fitter(means, lambda voxels: None, self._maps, sigma)
 
         def choose(new: np.ndarray, old: np.ndarray) -> np.ndarray:
             return np.where(chosen.reshape(-1, *[1] * (new.ndim - 1)), new, old)
 
-        return replace(kernels, fits=jax.tree.map(choose, fresh, kernels.fits))
+        return replace(
+            kernels,
+            fits=jax.tree.map(choose, fresh, kernels.fits),
+            means=np.where(chosen, means, kernels.means),
+            variances=None if kernels.variances is None else np.where(chosen, variances, kernels.variances),
+        )
 
     def _at_nominal_gradients(self, fits: Fits, rows: Rows, sigma: np.ndarray, block: slice) -> np.ndarray:
         """(voxels, volumes) magnitudes of a block, as they would be without gradient deviation."""
@@ -235,10 +246,13 @@ class KernelStage:
         )
         return np.asarray(corrected.magnitude)
 
-    def fit(self, kernels: KernelFits) -> Fit:
-        """The fits as maps."""
+    def fit(self, kernels: KernelFits, final: bool = True) -> Fit:
+        """The fits as maps; with standard deviations, if they are asked for and the fits are final."""
         fits, place = kernels.fits, self.voxels.place
-        uncertainty = fits.uncertainty or (None, None, None)
+        uncertainty: Any = (None, None, None)
+        if final and kernels.variances is not None:
+            assert kernels.sigma is not None
+            uncertainty = self.fitter.uncertainty(fits, kernels.means, self._maps, kernels.sigma, kernels.variances)
         sd, shrinkage, effects = (jax.tree.map(place, values) for values in uncertainty)
         names = (*self.model.names, *(link.target for link in self.model.derived), "s0")
         return Fit(

@@ -83,8 +83,15 @@ class Pipeline:
 
     def prepare_fods(self) -> None:
         """Compile the programs of the FODs now."""
-        if self._fods is not None and self._kernels is not None:
-            self._fods.compile(self._kernels.effects)
+        if self._fods is not None:
+            self._fods.compile()
+
+    def prepare_uncertainty(self) -> None:
+        """Compile the programs of standard deviations now, which are run last."""
+        if self._kernels is not None:
+            self._kernels.compile_uncertainty()
+            if self._fods is not None:
+                self._fods.compile_uncertainty(self._kernels.effects)
 
     def run(
         self, means: np.ndarray | None, rows: Rows | None, progress: Progress = lambda stage, done, total: None
@@ -107,14 +114,14 @@ class Pipeline:
             progress("fit", done, total)
 
         kernels = self._kernels(means, rows, tell, before_fods=self._fods is not None)
-        result = self._with_fods(self._kernels.fit(kernels), rows, progress)
+        result = self._with_fods(self._kernels.fit(kernels, not self._twice), rows, progress, not self._twice)
         return self._second_pass(kernels, result, rows, progress) if self._twice else result
 
-    def _with_fods(self, fit: Fit, rows: Rows | None, progress: Progress) -> Result:
+    def _with_fods(self, fit: Fit, rows: Rows | None, progress: Progress, final: bool = True) -> Result:
         if self._fods is None:
             return Result(fit)
         assert rows is not None
-        return Result(fit, self._fods(fit, rows, lambda done, total: progress("fit FODs", done, total)))
+        return Result(fit, self._fods(fit, rows, lambda done, total: progress("fit FODs", done, total), final))
 
     def _second_pass(self, kernels: KernelFits, first: Result, rows: Rows | None, progress: Progress) -> Result:
         """Kernels whose means are corrected for the noise floor of the signals that FODs predict; then their FODs."""

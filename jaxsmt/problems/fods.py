@@ -14,7 +14,7 @@ from jax import Array
 from ..acquisition.shells import Pulse
 from ..physics.compartments import Kernel
 from ..solvers import Point
-from ..solvers.linear import inverse, matrix, stacked
+from ..solvers.linear import inverse
 from .base import Leaf, Prepared, Results
 from .lobe_starts import Table
 from .lobes import Data, Lobes
@@ -83,7 +83,7 @@ class FodEstimation:
         uniform_cost, uniform_squares = self.search.misfit(data, jnp.concatenate(means))
         squares = 2 * cost
         if self.search.noise.magnitudes:
-            squares = self.search.misfit(data, self.search.linearise(data, x).signal)[1]
+            squares = self.search.misfit(data, self.search.signal(data, x))[1]
         maps = self.search.maps(x) | {
             "cost": 2 * cost,
             "squares": squares,
@@ -96,9 +96,9 @@ class FodEstimation:
     def uncertainty(self, voxel: FodVoxel, shared: FodShared, x: Point) -> dict[str, Array]:
         """Standard deviations of what `Lobes.maps` gives, with kernels that are uncertain too.
 
-        Cov = H⁻¹ + Σ_k (H⁻¹ ∂g/∂t_k)(…)ᵀ for the information H of the volumes and independent changes t_k of the
-        kernel. Volumes of a shell say next to nothing of a lobe together. So their noise and that of the kernel, which
-        the shells' means make, are independent.
+        Cov = H⁻¹ + Σ_k (H⁻¹ JᵀW ∂E/∂t_k)(…)ᵀ with the signal E, its derivatives J by a step, the information W of the
+        volumes, H = JᵀWJ, and independent changes t_k of the kernel. Volumes of a shell say next to nothing of a lobe
+        together. So their noise and that of the kernel, which the shells' means make, are independent.
 
         Returns:
             of scalars, (lobes,); of "direction" the expected angle √(σ₁² + σ₂²) to the true axis, degrees.
@@ -106,16 +106,17 @@ class FodEstimation:
         lobes, effects = self.search, voxel.effects
         assert effects is not None
         assert voxel.sigma is not None
-        normal = lobes.problem_of(self._data(voxel, shared)).normal(x)
-        # The likelihood of magnitudes is in units of the noise already.
-        scale = 1.0 if lobes.noise.magnitudes else 1 / voxel.sigma**2
-        inverted, part = inverse(matrix([tuple(scale * h for h in row) for row in normal.hessian]))
-        covariance = stacked(inverted)
+        signal, columns = lobes.linearise(self._data(voxel, shared), x)
+        weighed = columns * (lobes.noise.information(signal / voxel.sigma) / voxel.sigma**2)[None]
+        covariance, part = inverse(jnp.matmul(weighed, columns.T, precision="highest"))
 
-        def gradient(t: Array) -> Array:
-            return scale * jnp.stack(lobes.problem_of(self._data(self._changed(voxel, t), shared)).normal(x).gradient)
+        def changed(t: Array) -> Array:
+            """The signal over the S0 that was estimated, where kernel and S0 are off by changes t of unit variance."""
+            kernel = {name: v + jnp.sum(t * effects[name]) for name, v in voxel.kernel.items()}
+            data = self._data(voxel._replace(kernel=kernel), shared)
+            return (1 + jnp.sum(t * effects["s0"])) * lobes.signal(data, x)
 
-        by_kernel = jax.jacfwd(gradient)(jnp.zeros(len(effects["s0"]), x[0].dtype))
+        by_kernel = jnp.matmul(weighed, jax.jacfwd(changed)(jnp.zeros_like(effects["s0"])), precision="highest")
         changes = jnp.matmul(covariance, by_kernel, precision="highest")
         variance = partial(self._variance, x, covariance)
         # What is not known of the kernel leaves a direction as it is.
@@ -135,14 +136,6 @@ class FodEstimation:
         from_volumes = jnp.einsum("...i,ij,...j->...", by_step, covariance, by_step, precision="highest")
         from_kernel = jnp.matmul(by_step, changes, precision="highest")
         return from_volumes + jnp.sum(from_kernel**2, axis=-1)
-
-    def _changed(self, voxel: FodVoxel, t: Array) -> FodVoxel:
-        """The voxel with kernel and S0 off by changes t of unit variance."""
-        assert voxel.effects is not None
-        off = {name: jnp.sum(t * effect) for name, effect in voxel.effects.items()}
-        scale = 1 + off["s0"]
-        kernel = {name: v + off[name] for name, v in voxel.kernel.items()}
-        return FodVoxel(voxel.y / scale, kernel, None if voxel.sigma is None else voxel.sigma / scale)
 
     def _data(self, voxel: FodVoxel, shared: FodShared) -> Data:
         return self.data(self.prepare(voxel, shared).varying, shared)

@@ -26,8 +26,6 @@ from .lobe_starts import Table, starting_points
 _AT_BOUND = 1e-4
 # Steps from each of several starting points before only the best goes on: of one lobe, and of several.
 _TRIAL_STEPS, _TRIAL_STEPS_OF_SEVERAL = 8, 16
-
-
 # Rows up to which their products are faster one by one, each as a product with a vector of ones.
 _FEW = 6
 
@@ -83,6 +81,11 @@ class Lobes:
     def size(self) -> int:
         """Degrees of freedom."""
         return self.count * (self.coordinates.step + 1) - 1
+
+    @property
+    def point(self) -> int:
+        """Numbers of a point."""
+        return self.count * (self.coordinates.point + 1) - 1
 
     @property
     def kind(self) -> str:
@@ -188,6 +191,11 @@ class Lobes:
         squares = sigma**2 * jnp.sum((m - self.noise.expected_magnitude(x)) ** 2)
         return (2 * jnp.sum(self.noise.misfit(m, x)) if self.noise.magnitudes else squares), squares
 
+    def signal(self, data: Data, x: Point) -> Array:
+        """Signal over S0 in all volumes."""
+        each = _each(lambda lobe: self._lobe(data, *self._in_frame(data, lobe))[0], self.split(x)[0])
+        return jnp.matmul(jnp.stack(self.weights(x)), each, precision="highest")
+
     def linearise(self, data: Data, x: Point) -> Linear:
         """Signal over S0 in all volumes, and its derivatives by the coordinates of a step."""
         lobes, parts = self.split(x)
@@ -220,7 +228,9 @@ class Lobes:
         rows = [self._lobe_in_shell(coefficients, moments, order, *uvw) for *uvw, moments, order in shells]
         return jnp.stack([jnp.concatenate(row) for row in zip(*rows, strict=True)])
 
-    def _lobe_in_shell(self, coefficients: Array, moments: Array, order: int, u: Array, v: Array, w: Array) -> Array:
+    def _lobe_in_shell(
+        self, coefficients: Array, moments: Array, order: int, u: Array, v: Array, w: Array
+    ) -> tuple[Array, ...]:
         """coefficients: the density's, and those of its derivatives, (1 + indices, ...)."""
         basis = self._basis(order)
         rows = polynomials(basis, coefficients[:, : len(basis.l)], moments[None])
