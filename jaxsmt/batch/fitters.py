@@ -203,9 +203,10 @@ class FodFitter(Runner):
     def _uncertainties(self) -> Program:
         return self.program(uncertainties, size_of("fods", self.platform), self._shared, estimation=self._estimation)
 
-    def compile(self) -> None:
-        """Compile now."""
-        self._fits.compile(one_of(self._one(self.lobes.noise.magnitudes)))
+    def compile(self, worth: bool = False) -> None:
+        """Compile now, for calls with or without `worth`."""
+        voxel = self._one(self.lobes.noise.magnitudes)
+        self._fits.compile(one_of(voxel._replace(worth=np.zeros(1)) if worth else voxel))
 
     def compile_uncertainty(self, effects: int) -> None:
         """Compile the program of `uncertainty` now. effects: k of those that it takes."""
@@ -224,15 +225,18 @@ class FodFitter(Runner):
         voxels: int,
         progress: Callable[[int], None] = lambda voxels: None,
         sigma: np.ndarray | None = None,
+        worth: np.ndarray | None = None,
     ) -> Fits:
         """Fit voxels whose signal over S0 is `signal(slice) -> (voxels, volumes)`, volumes shell by shell.
 
         kernels: parameters by name, (voxels,) each. sigma: (voxels,) over S0, where the noise is of magnitudes.
+        worth: (voxels,) the cost below which a fit is of use; None: any is.
         """
 
         def of(part: slice) -> FodVoxel:
             kernel = {name: kernels[name][part] for name in self._names}
-            return FodVoxel(signal(part), kernel, None if sigma is None else sigma[part])
+            of_part = [None if values is None else values[part] for values in (sigma, worth)]
+            return FodVoxel(signal(part), kernel, sigma=of_part[0], worth=of_part[1])
 
         fits: Fits = self._fits(of, voxels, progress)
         return fits

@@ -13,6 +13,9 @@ from jax.typing import ArrayLike
 
 from ..solvers import Problem, Solver
 
+# How many times as far as in its last few steps a search may go on.
+_HOPE = 10.0
+
 
 class End(NamedTuple):
     """Where searches ended, leaves (items,)."""
@@ -28,13 +31,14 @@ class _Carry(NamedTuple):
     item: Array  # (lanes,) which item each lane works on; the number of items if none
     data: Any  # of those items, leaves (lanes, …)
     state: Any
+    worth: Any
     end: End  # of finished items
 
 
 def solve(
     solver: Solver,
     problem: Callable[[Any], Problem],
-    start: Callable[[Array], tuple[Any, Any]],
+    start: Callable[[Array], tuple[Any, Any, Any]],
     size: int,
     items: int,
     count: ArrayLike,
@@ -48,7 +52,9 @@ def solve(
     steps the finished ones make room for the next: none waits for a slow one.
 
     Args:
-        problem: `(data of one item) -> Problem`. start: `(item numbers (lanes,)) -> (data, x0)`.
+        problem: `(data of one item) -> Problem`. start: `(item numbers (lanes,)) -> (data, x0, worth)`; worth: costs
+            below which a minimum is of use, or None. A search is given up where it will not get there, even if it goes
+            on _HOPE times as far as in its last steps.
         stride: steps between two exchanges. limit: steps after which an item is left as it is, if not the solver's own.
     """
 
@@ -61,6 +67,9 @@ def solve(
     def exchange(carry: _Carry) -> _Carry:
         """Some steps; then results of the finished lanes out, fresh items in."""
         state = jax.lax.fori_loop(0, stride, lambda _, s: advance(carry.data, s), carry.state)
+        if carry.worth is not None:
+            gain = carry.state.cost - state.cost  # none where steps were rejected, which tells nothing
+            state = state._replace(done=state.done | ((gain > 0) & (state.cost - _HOPE * gain > carry.worth)))
         if limit is not None:
             state = state._replace(done=state.done | (state.steps >= limit))
         out = jnp.where(state.done & (carry.item < items), carry.item, items)  # dropped: out of range
@@ -69,18 +78,18 @@ def solve(
         nth = jnp.cumsum(state.done, dtype=jnp.int32)
         item = jnp.where(state.done, carry.next + nth - 1, carry.item)
         item = jnp.where(item < count, item, items)
-        data, x0 = start(item)
+        data, x0, worth = start(item)
         state = jax.tree.map(partial(where, state.done), enter(x0), state)
-        return _Carry(jnp.minimum(carry.next + nth[-1], items), item, data, state, end)
+        return _Carry(jnp.minimum(carry.next + nth[-1], items), item, data, state, worth, end)
 
     # At first every lane is done with no item, so the first exchange fills them all.
     nobody = jnp.full(lanes, items, jnp.int32)
-    data, x0 = jax.tree.map(jnp.zeros_like, start(nobody))
+    data, x0, worth = jax.tree.map(jnp.zeros_like, start(nobody))
     state = enter(x0)
     state = state._replace(done=jnp.ones_like(state.done))
     end = End(state.x, state.cost, state.converged, state.steps)
     end = jax.tree.map(lambda a: jnp.zeros((items,), a.dtype), end)
-    carry = _Carry(jnp.int32(0), nobody, data, state, end)
+    carry = _Carry(jnp.int32(0), nobody, data, state, worth, end)
     return jax.lax.while_loop(lambda c: (c.next < count) | jnp.any(c.item < items), exchange, carry).end
 
 

@@ -18,7 +18,13 @@ from .sizes import lanes_of
 
 
 def search_voxels(
-    search: Search, solver: Solver, varying: Any, data_of: Callable[[Any], Any], count: ArrayLike, lanes: int
+    search: Search,
+    solver: Solver,
+    varying: Any,
+    data_of: Callable[[Any], Any],
+    count: ArrayLike,
+    lanes: int,
+    worth: Array | None = None,
 ) -> End:
     """Find the minima of many voxels.
 
@@ -28,6 +34,7 @@ def search_voxels(
     Args:
         varying: what differs between voxels, leaves (n, …). data_of: `(varying of one voxel) -> data` of the search.
         count: only the first `count` voxels are searched. lanes: how many searches advance side by side.
+        worth: (n,) as of `Prepared`.
     """
     n, n_starts = len(jax.tree.leaves(varying)[0]), search.n_starts
     # Starts of `lanes` voxels are computed at a time; (n · n_starts,), those of a voxel side by side.
@@ -37,8 +44,9 @@ def search_voxels(
     def run(x0: Any, each: ArrayLike, limit: ArrayLike | None) -> End:
         """From `each` points per voxel."""
 
-        def start(item: Array) -> tuple[Any, Any]:
-            return taken(varying, item // each), tuple(jnp.take(v, item, mode="clip") for v in x0)
+        def start(item: Array) -> tuple[Any, Any, Any]:
+            data, least = taken((varying, worth), item // each)
+            return data, tuple(jnp.take(v, item, mode="clip") for v in x0), least
 
         def one(voxel: Any) -> Any:
             return search.problem_of(data_of(voxel))

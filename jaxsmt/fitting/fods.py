@@ -79,7 +79,7 @@ class FodStage:
     def compile(self) -> None:
         """Compile now, so that the first call does not wait for it."""
         with ThreadPoolExecutor() as pool:
-            waiting = [pool.submit(fitter.compile) for fitter in self._fitters]
+            waiting = [pool.submit(fitter.compile, fitter is not self._fitters[0]) for fitter in self._fitters]
             if self._corrector is not None:
                 what = {"sigma": False, "correct": True, "floor": False, "deviation": True, "second": False}
                 waiting.append(pool.submit(self._corrector.compile, **what))
@@ -111,7 +111,9 @@ class FodStage:
                 done += voxels
                 progress(done, total)
 
-            fits = data.fit(fitter, todo, tell)
+            # The first is wanted everywhere, others only where they are better.
+            worth = None if fitter is self._fitters[0] else data.worth(todo, best.criterion[todo], fitter.lobes.size)
+            fits = data.fit(fitter, todo, tell, worth)
             if choose and fitter is self._fitters[0]:
                 best.put_uniform(todo, data.criterion(todo, fits.maps["uniform_cost"], 0), fits)
             criterion = data.criterion(todo, fits.maps["cost"], fitter.lobes.size)
@@ -181,8 +183,10 @@ class _Data:
         self._over_s0 = np.where(self._s0 > 0, self._s0, 1)
         self._relative_sigma = None if self._sigma is None else self._sigma / self._over_s0
 
-    def fit(self, fitter: FodFitter, numbers: np.ndarray, progress: Callable[[int], None]) -> Fits:
-        """Fit one number of lobes in the voxels with these numbers."""
+    def fit(
+        self, fitter: FodFitter, numbers: np.ndarray, progress: Callable[[int], None], worth: np.ndarray | None
+    ) -> Fits:
+        """Fit one number of lobes in the voxels with these numbers. worth: costs below which that is of use."""
 
         sigma = self._relative_sigma if self._stage.noise.magnitudes else None
         return fitter(
@@ -191,6 +195,7 @@ class _Data:
             len(numbers),
             progress,
             sigma=None if sigma is None else sigma[numbers],
+            worth=worth,
         )
 
     def uncertainty(
@@ -223,6 +228,14 @@ class _Data:
         if not self._stage.noise.magnitudes:
             cost = n * np.log(np.maximum((cost + self.at_zero[numbers]) / n, 1e-30))
         return cost + parameters * np.log(n)
+
+    def worth(self, numbers: np.ndarray, criterion: np.ndarray, parameters: int) -> np.ndarray:
+        """The cost below which `criterion` is less than this."""
+        n = self.volumes
+        cost: np.ndarray = criterion - parameters * np.log(n)
+        if not self._stage.noise.magnitudes:
+            cost = n * np.exp(cost / n) - self.at_zero[numbers]
+        return cost
 
     def _at_nominal_gradients(self, numbers: np.ndarray) -> np.ndarray:
         """The volumes as they are expected at the gradients that were meant."""

@@ -47,11 +47,13 @@ class Search(Protocol):
 class Prepared(NamedTuple):
     """A voxel before its search.
 
-    varying: what the search reads of this voxel alone. for_results: what only its results need.
+    varying: what the search reads of this voxel alone. for_results: what only its results need. worth: the cost below
+    which a minimum is of use, so that a search that will not get there may be given up; None: any is.
     """
 
     varying: Any
     for_results: Any
+    worth: Array | None = None
 
 
 class Results(NamedTuple):

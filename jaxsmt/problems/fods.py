@@ -27,7 +27,8 @@ class FodVoxel(NamedTuple):
     """One voxel's data.
 
     y: (volumes,) signal over S0, shell by shell. kernel: its parameters by name. sigma: noise over S0, where the noise
-    is of magnitudes or standard deviations are asked for. effects: by name what k independent changes of unit variance
+    is of magnitudes or standard deviations are asked for. worth: the "cost" of `results` below which lobes are of use,
+    or None. effects: by name what k independent changes of unit variance
     make of each kernel parameter and, relative to it, of "s0", (k,); for standard deviations.
     """
 
@@ -35,6 +36,7 @@ class FodVoxel(NamedTuple):
     kernel: dict[str, Leaf]
     sigma: Leaf | None = None
     effects: dict[str, Leaf] | None = None
+    worth: Leaf | None = None
 
 
 class FodShared(NamedTuple):
@@ -67,7 +69,10 @@ class FodEstimation:
     def prepare(self, voxel: FodVoxel, shared: FodShared) -> Prepared:
         magnitudes = self.search.noise.magnitudes
         y = jnp.maximum(voxel.y, 0) if magnitudes else voxel.y
-        return Prepared(_Varying(y, self._moments(voxel.kernel, shared), voxel.sigma if magnitudes else None), ())
+        worth = None if voxel.worth is None else voxel.worth / 2
+        return Prepared(
+            _Varying(y, self._moments(voxel.kernel, shared), voxel.sigma if magnitudes else None), (), worth
+        )
 
     def data(self, varying: _Varying, shared: FodShared) -> Data:
         return Data(shared.directions, shared.table, varying.moments, varying.y, varying.sigma)
