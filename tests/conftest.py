@@ -1,8 +1,12 @@
 """Strict numerics and quick compilation for all tests, and the reference data where they are present."""
 
+import gc
 import os
 import tempfile
 from pathlib import Path
+
+# A process for each core: threads of BLAS would only wait for each other. NumPy reads this when it is loaded.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import jax
 import nibabel as nib
@@ -23,6 +27,9 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     _folder = tempfile.TemporaryDirectory(prefix="jaxsmt-tests-")
     os.environ["JAXSMT_CACHE"] = _folder.name
 cache.find()
+# Tracing makes millions of objects that live on; to look through all of them again and again is a tenth of its time.
+gc.freeze()
+gc.set_threshold(100_000, 20, 20)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
