@@ -1,5 +1,6 @@
 """Strict numerics and quick compilation for all tests, and the reference data where they are present."""
 
+import functools
 import gc
 import os
 import tempfile
@@ -13,7 +14,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from jaxsmt.batch import cache
+from jaxsmt.batch import cache, runner
 from jaxsmt.batch.sizes import SIZES, BatchSize
 from jaxsmt.simulate import rician, zeppelin_signal
 from tests.acquisition.test_acquisition import scheme
@@ -47,6 +48,14 @@ def reference() -> Path:
 def small_batches(monkeypatch):
     """FOD fits of few voxels do not wait for a chunk of thousands."""
     monkeypatch.setitem(SIZES["fods"], "cpu", BatchSize(chunk=128, lanes=32))
+
+
+@pytest.fixture
+def optimised(monkeypatch):
+    """Programs are compiled as users' are, for tests of so many voxels that arithmetic takes longer than the compiler."""
+    options = {"xla_backend_optimization_level": 1, "xla_cpu_use_fusion_emitters": True}
+    monkeypatch.setattr(cache, "_options", lambda device: options if device.platform == "cpu" else None)
+    monkeypatch.setattr(runner, "_compiled", functools.cache(runner._compiled.__wrapped__))
 
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(120)
