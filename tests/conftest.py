@@ -52,7 +52,7 @@ def small_batches(monkeypatch):
 
 @pytest.fixture
 def optimised(monkeypatch):
-    """Programs are compiled as users' are, for tests of so many voxels that arithmetic takes longer than the compiler."""
+    """Programs are compiled as for users: with many voxels, arithmetic takes longer than the compiler."""
     options = {"xla_backend_optimization_level": 1, "xla_cpu_use_fusion_emitters": True}
     monkeypatch.setattr(cache, "_options", lambda device: options if device.platform == "cpu" else None)
     monkeypatch.setattr(runner, "_compiled", functools.cache(runner._compiled.__wrapped__))
