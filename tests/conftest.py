@@ -45,17 +45,25 @@ def reference() -> Path:
 
 
 @pytest.fixture
-def small_batches(monkeypatch):
-    """FOD fits of few voxels do not wait for a chunk of thousands."""
-    monkeypatch.setitem(SIZES["fods"], "cpu", BatchSize(chunk=128, lanes=32))
+def sizes_of_users():
+    """A test that uses this has the batches of users, not `small_batches`."""
 
 
 @pytest.fixture
-def optimised(monkeypatch):
+def optimised(monkeypatch, sizes_of_users):
     """Programs are compiled as for users: with many voxels, arithmetic takes longer than the compiler."""
     options = {"xla_backend_optimization_level": 1, "xla_cpu_use_fusion_emitters": True}
     monkeypatch.setattr(cache, "_options", lambda device: options if device.platform == "cpu" else None)
     monkeypatch.setattr(runner, "_compiled", functools.cache(runner._compiled.__wrapped__))
+
+
+@pytest.fixture(autouse=True)
+def small_batches(request, monkeypatch):
+    """Fits of few voxels do not wait for thousands of lanes; as all tests have these sizes, they share programs."""
+    if "sizes_of_users" not in request.fixturenames:
+        monkeypatch.setitem(SIZES["kernels"], "cpu", BatchSize(chunk=4_096, lanes=256))
+        monkeypatch.setitem(SIZES["fods"], "cpu", BatchSize(chunk=128, lanes=32))
+        monkeypatch.setitem(SIZES["corrections"], "cpu", BatchSize(chunk=128, lanes=32))
 
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(120)

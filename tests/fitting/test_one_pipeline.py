@@ -16,7 +16,7 @@ MASK = mask_of(SHAPE) != 0
 
 
 @pytest.fixture
-def written(folder, small_batches):
+def written(folder):
     """Maps of the command line by model and name, standard deviations as "sd of …"; and the folder of the inputs."""
     options = ["--noise", "rician", "--fod", "watson", "--fibres", "auto", "--uncertainty", "--no-report"]
     assert run(folder, *options) == 0
