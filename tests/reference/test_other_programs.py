@@ -11,6 +11,8 @@ from jaxsmt.simulate import rician
 from tests.conftest import degrees, gauss_mean
 from tests.physics.known_lobes import brute_force
 
+pytestmark = pytest.mark.usefixtures("sizes_of_users")  # thousands of voxels
+
 
 def read(path):
     return nifti.read_array(nifti.open_image(path))
