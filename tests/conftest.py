@@ -1,15 +1,20 @@
 """Strict numerics and quick compilation for all tests, and the reference data where they are present."""
 
+import functools
+import gc
 import os
 import tempfile
 from pathlib import Path
+
+# A process for each core: threads of BLAS would only wait for each other. NumPy reads this when it is loaded.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import jax
 import nibabel as nib
 import numpy as np
 import pytest
 
-from jaxsmt.batch import cache
+from jaxsmt.batch import cache, runner
 from jaxsmt.batch.sizes import SIZES, BatchSize
 from jaxsmt.simulate import rician, zeppelin_signal
 from tests.acquisition.test_acquisition import scheme
@@ -23,6 +28,9 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     _folder = tempfile.TemporaryDirectory(prefix="jaxsmt-tests-")
     os.environ["JAXSMT_CACHE"] = _folder.name
 cache.find()
+# Tracing makes millions of objects that live on; to look through all of them again and again is a tenth of its time.
+gc.freeze()
+gc.set_threshold(100_000, 20, 20)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -37,9 +45,28 @@ def reference() -> Path:
 
 
 @pytest.fixture
-def small_batches(monkeypatch):
-    """FOD fits of few voxels do not wait for a chunk of thousands."""
-    monkeypatch.setitem(SIZES["fods"], "cpu", BatchSize(chunk=128, lanes=32))
+def sizes_of_users():
+    """A test that uses this has the batches of users, not `small_batches`."""
+
+
+@pytest.fixture
+def optimised(monkeypatch, sizes_of_users):
+    """Programs are compiled as for users: with many voxels, arithmetic takes longer than the compiler."""
+    options = {"xla_backend_optimization_level": 1, "xla_cpu_use_fusion_emitters": True}
+    monkeypatch.setattr(cache, "_options", lambda device: options if device.platform == "cpu" else None)
+    monkeypatch.setattr(runner, "_compiled", functools.cache(runner._compiled.__wrapped__))
+
+
+@pytest.fixture(autouse=True)
+def small_batches(request, monkeypatch):
+    """Fits of few voxels do not wait for thousands of lanes; as all tests have these sizes, they share programs.
+
+    Corrections keep their lanes, on which rounding depends: with 32 of them maps of a command, whose voxels are in file
+    order, differ from those of Python in the last digits.
+    """
+    if "sizes_of_users" not in request.fixturenames:
+        monkeypatch.setitem(SIZES["kernels"], "cpu", BatchSize(chunk=4_096, lanes=256))
+        monkeypatch.setitem(SIZES["fods"], "cpu", BatchSize(chunk=128, lanes=32))
 
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(120)

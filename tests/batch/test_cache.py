@@ -181,7 +181,7 @@ def test_users_wrappers_have_no_fingerprint():
         fingerprint(mine)
 
 
-def test_schemes_of_one_shape_share_programs(small_batches):
+def test_schemes_of_one_shape_share_programs():
     """Twenty subjects whose b-values and directions differ a little: one compilation of each program."""
     model = js.FodModel(js.smt(), "watson", 1)
     rng = np.random.default_rng(0)

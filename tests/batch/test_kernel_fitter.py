@@ -159,7 +159,7 @@ def test_bounds_can_be_moved():
             js.smt().bound(**impossible)
 
 
-def test_nearly_equal_costs_are_told_apart_once():
+def test_nearly_equal_costs_are_told_apart_once(optimised):
     """Of 300,000 noisy mcSMT voxels none ends above double precision's optimum by more than rounding makes.
 
     Some programs left a few voxels at a point partly of one trial and partly of another; rounding decides which do.

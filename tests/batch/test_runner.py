@@ -62,7 +62,7 @@ def test_blocks_are_those_of_one_call(count):
     np.testing.assert_array_equal(out, x.sum(axis=1).astype(np.float32))
 
 
-def test_sizes_of_all_kinds():
+def test_sizes_of_all_kinds(sizes_of_users):
     """A chunk holds its lanes, and every kind of work has sizes for a CPU and for any other device."""
     for kind in SIZES:
         for platform in ("cpu", "gpu", "tpu"):

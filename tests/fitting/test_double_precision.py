@@ -1,12 +1,9 @@
 """Double precision from end to end: corrections, second pass, FODs."""
 
 import numpy as np
-import pytest
 
 import jaxsmt as js
 from tests.fitting.tissue import ACQUISITION, noisy
-
-pytestmark = pytest.mark.usefixtures("small_batches")
 
 
 def test_rician_fits_follow_changes_far_below_single_precision():

@@ -14,8 +14,6 @@ from tests.conftest import degrees
 from tests.fitting.simulated_fods import ACQUISITION, kernel_of, matched, simulated
 from tests.physics.known_lobes import brute_force, frame
 
-pytestmark = pytest.mark.usefixtures("small_batches")
-
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("density", ["watson", "bingham"])

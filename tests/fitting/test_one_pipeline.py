@@ -16,7 +16,7 @@ MASK = mask_of(SHAPE) != 0
 
 
 @pytest.fixture
-def written(folder, small_batches):
+def written(folder):
     """Maps of the command line by model and name, standard deviations as "sd of …"; and the folder of the inputs."""
     options = ["--noise", "rician", "--fod", "watson", "--fibres", "auto", "--uncertainty", "--no-report"]
     assert run(folder, *options) == 0
@@ -67,6 +67,6 @@ def test_command_line_and_python_give_the_same_maps(written, series):
             np.testing.assert_array_equal(values, in_python[key].astype(values.dtype), err_msg=str(key))
     assert compilations() == before  # the command compiled the very same programs
     assert np.count_nonzero(fods.n_fibres) > 0.9 * np.count_nonzero(MASK)
-    plain = fit(js.Acquisition.from_fsl(*files), data)
+    plain = fit(js.Acquisition.from_fsl(*files), data, uncertainty=True)  # by the same programs
     assert plain.axes == "fsl"
     assert np.mean(np.abs(plain.mse - fods.mse)[MASK] <= 1e-6) >= 0.99

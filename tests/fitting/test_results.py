@@ -1,12 +1,9 @@
 """What fits give: comparisons of results and settings."""
 
 import numpy as np
-import pytest
 
 import jaxsmt as js
 from tests.fitting.simulated_fods import ACQUISITION, kernel_of, simulated
-
-pytestmark = pytest.mark.usefixtures("small_batches")
 
 
 def test_results_and_settings_can_be_compared():

@@ -9,8 +9,6 @@ import jaxsmt as js
 from tests.conftest import degrees
 from tests.fitting.simulated_fods import ACQUISITION, WEIGHTS, kernel_of, matched, simulated, simulated_by
 
-pytestmark = pytest.mark.usefixtures("small_batches")
-
 
 def power(x, kappa):
     """Wider at its top and narrower at its foot than Watson's density."""

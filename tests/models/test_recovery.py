@@ -24,7 +24,7 @@ def test_mcsmt_recovers_known_parameters(dtype):
     assert np.all(np.isin(fit.status, (js.Status.CONVERGED, js.Status.AT_BOUND)))
 
 
-def test_mcsmt_reaches_the_optimum_that_scipy_reaches():
+def test_mcsmt_reaches_the_optimum_that_scipy_reaches(sizes_of_users):
     """On noisy data, some with all of the water in neurites, where the cost is flat."""
     rng = np.random.default_rng(1)
     diff, intra = rng.uniform(0.3, 3, 60), rng.choice([0.3, 0.6, 0.95, 1.0], 60)

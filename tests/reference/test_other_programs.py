@@ -11,6 +11,8 @@ from jaxsmt.simulate import rician
 from tests.conftest import degrees, gauss_mean
 from tests.physics.known_lobes import brute_force
 
+pytestmark = pytest.mark.usefixtures("sizes_of_users")  # thousands of voxels
+
 
 def read(path):
     return nifti.read_array(nifti.open_image(path))
@@ -45,7 +47,7 @@ def test_noise_free_phantom(phantom, dtype, median, p95):
     assert np.all(np.isin(fit.status, (js.Status.CONVERGED, js.Status.AT_BOUND)))
 
 
-def test_noise_floor_of_the_phantom(phantom):
+def test_noise_floor_of_the_phantom(phantom, optimised):
     """Rician SNR 30 against Gaussian noise of the same σ (several draws of both, as one scatters by 1 %).
 
     λ∥ without correction: bias 0.41, RMSE 0.58 µm²/ms; the C++ program's median error with the true σ: 0.14.
