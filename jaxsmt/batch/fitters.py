@@ -83,9 +83,9 @@ class KernelFitter(Runner):
         size = size_of("kernels", self.platform)
         return self.program(uncertainties, size, self._shared, estimation=self._estimation)
 
-    def compile(self, sigma: bool = False) -> None:
-        """Compile now, for calls with or without `sigma`."""
-        self._fits.compile(one_of(self._one(sigma)))
+    def compile(self) -> None:
+        """Compile now."""
+        self._fits.compile(one_of(self._one(self.prior is not None)))
 
     def compile_uncertainty(self) -> None:
         """Compile the program of `uncertainty` now."""
@@ -112,12 +112,8 @@ class KernelFitter(Runner):
         """
 
         def voxels(part: slice) -> KernelVoxel:
-            return self._voxels(
-                means[:, part],
-                [values[part] for values in maps],
-                None if sigma is None else sigma[part],
-                None,
-            )
+            noise = None if self.prior is None or sigma is None else sigma[part]
+            return self._voxels(means[:, part], [values[part] for values in maps], noise, None)
 
         fits: Fits = self._fits(voxels, means.shape[1], progress)
         return fits

@@ -110,7 +110,7 @@ class KernelStage:
 
     def compile(self, second: bool = False) -> None:
         """Compile now, so that the first call does not wait for it. second: `refit` will be called."""
-        self.fitter.compile(sigma=self.corrects or self._uses_sigma)
+        self.fitter.compile()
         if self._corrector is not None:
             self._corrector.compile(
                 sigma=self._sigma is None,

@@ -64,6 +64,26 @@ def test_only_the_first_voxels_are_searched():
     assert not np.any(end.steps[9:])
 
 
+def test_searches_that_cannot_pay_are_given_up():
+    """Where the minimum is worth it nothing changes; elsewhere fewer steps are taken."""
+    search, solver, n = Wells(stride=1), js.levenberg_marquardt(), len(DATA)
+
+    @jax.jit
+    def run(worth):
+        return search_voxels(search, solver, DATA, lambda v: v, n, 4, worth)
+
+    whole = run(jnp.full(n, jnp.inf, jnp.float32))
+    cost = np.asarray(whole.cost)
+    good = cost < np.median(cost)
+    end = run(jnp.where(good, 1.001 * cost, 0.2 * cost))
+    for name in ("x", "cost", "converged", "steps"):
+        for values, expected in zip(*map(jax.tree.leaves, (getattr(end, name), getattr(whole, name))), strict=True):
+            np.testing.assert_array_equal(values[good], expected[good])
+    assert np.all(end.steps <= whole.steps)
+    assert np.mean(end.converged[~good]) < 0.5
+    assert np.all(end.cost[~good] > 0.2 * cost[~good])
+
+
 @pytest.mark.parametrize("adjoint", ["implicit", "unrolled"])
 def test_a_minimum_has_its_derivative(adjoint):
     """dx/dd = (1/5)/(12x² - 4 + 1/5) of the deeper well, alone and under vmap."""

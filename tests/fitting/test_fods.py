@@ -118,6 +118,22 @@ def test_auto_counts_the_fibres():
     np.testing.assert_allclose(fods.sh(4)[none] @ even_harmonics(points, 4).T, 1 / (4 * np.pi), rtol=1e-5)
 
 
+def test_auto_is_the_best_of_all_numbers():
+    """Giving up numbers of lobes that do not pay loses none that does: as if each number were fitted to its end."""
+    clean, *_ = simulated(60, 2)
+    noisy = clean + 25 * np.random.default_rng(5).standard_normal(clean.shape)
+    kernels = kernel_of(noisy)
+    chosen = js.fit(kernels.fod_model("watson", "auto"), ACQUISITION, noisy)
+    each = [js.fit(kernels.fod_model("watson", n), ACQUISITION, noisy) for n in (1, 2, 3)]
+    n = len(ACQUISITION.bvals)
+    criteria = np.stack([n * np.log(f.mse.astype(float)) + (4 * i - 1) * np.log(n) for i, f in enumerate(each, 1)])
+    best = criteria.argmin(axis=0)
+    assert set(best) == {0, 1}
+    some = chosen.n_fibres > 0
+    np.testing.assert_array_equal(chosen.n_fibres[some], best[some] + 1)
+    np.testing.assert_allclose(chosen.mse[some], np.stack([f.mse for f in each])[best, np.arange(60)][some], rtol=1e-5)
+
+
 def test_no_seam_at_the_poles():
     """Axes at and around the poles and ±π of spherical coordinates, where dmipy's fits stay behind."""
     mu = np.array(

@@ -8,6 +8,7 @@ from scipy import optimize, stats
 
 import jaxsmt as js
 from jaxsmt.batch.fitters import KernelFitter
+from jaxsmt.batch.runner import compilations
 from tests.conftest import degrees
 from tests.fitting.tissue import ACQUISITION, clean, noisy, tissue, truth
 
@@ -28,6 +29,21 @@ def test_standard_deviations_are_right(kind):
             assert 0.92 < np.mean(np.abs(z) < 1.96) < 0.97, (snr, name)
         assert np.abs(np.mean((fit.parameters["lambda_par"] - truth("lambda_par"))[inside])) < 0.02
         assert np.isnan(fit.sd["lambda_par"][fit.status == js.Status.AT_BOUND]).all()
+
+
+def test_standard_deviations_are_a_program_of_their_own():
+    """Asking for them compiles nothing twice, changes no estimate, and says nothing where a fit did not converge."""
+    data = noisy("gaussian", 20)
+    plain = js.fit(js.smt(), ACQUISITION, data)
+    before = compilations()
+    fit = js.fit(js.smt(), ACQUISITION, data, sigma=50.0, uncertainty=True)
+    assert compilations() <= before + 1  # none if a test before has made it
+    for name, values in plain.maps().items():
+        np.testing.assert_array_equal(values, fit.maps()[name])
+    known = fit.status == js.Status.CONVERGED
+    assert not known.all()
+    assert np.isfinite(fit.sd["lambda_par"][known]).all()
+    assert np.isnan(fit.sd["lambda_par"][~known]).all()
 
 
 def test_errors_are_no_larger_than_they_must_be():
