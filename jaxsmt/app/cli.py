@@ -124,7 +124,8 @@ def _end(code: int) -> NoReturn:
     """End the process now: a compiler at work cannot be interrupted, and clearing up after JAX takes long."""
     for stream in (sys.stdout, sys.stderr):
         try:
-            stream.flush()
-        except OSError:  # a full disk, or nobody reads any more
+            if stream is not None:
+                stream.flush()
+        except (OSError, ValueError):  # a full disk, nobody reads any more, or it is closed
             code = code or 73
     os._exit(code)

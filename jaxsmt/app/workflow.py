@@ -118,7 +118,13 @@ def _fit(job: Job, progress: Progress, clock: _Clock) -> tuple[Result, dict[str,
     pool = ThreadPoolExecutor(4)
     try:
         kernels, fods = pool.submit(pipeline.prepare_kernels), pool.submit(pipeline.prepare_fods)
-        pool.submit(pipeline.prepare_uncertainty)
+
+        def prepare_uncertainty() -> None:
+            kernels.result()
+            fods.result()
+            pipeline.prepare_uncertainty()
+
+        later = pool.submit(prepare_uncertainty)
         hashes = {name: pool.submit(sidecars.sha256, path) for name, path in inputs.files.items()}
         if not job.request.no_report:
             pool.submit(_load_report)
@@ -136,6 +142,7 @@ def _fit(job: Job, progress: Progress, clock: _Clock) -> tuple[Result, dict[str,
                     clock.lap("wait for compilation of the FODs")
 
         result = pipeline.run(means, _rows(signal, inputs.image), watched)
+        later.result()  # so that they are kept for the next process, even those that no voxel needed
         clock.lap("fit" if result.fods is None else "fit FODs")
         return result, {name: future.result() for name, future in hashes.items()}
     finally:  # a compiler at work is not waited for

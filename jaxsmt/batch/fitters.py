@@ -143,8 +143,8 @@ class KernelFitter(Runner):
             out[converged] = values
             return out
 
-        found: Uncertainty = jax.tree.map(everywhere, self._uncertainties(fitted, len(converged)))
-        return found
+        uncertainty: Uncertainty = jax.tree.map(everywhere, self._uncertainties(fitted, len(converged)))
+        return uncertainty
 
     def _voxels(
         self,
@@ -240,7 +240,6 @@ class FodFitter(Runner):
     def uncertainty(
         self,
         points: np.ndarray,
-        signal: Callable[[slice], np.ndarray],
         kernels: Mapping[str, np.ndarray],
         sigma: np.ndarray,
         effects: Mapping[str, np.ndarray],
@@ -253,7 +252,7 @@ class FodFitter(Runner):
         def fitted(part: slice) -> tuple[FodVoxel, tuple[np.ndarray, ...]]:
             kernel = {name: kernels[name][part] for name in self._names}
             changes = {name: effects[name][part] for name in (*self._names, "s0")}
-            voxels = FodVoxel(signal(part), kernel, sigma[part], changes)
+            voxels = FodVoxel(np.zeros((len(sigma[part]), self._volumes)), kernel, sigma[part], changes)
             return voxels, tuple(coordinate[part] for coordinate in points)
 
         sd: dict[str, np.ndarray] = self._uncertainties(fitted, points.shape[1])

@@ -13,9 +13,6 @@ from jax.typing import ArrayLike
 
 from ..solvers import Problem, Solver
 
-# How many times as far as in its last few steps a search may go on.
-_HOPE = 10.0
-
 
 class End(NamedTuple):
     """Where searches ended, leaves (items,)."""
@@ -53,8 +50,7 @@ def solve(
 
     Args:
         problem: `(data of one item) -> Problem`. start: `(item numbers (lanes,)) -> (data, x0, worth)`; worth: costs
-            below which a minimum is of use, or None. A search is given up where it will not get there, even if it goes
-            on _HOPE times as far as in its last steps.
+            below which a minimum is of use, or None; see `Solver.hope`.
         stride: steps between two exchanges. limit: steps after which an item is left as it is, if not the solver's own.
     """
 
@@ -67,9 +63,9 @@ def solve(
     def exchange(carry: _Carry) -> _Carry:
         """Some steps; then results of the finished lanes out, fresh items in."""
         state = jax.lax.fori_loop(0, stride, lambda _, s: advance(carry.data, s), carry.state)
-        if carry.worth is not None:
+        if carry.worth is not None and solver.hope is not None:
             gain = carry.state.cost - state.cost  # none where steps were rejected, which tells nothing
-            state = state._replace(done=state.done | ((gain > 0) & (state.cost - _HOPE * gain > carry.worth)))
+            state = state._replace(done=state.done | ((gain > 0) & (state.cost - solver.hope * gain > carry.worth)))
         if limit is not None:
             state = state._replace(done=state.done | (state.steps >= limit))
         out = jnp.where(state.done & (carry.item < items), carry.item, items)  # dropped: out of range

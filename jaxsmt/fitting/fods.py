@@ -134,9 +134,9 @@ class FodStage:
                 values[best.lobes == count, count:] = 0
             chosen = np.flatnonzero((best.lobes == count) & (best.status == Status.CONVERGED))
             if len(chosen):
-                found = data.uncertainty(fitter, chosen, best.points[: fitter.lobes.point, chosen], kernels)
+                of_chosen = data.uncertainty(fitter, chosen, best.points[: fitter.lobes.point, chosen], kernels)
                 for name, values in sd.items():
-                    values[chosen, :count] = found[name]
+                    values[chosen, :count] = of_chosen[name]
         return sd
 
     def _assemble(self, kernels: Fit, best: _Best, data: _Data) -> FodFit:
@@ -186,11 +186,15 @@ class _Data:
     def fit(
         self, fitter: FodFitter, numbers: np.ndarray, progress: Callable[[int], None], worth: np.ndarray | None
     ) -> Fits:
-        """Fit one number of lobes in the voxels with these numbers. worth: costs below which that is of use."""
+        """Fit one number of lobes in the voxels with these numbers. worth: costs below which they would be chosen."""
+
+        def signal(part: slice) -> np.ndarray:
+            chosen = numbers[part]
+            return self._rows(chosen)[:, self._stage._volumes] / self._s0[chosen][:, None]
 
         sigma = self._relative_sigma if self._stage.noise.magnitudes else None
         return fitter(
-            lambda part: self._signal(numbers[part]),
+            signal,
             _chosen(self._kernel, numbers),
             len(numbers),
             progress,
@@ -207,17 +211,8 @@ class _Data:
         take = self._stage.voxels.take
         effects = {name: take(kernels.effects[name])[numbers] for name in (*self._kernel, "s0")}
         effects["s0"] = effects["s0"] / self._over_s0[numbers][:, None]
-        return fitter.uncertainty(
-            points,
-            lambda part: self._signal(numbers[part]),
-            _chosen(self._kernel, numbers),
-            self._relative_sigma[numbers],
-            effects,
-        )
-
-    def _signal(self, numbers: np.ndarray) -> np.ndarray:
-        """Signal over S0, (voxels, volumes), shell by shell."""
-        return self._rows(numbers)[:, self._stage._volumes] / self._s0[numbers][:, None]
+        kernel, sigma = _chosen(self._kernel, numbers), self._relative_sigma[numbers]
+        return fitter.uncertainty(points, kernel, sigma, effects)
 
     def criterion(self, numbers: np.ndarray, cost: Any, parameters: int) -> Any:
         """Bayesian information criterion; S0 and the kernel, the same for all numbers of lobes, are not counted.

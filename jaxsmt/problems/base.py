@@ -48,7 +48,7 @@ class Prepared(NamedTuple):
     """A voxel before its search.
 
     varying: what the search reads of this voxel alone. for_results: what only its results need. worth: the cost below
-    which a minimum is of use, so that a search that will not get there may be given up; None: any is.
+    which a minimum is of use, so that a search that will not get there may be given up; None: every minimum is.
     """
 
     varying: Any

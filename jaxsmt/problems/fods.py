@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -26,10 +25,10 @@ UNCERTAIN = ("weight", "odi", "kappa", "beta", "direction")
 class FodVoxel(NamedTuple):
     """One voxel's data.
 
-    y: (volumes,) signal over S0, shell by shell. kernel: its parameters by name. sigma: noise over S0, where the noise
-    is of magnitudes or standard deviations are asked for. worth: the "cost" of `results` below which lobes are of use,
-    or None. effects: by name what k independent changes of unit variance
-    make of each kernel parameter and, relative to it, of "s0", (k,); for standard deviations.
+    y: (volumes,) signal over S0, shell by shell; not read for standard deviations. kernel: its parameters by name.
+    sigma: noise over S0, where the noise is of magnitudes or standard deviations are asked for. effects: by name what k
+    independent changes of unit variance make of each kernel parameter and, relative to it, of "s0", (k,); for standard
+    deviations. worth: the "cost" of `results` below which lobes would be chosen, or None.
     """
 
     y: Leaf
@@ -117,17 +116,21 @@ class FodEstimation:
 
         def changed(t: Array) -> Array:
             """The signal over the S0 that was estimated, where kernel and S0 are off by changes t of unit variance."""
-            kernel = {name: v + jnp.sum(t * effects[name]) for name, v in voxel.kernel.items()}
+            kernel = {name: v + jnp.sum(t * finite[name]) for name, v in voxel.kernel.items()}
             data = self._data(voxel._replace(kernel=kernel), shared)
-            return (1 + jnp.sum(t * effects["s0"])) * lobes.signal(data, x)
+            return (1 + jnp.sum(t * finite["s0"])) * lobes.signal(data, x)
 
+        # Where a kernel is not determined, its effects are infinite.
+        finite = {name: jnp.where(jnp.isfinite(effect), effect, 0) for name, effect in effects.items()}
+        infinite = jnp.any(~jnp.isfinite(jnp.stack([*effects.values()])), axis=0)
         by_kernel = jnp.matmul(weighed, jax.jacfwd(changed)(jnp.zeros_like(effects["s0"])), precision="highest")
         changes = jnp.matmul(covariance, by_kernel, precision="highest")
-        variance = partial(self._variance, x, covariance)
+        changes = jnp.where(jnp.isfinite(changes), changes, 0)
+        variances = {name: self._variance(x, covariance, name, changes) for name in UNCERTAIN}
         # What is not known of the kernel leaves a direction as it is.
-        finite = jnp.where(jnp.isfinite(changes), changes, 0)
-        variances = {name: variance(name, changes) for name in UNCERTAIN if name != "direction"}
-        variances["direction"] = jnp.sum(variance("direction", finite), axis=-1) * math.degrees(1) ** 2
+        direction = jnp.sum(variances.pop("direction"), axis=-1) * math.degrees(1) ** 2
+        variances = {name: jnp.where(jnp.any(infinite), jnp.inf, v) for name, v in variances.items()}
+        variances["direction"] = direction
         known = part > 4 * float(jnp.finfo(part.dtype).eps)
         return {name: jnp.where(known, jnp.sqrt(v), jnp.inf) for name, v in variances.items()}
 

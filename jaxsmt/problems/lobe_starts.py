@@ -146,6 +146,11 @@ class _Products:
         """With lobes of another width on every axis, (axes, axes)."""
         return self._product(self.legendre, lobe.zonal * other.zonal * self.energy)
 
+    def row(self, index: Array, lobe: _Width, other: _Width) -> Array:
+        """With lobes of another width, of one axis on every axis, (axes,)."""
+        legendre = jnp.asarray(self.legendre, self.dtype)[index]
+        return jnp.matmul(legendre, lobe.zonal * other.zonal * self.energy, precision="highest")
+
     def axis(self, index: Array) -> tuple[Array, ...]:
         axis = jnp.asarray(self.axes, self.dtype)[index]
         return axis[0], axis[1], axis[2]
@@ -189,7 +194,7 @@ def _several(coordinates: Coordinates, count: int, h: _Products, widths: _Width,
     def added(third: _Width) -> tuple[Array, Array]:
         """The gain by a third lobe on each axis, and its best weight."""
         g3, h3 = h.lobes(third, third), h.data(third)
-        g123 = w * h.pairs(first, third)[i] + (1 - w) * h.pairs(second, third)[j]
+        g123 = w * h.row(i, first, third) + (1 - w) * h.row(j, second, third)
         share = _share(h3 - h12 + g - g123, g3 - 2 * g123 + g)
         gain = 2 * (share * h3 + (1 - share) * h12)
         gain = gain - share**2 * g3 - 2 * share * (1 - share) * g123 - (1 - share) ** 2 * g

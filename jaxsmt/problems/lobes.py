@@ -173,8 +173,9 @@ class Lobes:
         signal, columns = self.linearise(data, x)
         score = self._score(data, signal)[None]
         if not self.noise.magnitudes:
-            gram = _products(rows := jnp.concatenate([columns, score]), rows)
-            return Normal(0.5 * gram[-1, -1], few(gram[-1, :-1]), few(gram[:-1, :-1]))
+            # The cost alone, as it may be differentiated without the columns.
+            products = _products(jnp.concatenate([score, columns]), columns)
+            return Normal(0.5 * _products(score, score)[0, 0], few(products[0]), few(products[1:]))
         m, signal, sigma = _in_sigmas(data, signal)
         weight = self.noise.information(signal) / sigma**2
         products = _products(jnp.concatenate([score, weight[None] * columns]), columns)

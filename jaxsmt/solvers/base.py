@@ -15,8 +15,8 @@ Point = tuple[Array, ...]
 class Normal(NamedTuple):
     """The normal equations of ½ Σ r² at a point, in the coordinates of a step.
 
-    Of a few coordinates as scalars, of many perhaps as arrays: `gradient[i]` and, for j ≤ i, `hessian[i][j]` hold in
-    any case.
+    Of a few coordinates as scalars, of many perhaps as arrays. `gradient[i]` and, for j ≤ i, `hessian[i][j]` work with
+    both; the diagonal is `hessian[i][i]`, as rows may be longer than i + 1.
     """
 
     cost: Array  # ½ Σ r²
@@ -47,15 +47,17 @@ class Problem(NamedTuple):
 class Solver(NamedTuple):
     """A bounded nonlinear least-squares solver of one voxel.
 
-    A state is a NamedTuple of scalars, or pytrees of them, with at least the fields `x` (a tuple of scalars, the best
-    point so far), `cost` (½ Σ r² there), `steps` (int32), `done` and `converged` (bool). `check_solver` checks a solver
-    of your own.
+    A state is a NamedTuple of scalars, small arrays, or pytrees of them, with at least the fields `x` (a tuple of
+    scalars, the best point so far), `cost` (½ Σ r² there), `steps` (int32), `done` and `converged` (bool).
+    `check_solver` checks a solver of your own.
 
     Attributes:
         init: `(x0, size) -> state`, for steps of `size` coordinates; it evaluates nothing.
         step: `(problem, state) -> state`; it evaluates the normal equations once, `problem.normal(x)`, and never leaves
             the bounds, `problem.room(x)`. A state that is done stays done, and further steps do it no harm.
         most: number of steps after which every state is done.
+        hope: where only a low enough cost is of use, a search is given up if `hope` times the gain of its last few
+            steps would not get it there. None: never, as for solvers whose gains may grow again.
 
     Example:
         >>> import jaxsmt as js
@@ -67,3 +69,4 @@ class Solver(NamedTuple):
     init: Callable[[Point, int], Any]
     step: Callable[[Problem, Any], Any]
     most: int
+    hope: float | None = None

@@ -61,7 +61,10 @@ def stacked(matrix: Matrix) -> Array:
 
 def diagonal(matrix: Matrix) -> Vector:
     """The diagonal of a matrix."""
-    return tuple(row[i] for i, row in enumerate(matrix)) if isinstance(matrix, list) else jnp.diagonal(matrix)
+    if isinstance(matrix, list):
+        return tuple(row[i] for i, row in enumerate(matrix))
+    # Not `jnp.diagonal`, a gather, whose transpose is a scatter-add.
+    return jnp.sum(jnp.where(jnp.eye(len(matrix), dtype=bool), matrix, 0), axis=1)
 
 
 def largest(vector: Vector) -> Array:
@@ -152,7 +155,7 @@ def _eliminate(matrix: Array, right: Array) -> tuple[Array, Array]:
     """Gauss-Jordan elimination without pivoting, which a positive definite matrix does not need; right is (n, m)."""
     n = len(right)
     rows = jnp.concatenate([matrix, right], axis=1)
-    least = _least(jnp.diagonal(matrix))
+    least = _least(diagonal(matrix))
     eps = float(jnp.finfo(rows.dtype).eps)
 
     def clear_column(carry: tuple[Array, Array], k: Array) -> tuple[tuple[Array, Array], None]:

@@ -18,6 +18,9 @@ _GROWTH = 10.0
 _MAX_DAMPING = 1e3
 # Below it a step counts as a Gauss-Newton step, whose promised gain tells the distance to go.
 _GAUSS_NEWTON = 1e-2
+# Times the gain of its last steps that a search may still gain: it ends fast or, where a cost hardly determines its
+# parameters, creeps.
+_HOPE = 10.0
 # Steps after which only a lower cost counts as better, however little it can differ.
 _PATIENCE = 30
 
@@ -72,7 +75,7 @@ def levenberg_marquardt(max_steps: int = 100, rtol: float | None = None, cautiou
         50
     """
     options = _Options(max_steps, rtol, cautious)
-    return Solver(_init, partial(_step, options), max_steps)
+    return Solver(_init, partial(_step, options), max_steps, None if cautious else _HOPE)
 
 
 def _init(x0: Point, size: int) -> State:

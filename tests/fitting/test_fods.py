@@ -130,6 +130,7 @@ def test_auto_is_the_best_of_all_numbers():
     best = criteria.argmin(axis=0)
     assert set(best) == {0, 1}
     some = chosen.n_fibres > 0
+    assert some.mean() > 0.9
     np.testing.assert_array_equal(chosen.n_fibres[some], best[some] + 1)
     np.testing.assert_allclose(chosen.mse[some], np.stack([f.mse for f in each])[best, np.arange(60)][some], rtol=1e-5)
 
