@@ -12,6 +12,8 @@ from jaxsmt.files import nifti
 from jaxsmt.geometry.quadrature import icosphere
 from tests.reference.test_other_programs import in_vivo, read
 
+pytestmark = pytest.mark.usefixtures("sizes_of_users")  # thousands of voxels
+
 
 @pytest.mark.parametrize("packing", ["parallel", "dispersed"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
