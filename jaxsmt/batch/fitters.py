@@ -206,7 +206,8 @@ class FodFitter(Runner):
 
     def compile_uncertainty(self, effects: int) -> None:
         """Compile the program of `uncertainty` now. effects: k of those that it takes."""
-        voxel = self._one(True)._replace(effects=dict.fromkeys((*self._names, "s0"), np.zeros((1, effects))))
+        changes = dict.fromkeys((*self._names, "s0"), np.zeros((1, effects)))
+        voxel = self._one(True)._replace(y=None, effects=changes)
         self._uncertainties.compile(one_of((voxel, (np.zeros(1),) * self.lobes.point)))
 
     def _one(self, sigma: bool) -> FodVoxel:
@@ -252,7 +253,7 @@ class FodFitter(Runner):
         def fitted(part: slice) -> tuple[FodVoxel, tuple[np.ndarray, ...]]:
             kernel = {name: kernels[name][part] for name in self._names}
             changes = {name: effects[name][part] for name in (*self._names, "s0")}
-            voxels = FodVoxel(np.zeros((len(sigma[part]), self._volumes)), kernel, sigma[part], changes)
+            voxels = FodVoxel(None, kernel, sigma[part], changes)
             return voxels, tuple(coordinate[part] for coordinate in points)
 
         sd: dict[str, np.ndarray] = self._uncertainties(fitted, points.shape[1])

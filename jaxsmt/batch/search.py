@@ -45,8 +45,8 @@ def search_voxels(
         """From `each` points per voxel."""
 
         def start(item: Array) -> tuple[Any, Any, Any]:
-            data, least = taken((varying, worth), item // each)
-            return data, tuple(jnp.take(v, item, mode="clip") for v in x0), least
+            data, worth_of_items = taken((varying, worth), item // each)
+            return data, tuple(jnp.take(v, item, mode="clip") for v in x0), worth_of_items
 
         def one(voxel: Any) -> Any:
             return search.problem_of(data_of(voxel))

@@ -25,7 +25,7 @@ UNCERTAIN = ("weight", "odi", "kappa", "beta", "direction")
 class FodVoxel(NamedTuple):
     """One voxel's data.
 
-    y: (volumes,) signal over S0, shell by shell; not read for standard deviations. kernel: its parameters by name.
+    y: (volumes,) signal over S0, shell by shell; None for standard deviations. kernel: its parameters by name.
     sigma: noise over S0, where the noise is of magnitudes or standard deviations are asked for. effects: by name what k
     independent changes of unit variance make of each kernel parameter and, relative to it, of "s0", (k,); for standard
     deviations. worth: the "cost" of `results` below which lobes would be chosen, or None.
@@ -110,15 +110,18 @@ class FodEstimation:
         lobes, effects = self.search, voxel.effects
         assert effects is not None
         assert voxel.sigma is not None
-        signal, columns = lobes.linearise(self._data(voxel, shared), x)
+
+        def under(kernel: dict[str, Array]) -> Data:
+            return Data(shared.directions, shared.table, self._moments(kernel, shared), voxel.y)  # y is not read
+
+        signal, columns = lobes.linearise(under(voxel.kernel), x)
         weighed = columns * (lobes.noise.information(signal / voxel.sigma) / voxel.sigma**2)[None]
         covariance, part = inverse(jnp.matmul(weighed, columns.T, precision="highest"))
 
         def changed(t: Array) -> Array:
             """The signal over the S0 that was estimated, where kernel and S0 are off by changes t of unit variance."""
             kernel = {name: v + jnp.sum(t * finite[name]) for name, v in voxel.kernel.items()}
-            data = self._data(voxel._replace(kernel=kernel), shared)
-            return (1 + jnp.sum(t * finite["s0"])) * lobes.signal(data, x)
+            return (1 + jnp.sum(t * finite["s0"])) * lobes.signal(under(kernel), x)
 
         # Where a kernel is not determined, its effects are infinite.
         finite = {name: jnp.where(jnp.isfinite(effect), effect, 0) for name, effect in effects.items()}
@@ -144,9 +147,6 @@ class FodEstimation:
         from_volumes = jnp.einsum("...i,ij,...j->...", by_step, covariance, by_step, precision="highest")
         from_kernel = jnp.matmul(by_step, changes, precision="highest")
         return from_volumes + jnp.sum(from_kernel**2, axis=-1)
-
-    def _data(self, voxel: FodVoxel, shared: FodShared) -> Data:
-        return self.data(self.prepare(voxel, shared).varying, shared)
 
     def _moments(self, kernel: dict[str, Array], shared: FodShared) -> tuple[Array, ...]:
         each = zip(shared.pulses, self.search.orders, strict=True)

@@ -12,7 +12,7 @@ from jax import Array
 
 from ..acquisition.shells import Pulse
 from ..solvers import Point
-from ..solvers.linear import inverse, matrix, stacked
+from ..solvers.linear import few, inverse, matrix, stacked
 from .base import Leaf, Prepared, Results
 from .shell_means import Data, Scaled, ShellMeans, scaled
 
@@ -113,7 +113,7 @@ class KernelEstimation:
         product = partial(jnp.matmul, precision="highest")
         by_x, *by_data = jax.jacfwd(partial(self._residual, voxel, shared), (0, 1, 2))(*here)
         hessian = product(by_x.T, by_x)
-        inverted, part = inverse(matrix([tuple(row[: i + 1]) for i, row in enumerate(hessian)]))
+        inverted, part = inverse(matrix(few(hessian)))
         known = part > 4 * float(jnp.finfo(part.dtype).eps)
         moves = [-product(product(stacked(inverted), by_x.T), d) for d in by_data]
         slopes = jax.jacfwd(partial(self._named, voxel, shared), (0, 1, 2))(*here)

@@ -26,7 +26,8 @@ from .lobe_starts import Table, starting_points
 _AT_BOUND = 1e-4
 # Steps from each of several starting points before only the best goes on: of one lobe, and of several.
 _TRIAL_STEPS, _TRIAL_STEPS_OF_SEVERAL = 8, 16
-# Rows up to which their products are faster one by one, each as a product with a vector of ones.
+# Rows up to which their products are faster one by one, each as a product with a vector of ones: one lobe's and the
+# score.
 _FEW = 6
 
 

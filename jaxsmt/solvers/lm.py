@@ -1,4 +1,4 @@
-"""Levenberg-Marquardt in a box, for a handful of parameters, as straight-line scalar code."""
+"""Levenberg-Marquardt in a box: of a handful of parameters as straight-line scalar code, of more as arrays."""
 
 from __future__ import annotations
 

@@ -79,6 +79,9 @@ def test_searches_that_cannot_pay_are_given_up():
     for name in ("x", "cost", "converged", "steps"):
         for values, expected in zip(*map(jax.tree.leaves, (getattr(end, name), getattr(whole, name))), strict=True):
             np.testing.assert_array_equal(values[good], expected[good])
+    stubborn = solver._replace(hope=None)
+    to_the_end = search_voxels(search, stubborn, DATA, lambda v: v, n, 4, 0.2 * cost)
+    np.testing.assert_array_equal(to_the_end.steps, whole.steps)  # of a solver whose gains tell nothing
     assert np.all(end.steps <= whole.steps)
     assert np.mean(end.converged[~good]) < 0.5
     assert np.all(end.cost[~good] > 0.2 * cost[~good])

@@ -134,6 +134,7 @@ def test_shapes_are_those_of_the_protocol(case):
     assert {g.shape for g in of_voxels(normal.gradient)} == {(VOXELS,)}
     for hessian in (normal.hessian, out["hessian"]):
         assert {row[j].shape for i, row in enumerate(of_voxels(hessian)) for j in range(i + 1)} == {(VOXELS,)}
+        assert [*map(len, of_voxels(hessian))] in ([n] * n, list(range(1, n + 1)))  # whole, or the lower triangle
     for ends in (*out["room"], *out["room beyond"]):
         assert len(ends) == search.size
     assert isinstance(out["results"], Results)

@@ -97,12 +97,12 @@ def test_equal_pages_are_equal_text(fit):
         ((-0.5, 5.5), range(6)),
         ((10000, 17000), [10000, 12000, 14000, 16000]),
         ((0.00011, 0.00019), [0.00012, 0.00014, 0.00016, 0.00018]),
-        ((7.0, 7.0), []),
+        ((7.0, 7.0), [7]),
     ],
 )
 def test_bars_of_colours_have_round_numbers_that_fit(limits, ticks):
     """Long numbers are fewer; a map that is the same everywhere has a bar too."""
-    np.testing.assert_allclose([t for t in maps._ticks(*limits) if limits[1] > limits[0]], list(ticks))
+    np.testing.assert_allclose(maps._ticks(*limits), list(ticks))
     constant = np.full(SHAPE, limits[1])
     assert maps.to_png(maps.draw_maps([("", {"anything": constant})], mask_of(SHAPE)))[:4] == b"\x89PNG"
 

@@ -77,6 +77,13 @@ def test_finds_the_minimum_that_scipy_finds(residual, lower, upper, start):
     assert np.all(path <= np.array(upper) + 1e-15)
 
 
+def test_only_gauss_newton_steps_tell_what_is_left_to_gain():
+    """Gains of slow solvers may be small for long; their searches are never given up."""
+    assert levenberg_marquardt().hope > 1
+    slow = (levenberg_marquardt(cautious=True), js.lbfgs(), js.first_order(optax.adam(1e-2), steps=5))
+    assert {solver.hope for solver in slow} == {None}
+
+
 def test_gives_up_after_max_steps():
     _, state, path = minimise(rosenbrock, [-3, -3], [3, 3], [-1.2, 1.0], max_steps=3)
     assert len(path) == 3
