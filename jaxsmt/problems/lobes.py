@@ -174,9 +174,9 @@ class Lobes:
         signal, columns = self.linearise(data, x)
         score = self._score(data, signal)[None]
         if not self.noise.magnitudes:
-            # The cost alone, as it may be differentiated without the columns.
-            products = _products(jnp.concatenate([score, columns]), columns)
-            return Normal(0.5 * _products(score, score)[0, 0], few(products[0]), few(products[1:]))
+            gram = _products(rows := jnp.concatenate([columns, score]), rows)
+            # The cost by itself, as it may be differentiated without the columns.
+            return Normal(0.5 * _products(score, score)[0, 0], few(gram[-1, :-1]), few(gram[:-1, :-1]))
         m, signal, sigma = _in_sigmas(data, signal)
         weight = self.noise.information(signal) / sigma**2
         products = _products(jnp.concatenate([score, weight[None] * columns]), columns)
@@ -276,6 +276,8 @@ class Lobes:
 
 def _each(function: Callable[[Point], Any], lobes: Sequence[Point]) -> Any:
     """A function of one lobe's point, for all lobes at once: leaves (lobes, …)."""
+    if len(lobes) == 1:
+        return jax.tree.map(lambda leaf: leaf[None], function(lobes[0]))
     return jax.vmap(function)(tuple(jnp.stack(values) for values in zip(*lobes, strict=True)))
 
 
