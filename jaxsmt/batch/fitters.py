@@ -90,7 +90,7 @@ class KernelFitter(Runner):
     def compile_uncertainty(self) -> None:
         """Compile the program of `uncertainty` now."""
         voxel = self._one(True)._replace(variances=tuple(np.zeros((len(self.acquisition.shells), 1))))
-        self._uncertainties.compile(one_of((voxel, (np.zeros(1),) * self._estimation.search.size)))
+        self._uncertainties.compile(one_of((voxel, np.zeros((1, self._estimation.search.size)))))
 
     def _one(self, sigma: bool) -> KernelVoxel:
         one = np.zeros(1)
@@ -133,10 +133,10 @@ class KernelFitter(Runner):
 
         converged = np.flatnonzero(fits.status == Status.CONVERGED)
 
-        def fitted(part: slice) -> tuple[KernelVoxel, tuple[np.ndarray, ...]]:
+        def fitted(part: slice) -> tuple[KernelVoxel, np.ndarray]:
             at = converged[part]
             voxels = self._voxels(means[:, at], [values[at] for values in maps], sigma[at], variances[:, at])
-            return voxels, tuple(values[at] for values in fits.x)
+            return voxels, fits.x[at]
 
         def everywhere(values: np.ndarray) -> np.ndarray:
             out = np.full((means.shape[1], *values.shape[1:]), np.nan, values.dtype)
@@ -208,7 +208,7 @@ class FodFitter(Runner):
         """Compile the program of `uncertainty` now. effects: k of those that it takes."""
         changes = dict.fromkeys((*self._names, "s0"), np.zeros((1, effects)))
         voxel = self._one(True)._replace(y=None, effects=changes)
-        self._uncertainties.compile(one_of((voxel, (np.zeros(1),) * self.lobes.point)))
+        self._uncertainties.compile(one_of((voxel, np.zeros((1, self.lobes.point)))))
 
     def _one(self, sigma: bool) -> FodVoxel:
         one = np.zeros(1)
@@ -245,18 +245,18 @@ class FodFitter(Runner):
         sigma: np.ndarray,
         effects: Mapping[str, np.ndarray],
     ) -> dict[str, np.ndarray]:
-        """Standard deviations of fits that ended at these points (…, voxels): (voxels, lobes) by name.
+        """Standard deviations of fits that ended at these points (voxels, …): (voxels, lobes) by name.
 
         effects: (voxels, k) on each kernel parameter and "s0", see `FodVoxel`. The others are those of the fit.
         """
 
-        def fitted(part: slice) -> tuple[FodVoxel, tuple[np.ndarray, ...]]:
+        def fitted(part: slice) -> tuple[FodVoxel, np.ndarray]:
             kernel = {name: kernels[name][part] for name in self._names}
             changes = {name: effects[name][part] for name in (*self._names, "s0")}
             voxels = FodVoxel(None, kernel, sigma[part], changes)
-            return voxels, tuple(coordinate[part] for coordinate in points)
+            return voxels, points[part]
 
-        sd: dict[str, np.ndarray] = self._uncertainties(fitted, points.shape[1])
+        sd: dict[str, np.ndarray] = self._uncertainties(fitted, len(points))
         return sd
 
 

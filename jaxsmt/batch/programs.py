@@ -26,7 +26,7 @@ from .search import search_voxels, status_of
 
 
 class Fits(NamedTuple):
-    """Results of voxels: leaves (voxels, …). x: the points where the searches ended."""
+    """Results of voxels: leaves (voxels, …). x: the points where the searches ended, (voxels, numbers of a point)."""
 
     maps: dict[str, Any]
     status: Any
@@ -65,13 +65,13 @@ def fit_voxels(
     def clear(values: Array) -> Array:
         return where(results.usable, values, jnp.zeros_like(values))
 
-    return Fits(jax.tree.map(clear, results.maps), status, clear(end.steps), end.x)
+    return Fits(jax.tree.map(clear, results.maps), status, clear(end.steps), jnp.stack(end.x, axis=1))
 
 
 @partial(jax.jit, static_argnames=("estimation", "lanes"))
 def uncertainties(fitted: tuple[Any, Any], shared: Any, count: ArrayLike, *, estimation: Estimation, lanes: int) -> Any:
     """`Estimation.uncertainty` of the first `count` voxels of a chunk. fitted: the voxels, and their `Fits.x`."""
-    return blocks(lambda one: estimation.uncertainty(one[0], shared, one[1]), fitted, count, lanes)
+    return blocks(lambda one: estimation.uncertainty(one[0], shared, tuple(one[1])), fitted, count, lanes)
 
 
 class CorrectedVolumes(NamedTuple):

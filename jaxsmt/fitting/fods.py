@@ -134,7 +134,7 @@ class FodStage:
                 values[best.lobes == count, count:] = 0
             chosen = np.flatnonzero((best.lobes == count) & (best.status == Status.CONVERGED))
             if len(chosen):
-                of_chosen = data.uncertainty(fitter, chosen, best.points[: fitter.lobes.point, chosen], kernels)
+                of_chosen = data.uncertainty(fitter, chosen, best.points[chosen, : fitter.lobes.point], kernels)
                 for name, values in sd.items():
                     values[chosen, :count] = of_chosen[name]
         return sd
@@ -205,7 +205,7 @@ class _Data:
     def uncertainty(
         self, fitter: FodFitter, numbers: np.ndarray, points: np.ndarray, kernels: Fit
     ) -> dict[str, np.ndarray]:
-        """Standard deviations of converged lobes in the voxels with these numbers. points: (…, voxels)."""
+        """Standard deviations of converged lobes in the voxels with these numbers. points: (voxels, …)."""
         assert kernels.effects is not None
         assert self._relative_sigma is not None
         take = self._stage.voxels.take
@@ -281,7 +281,7 @@ class _Best:
         self.maps |= {name: np.zeros((*shape, 3), dtype) for name in vectors}
         self.status, self.criterion = status, np.full(len(status), np.inf)
         self.lobes, self.squares = np.zeros(len(status), np.uint8), np.zeros(len(status))
-        self.points = np.zeros((lobes.point, len(status)), dtype)
+        self.points = np.zeros((len(status), lobes.point), dtype)
         self.sd: dict[str, np.ndarray] | None = None
 
     def put_uniform(self, voxels: np.ndarray, criterion: np.ndarray, fits: Fits) -> None:
@@ -295,8 +295,7 @@ class _Best:
         for name, values in self.maps.items():
             values[voxels] = 0
             values[voxels, :count] = fits.maps[name][chosen]
-        for coordinate, values in zip(self.points, fits.x, strict=False):  # fewer of fewer lobes
-            coordinate[voxels] = values[chosen]
+        self.points[voxels, : fits.x.shape[1]] = fits.x[chosen]
         self.criterion[voxels], self.lobes[voxels] = criterion, count
         self.squares[voxels], self.status[voxels] = fits.maps["squares"][chosen], fits.status[chosen]
 
