@@ -144,7 +144,9 @@ class _Products:
 
     def pairs(self, lobe: _Width, other: _Width) -> Array:
         """With lobes of another width on every axis, (axes, axes)."""
-        return self._product(self.legendre, lobe.zonal * other.zonal * self.energy)
+        legendre = jnp.asarray(self.legendre, self.dtype)
+        products = lobe.zonal * other.zonal * self.energy
+        return reduce(operator.add, [legendre[..., i] * products[i] for i in range(len(_L))])  # few are faster so
 
     def row(self, index: Array, lobe: _Width, other: _Width) -> Array:
         """With lobes of another width, of one axis on every axis, (axes,)."""
@@ -175,12 +177,19 @@ def _several(coordinates: Coordinates, count: int, h: _Products, widths: _Width,
     """The best pair of axes for lobes of two widths (2,), and the best lobe to add to it of widths (thirds,)."""
     first, second = (jax.tree.map(lambda leaf, i=i: leaf[i], widths) for i in range(2))
     g11, g22, g12 = h.lobes(first, first), h.lobes(second, second), h.pairs(first, second)
-    h1, h2 = h.data(first)[:, None], h.data(second)[None, :]
-    w = _share(h1 - h2 + g22 - g12, g11 - 2 * g12 + g22)
-    gain = 2 * (w * h1 + (1 - w) * h2) - w * w * g11 - 2 * w * (1 - w) * g12 - (1 - w) ** 2 * g22
+    h1, h2 = h.data(first), h.data(second)
+
+    def mixed(h1: Array, h2: Array, g12: Array) -> tuple[Array, Array]:
+        """The gain by lobes of these products, and the best weight of the first."""
+        w = _share(h1 - h2 + g22 - g12, g11 - 2 * g12 + g22)
+        return 2 * (w * h1 + (1 - w) * h2) - w * w * g11 - 2 * w * (1 - w) * g12 - (1 - w) ** 2 * g22, w
+
     near = jnp.asarray(h.cosine > 0.99)
-    best = jnp.argmax(jnp.where(near, -jnp.inf, gain).reshape(-1))
-    i, j, w = best // _AXES, best % _AXES, w.reshape(-1)[best]
+    gain = jnp.where(near, -jnp.inf, mixed(h1[:, None], h2[None, :], g12)[0])
+    # First the column: of a whole matrix an index is found slowly, a maximum fast.
+    j = jnp.argmax(jnp.max(gain, axis=0))
+    i = jnp.argmax(gain[:, j])
+    _, w = mixed(h1[i], h2[j], g12[i, j])
     pair = (
         *coordinates.begin(h.axis(i), first.concentration),
         *coordinates.begin(h.axis(j), second.concentration),
@@ -188,7 +197,7 @@ def _several(coordinates: Coordinates, count: int, h: _Products, widths: _Width,
     if count == 2:
         return (*pair, w)
 
-    h12 = w * h1[i, 0] + (1 - w) * h2[0, j]
+    h12 = w * h1[i] + (1 - w) * h2[j]
     g = w * w * g11 + 2 * w * (1 - w) * g12[i, j] + (1 - w) ** 2 * g22
 
     def added(third: _Width) -> tuple[Array, Array]:
