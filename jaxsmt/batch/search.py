@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,10 +11,39 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from ..problems.base import Search
-from ..solvers import Minimum, Solver, implicit, unrolled
+from ..solvers import Minimum, Point, Problem, Solver, implicit, unrolled
 from ..status import Status
 from .lanes import End, best_of, blocks, solve, taken
 from .sizes import lanes_of
+
+
+class _Voxels(NamedTuple):
+    """The first `count` of many voxels, and the search for their minima; the fields are those of `search_voxels`."""
+
+    search: Search
+    solver: Solver
+    varying: Any
+    data_of: Callable[[Any], Any]
+    count: ArrayLike
+    lanes: int
+    worth: Array | None = None
+
+    def each(self, function: Callable[[Any], Any]) -> Any:
+        """A function of the data of each voxel."""
+        return blocks(lambda voxel: function(self.data_of(voxel)), self.varying, self.count, self.lanes)
+
+    def run(self, x0: Point, points: ArrayLike, limit: ArrayLike | None = None) -> End:
+        """Search from so many points per voxel; x0: those of a voxel side by side."""
+
+        def start(item: Array) -> tuple[Any, Any, Any]:
+            data, worth = taken((self.varying, self.worth), item // points)
+            return data, tuple(jnp.take(v, item, mode="clip") for v in x0), worth
+
+        def one(voxel: Any) -> Problem:
+            return self.search.problem_of(self.data_of(voxel))
+
+        size, items, count = self.search.size, len(x0[0]), self.count * points
+        return solve(self.solver, one, start, size, items, count, self.lanes, self.search.stride, limit)
 
 
 def search_voxels(
@@ -29,51 +58,45 @@ def search_voxels(
     """Find the minima of many voxels.
 
     A voxel is searched from each of its `search.n_starts` starting points. Either all of these searches go to their
-    end, or each takes `search.trial_steps` steps and only the best goes on. The best of a voxel counts.
+    end, or a trial chooses the one that does. The best of a voxel counts.
 
     Args:
         varying: what differs between voxels, leaves (n, …). data_of: `(varying of one voxel) -> data` of the search.
         count: only the first `count` voxels are searched. lanes: how many searches advance side by side.
         worth: (n,) as of `Prepared`.
     """
-    n, n_starts = len(jax.tree.leaves(varying)[0]), search.n_starts
-    # Starts of `lanes` voxels are computed at a time; (n · n_starts,), those of a voxel side by side.
-    starts = blocks(lambda voxel: search.starts(data_of(voxel)), varying, count, lanes)
-    starts = tuple(values.reshape(-1) for values in starts)
-
-    def run(x0: Any, each: ArrayLike, limit: ArrayLike | None) -> End:
-        """From `each` points per voxel."""
-
-        def start(item: Array) -> tuple[Any, Any, Any]:
-            data, worth_of_items = taken((varying, worth), item // each)
-            return data, tuple(jnp.take(v, item, mode="clip") for v in x0), worth_of_items
-
-        def one(voxel: Any) -> Any:
-            return search.problem_of(data_of(voxel))
-
-        return solve(solver, one, start, search.size, n * n_starts, count * each, lanes, search.stride, limit)
-
-    if n_starts == 1:
-        return run(starts, 1, None)
-    if search.trial_steps is None:
-        end = run(starts, n_starts, None)
-        return jax.tree.map(lambda leaf: leaf[best_of(end.cost, n_starts)], end)
-    return _best_after_trial(run, starts, n, n_starts, search.trial_steps)
+    voxels, n_starts = _Voxels(search, solver, varying, data_of, count, lanes, worth), search.n_starts
+    starts = tuple(values.reshape(-1) for values in voxels.each(search.starts))
+    trial = search.trial(selective=worth is not None)
+    if n_starts == 1 or trial is None:
+        end = voxels.run(starts, n_starts)
+        return end if n_starts == 1 else _best(end, n_starts)
+    if trial.search == search:
+        return _after_trial_of_its_own(voxels, starts, trial.steps)
+    easier = _Voxels(trial.search, solver, voxels.each(trial.summary), trial.data_of, count, lanes)
+    return voxels.run(_best(easier.run(starts, n_starts, trial.steps), n_starts).x, 1)
 
 
-def _best_after_trial(run: Callable[..., End], starts: Any, n: int, n_starts: int, trial_steps: int) -> End:
+def _best(end: End, tries: int) -> End:
+    """The best of each voxel's searches."""
+    return jax.tree.map(lambda leaf: leaf[best_of(end.cost, tries)], end)
+
+
+def _after_trial_of_its_own(voxels: _Voxels, starts: Point, steps: int) -> End:
     """A few steps from each start; then to the end from the best point of each voxel.
 
     The two rounds are a loop, so that the compiler meets the search once.
     """
+    n_starts = voxels.search.n_starts
+    n = len(starts[0]) // n_starts
 
-    def one_round(i: Array, carry: tuple[Any, End]) -> tuple[Any, End]:
+    def one_round(i: Array, carry: tuple[Point, End]) -> tuple[Point, End]:
         x0, _ = carry
-        end = run(x0, jnp.where(i == 0, n_starts, 1), jnp.where(i == 0, trial_steps, jnp.iinfo(jnp.int32).max))
+        end = voxels.run(x0, jnp.where(i == 0, n_starts, 1), jnp.where(i == 0, steps, jnp.iinfo(jnp.int32).max))
         best = best_of(end.cost, n_starts)
         return tuple(jnp.zeros_like(v).at[:n].set(v[best]) for v in end.x), end
 
-    shapes = jax.eval_shape(lambda: run(starts, jnp.int32(1), jnp.int32(1)))
+    shapes = jax.eval_shape(lambda: voxels.run(starts, jnp.int32(1), jnp.int32(1)))
     nothing = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
     _, end = jax.lax.fori_loop(0, 2, one_round, (starts, nothing))
     return jax.tree.map(lambda leaf: leaf[:n], end)

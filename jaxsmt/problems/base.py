@@ -6,6 +6,7 @@ Both are frozen dataclasses without arrays, as programs are compiled for them. `
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from jax import Array
@@ -22,7 +23,6 @@ class Search(Protocol):
     Attributes:
         kind: "kernels" or "fods"; `batch.sizes` has the sizes of each.
         size: degrees of freedom of a step. n_starts: how many starting points `starts` gives.
-        trial_steps: steps from each of several starting points before only the best goes on; None: all go to their end.
         stride: steps between two exchanges of finished voxels for fresh ones; most voxels are done after a few.
     """
 
@@ -33,8 +33,6 @@ class Search(Protocol):
     @property
     def n_starts(self) -> int: ...
     @property
-    def trial_steps(self) -> int | None: ...
-    @property
     def stride(self) -> int: ...
 
     def starts(self, data: Any) -> Point:
@@ -42,6 +40,25 @@ class Search(Protocol):
 
     def problem_of(self, data: Any) -> Problem:
         """The bounded problem that a solver minimises."""
+
+    def trial(self, selective: bool) -> Trial | None:
+        """How the best of several starting points is chosen; None: all are searched from to their end.
+
+        selective: minima above a cost are of no use, so that an easier choice will do.
+        """
+
+
+class Trial(NamedTuple):
+    """A few steps from each starting point; only the best point goes on.
+
+    search: takes these steps, perhaps an easier one of the same points. summary: from the data of the search, what the
+    trial reads of a voxel; data_of: of that, the `data` of its search.
+    """
+
+    search: Search
+    summary: Callable[[Any], Any]
+    data_of: Callable[[Any], Any]
+    steps: int
 
 
 class Prepared(NamedTuple):

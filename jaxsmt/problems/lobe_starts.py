@@ -28,14 +28,18 @@ from ..physics.densities.base import Density, watson_zonal
 from ..solvers import Point
 from .lobe_coordinates import Coordinates
 
-_LMAX = 8
-_L = np.arange(2, _LMAX + 1, 2)
+#: Order of harmonics of which the dictionary knows.
+LMAX = 8
+_L = np.arange(2, LMAX + 1, 2)
 # 32 bits: what JAX takes as an index in either precision.
 _INDEX = np.repeat(np.arange(len(_L), dtype=np.int32), 2 * _L + 1)  # into _L, for each coefficient of order 2 … 8
 _SINGLE = (2.0, 5.0, 12.0, 30.0)  # κ of single lobes tried
 _PAIRS = ((24.0, 24.0), (6.0, 6.0), (6.0, 24.0))  # and of both lobes of a pair
 _THIRD = (6.0, 24.0)  # and of a lobe added to a pair
 _AXES = 48
+#: Directions of a shell that stands for all: few, and evenly enough spread that harmonics to order 8 are nearly
+#: orthogonal there.
+ONE_SHELL = fibonacci_sphere(128)[:64]
 _LEAST = 0.1  # weight of a lobe at the start
 
 
@@ -57,7 +61,7 @@ def table_of(directions: Sequence[np.ndarray]) -> Table:
     """
     fits, counts = [], []
     for g in directions:
-        n, order = len(g), _LMAX
+        n, order = len(g), LMAX
         while order and (n_coefficients(order) > n or (isinstance(g, np.ndarray) and _poor(g, order))):
             order -= 2
         count = np.zeros(len(_L))
@@ -73,14 +77,15 @@ def _poor(directions: np.ndarray, order: int) -> bool:
     return np.linalg.cond(even_harmonics(directions, order)) > 3
 
 
-def starting_points(
-    density: Density, coordinates: Coordinates, count: int, table: Table, moments: Sequence[Array], y: Array
-) -> Point:
-    """Points to start from in one voxel, the most promising first: (points,) each coordinate.
+class Summary(NamedTuple):
+    """What the squared error of a FOD depends on: a_lm of order 2 … 8, (44,), and N_l (2l + 1)/4π of each l, (4,)."""
 
-    Args:
-        count: number of lobes. moments: each shell's Legendre moments of the kernel. y: (volumes,) over S0.
-    """
+    a: Array
+    energy: Array
+
+
+def summary_of(table: Table, moments: Sequence[Array], y: Array) -> Summary:
+    """The summary of one voxel. moments: each shell's Legendre moments of the kernel. y: (volumes,) over S0."""
     dtype = y.dtype
     a = jnp.zeros(len(_INDEX), dtype)
     energy = jnp.zeros(len(_L), dtype)  # N_l (2l+1)/4π
@@ -91,7 +96,31 @@ def starting_points(
         k = jnp.concatenate([k, jnp.zeros(len(_L) - len(k), dtype)]) if len(k) < len(_L) else k
         a = a + k[_INDEX] * jnp.matmul(fit, values, precision="highest")
         energy = energy + weight * k * k
-    products = _Products(a, energy)
+    return Summary(a, energy)
+
+
+class OneShell(NamedTuple):
+    """A shell that stands for all: the signal y (64,) at `ONE_SHELL`, and the moments K_0 = 0, K_2, …, K_8 (5,)."""
+
+    moments: Array
+    y: Array
+
+
+def one_shell(summary: Summary) -> OneShell:
+    """The shell on which a FOD has the same squared error."""
+    n, dtype = len(ONE_SHELL), summary.a.dtype
+    moments = jnp.sqrt(summary.energy / jnp.asarray(n * (2 * _L + 1), dtype))
+    strength = n * moments[_INDEX]
+    coefficients = summary.a / jnp.where(strength > 0, strength, 1)
+    harmonics = jnp.asarray(even_harmonics(ONE_SHELL, LMAX)[:, 1:], dtype)
+    y = jnp.matmul(harmonics, coefficients, precision="highest")
+    return OneShell(jnp.concatenate([0 * moments[:1], moments]), y)
+
+
+def starting_points(density: Density, coordinates: Coordinates, count: int, summary: Summary) -> Point:
+    """Points to start from in one voxel, the most promising first: (points,) each coordinate. count: of lobes."""
+    dtype = summary.a.dtype
+    products = _Products(*summary)
     if count == 1:
         return _single(coordinates, products, _widths(density, _SINGLE, dtype))
     thirds = _widths(density, _THIRD, dtype)
@@ -127,8 +156,8 @@ class _Products:
         axes = fibonacci_sphere(2 * _AXES)[:_AXES]
         self.axes, self.cosine = axes, axes @ axes.T
         # P_l of the angle between every two axes, (axes, axes, l).
-        self.legendre = np.polynomial.legendre.legvander(np.clip(self.cosine, -1, 1), _LMAX)[..., 2::2]
-        harmonics = even_harmonics(axes, _LMAX)[:, 1:]
+        self.legendre = np.polynomial.legendre.legvander(np.clip(self.cosine, -1, 1), LMAX)[..., 2::2]
+        harmonics = even_harmonics(axes, LMAX)[:, 1:]
         self.along = [self._product(harmonics[:, i == _INDEX], a[i == _INDEX]) for i in range(len(_L))]
 
     def _product(self, matrix: np.ndarray, vector: Array) -> Array:
@@ -161,7 +190,7 @@ class _Products:
 @cache
 def _zonal(kappa: float) -> np.ndarray:
     """c_l of a Watson lobe for l = 2 … 8."""
-    return watson_zonal(kappa, _LMAX)[1:]
+    return watson_zonal(kappa, LMAX)[1:]
 
 
 def _single(coordinates: Coordinates, h: _Products, widths: _Width) -> Point:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial, reduce
 from typing import Any, NamedTuple
 
@@ -16,19 +16,22 @@ from ..geometry import frames
 from ..physics.convolution import by_powers_of_d, horner, polynomials
 from ..physics.densities.base import Density, kappa_from_odi, odi_from_kappa
 from ..physics.frame_harmonics import FrameHarmonics
+from ..physics.noises import find
 from ..physics.noises.base import Noise
 from ..solvers import Normal, Point, Problem
 from ..solvers.linear import few
+from .base import Trial
 from .lobe_coordinates import Coordinates, coordinates_of, slope
-from .lobe_starts import Table, starting_points
+from .lobe_starts import LMAX, ONE_SHELL, OneShell, Summary, Table, one_shell, starting_points, summary_of
 
 # Part of the range of a dispersion index or weight that counts as its bound.
 _AT_BOUND = 1e-4
-# Steps from each of several starting points before only the best goes on: of one lobe, and of several.
+# Steps from each of several starting points before only the best goes on: on one shell, and on all volumes.
 _TRIAL_STEPS, _TRIAL_STEPS_OF_SEVERAL = 8, 16
 # Rows up to which their products are faster one by one, each as a product with a vector of ones: one lobe's and the
 # score.
 _FEW = 6
+_GAUSSIAN = find("gaussian")
 
 
 class Data(NamedTuple):
@@ -97,10 +100,6 @@ class Lobes:
         return self.coordinates.indices if self.count == 1 else 3
 
     @property
-    def trial_steps(self) -> int | None:
-        return _TRIAL_STEPS if self.count == 1 else _TRIAL_STEPS_OF_SEVERAL
-
-    @property
     def stride(self) -> int:
         return 2
 
@@ -112,7 +111,17 @@ class Lobes:
     # Points.
 
     def starts(self, data: Data) -> Point:
-        return starting_points(self.density, self.coordinates, self.count, data.table, data.moments, data.y)
+        return starting_points(self.density, self.coordinates, self.count, _summary(data))
+
+    def trial(self, selective: bool) -> Trial | None:
+        """On one shell that stands for all, or, where every minimum of several lobes is of use, on all volumes.
+
+        Several lobes where there is one have many minima of nearly the same cost, which a summary does not tell apart.
+        """
+        if self.count == 1 or selective:
+            easier = replace(self, orders=(LMAX,), noise=_GAUSSIAN)
+            return Trial(easier, lambda data: one_shell(_summary(data)), _data_of_one_shell, _TRIAL_STEPS)
+        return Trial(self, _same, _same, _TRIAL_STEPS_OF_SEVERAL)
 
     def split(self, x: Point) -> tuple[list[Point], Point]:
         """Each lobe's part of a point, and the parts p."""
@@ -272,6 +281,18 @@ class Lobes:
         for n, share in enumerate(self.weights(x)):
             whole = whole + jnp.pad(share * twice[n], (n * step, self.size - (n + 1) * step))
         return few(whole)
+
+
+def _summary(data: Data) -> Summary:
+    return summary_of(data.table, data.moments, data.y)
+
+
+def _data_of_one_shell(shell: OneShell) -> Data:
+    return Data((jnp.asarray(ONE_SHELL, shell.y.dtype),), Table((), ()), (shell.moments,), shell.y)
+
+
+def _same(data: Any) -> Any:
+    return data
 
 
 def _each(function: Callable[[Point], Any], lobes: Sequence[Point]) -> Any:

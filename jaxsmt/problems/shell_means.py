@@ -15,6 +15,7 @@ from jax.typing import ArrayLike
 from ..acquisition.shells import Pulse
 from ..models.model import SphericalMeanModel
 from ..solvers import Point, Problem, in_box
+from .base import Trial
 
 # A parameter closer to its bound than this part of its range is at the bound.
 _AT_BOUND = 1e-4
@@ -101,12 +102,11 @@ class ShellMeans:
         return len(self.model.grid())
 
     @property
-    def trial_steps(self) -> int | None:
-        return None
-
-    @property
     def stride(self) -> int:
         return 5
+
+    def trial(self, selective: bool) -> Trial | None:
+        return None
 
     def problem_of(self, data: Data) -> Problem:
         return in_box(partial(self.residual, data), *self._bounds(data), self.model.step)
