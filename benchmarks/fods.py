@@ -55,7 +55,7 @@ def main() -> None:
         seconds = []
         for _ in range(options.repeats):
             start = time.perf_counter()
-            fods = stage(kernel, lambda numbers: data[numbers])
+            fods, _ = stage(kernel, lambda numbers: data[numbers])
             seconds.append(time.perf_counter() - start)
         counts = np.bincount(fods.status, minlength=6)
         results[f"{count} × {density}"] = {

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +18,8 @@ from .lanes import End, best_of, blocks, solve, taken
 from .sizes import lanes_of
 
 
-class _Voxels(NamedTuple):
+@dataclass(frozen=True)
+class _Voxels:
     """The first `count` of many voxels, and the search for their minima; the fields are those of `search_voxels`."""
 
     search: Search
@@ -54,6 +56,7 @@ def search_voxels(
     count: ArrayLike,
     lanes: int,
     worth: Array | None = None,
+    known: Array | None = None,
 ) -> End:
     """Find the minima of many voxels.
 
@@ -63,43 +66,55 @@ def search_voxels(
     Args:
         varying: what differs between voxels, leaves (n, …). data_of: `(varying of one voxel) -> data` of the search.
         count: only the first `count` voxels are searched. lanes: how many searches advance side by side.
-        worth: (n,) as of `Prepared`.
+        worth, known: (n,) and (n, numbers of a point) as of `Prepared`; known only of searches with a trial.
     """
-    voxels, n_starts = _Voxels(search, solver, varying, data_of, count, lanes, worth), search.n_starts
-    starts = tuple(values.reshape(-1) for values in voxels.each(search.starts))
-    trial = search.trial(selective=worth is not None)
-    if n_starts == 1 or trial is None:
-        end = voxels.run(starts, n_starts)
-        return end if n_starts == 1 else _best(end, n_starts)
-    if trial.search == search:
-        return _after_trial_of_its_own(voxels, starts, trial.steps)
-    easier = _Voxels(trial.search, solver, voxels.each(trial.summary), trial.data_of, count, lanes)
-    return voxels.run(_best(easier.run(starts, n_starts, trial.steps), n_starts).x, 1)
+    voxels = _Voxels(search, solver, varying, data_of, count, lanes, worth)
+    if known is None:
+        return _searched(voxels, voxels, lambda x0: x0)
+    # Those of which no point is known come first, as only they need starting points.
+    unknown = jnp.isnan(known[:, 0]) & (jnp.arange(len(known)) < count)
+    order = jnp.argsort(~unknown)
+    varying, worth, known = jax.tree.map(lambda leaf: leaf[order], (varying, worth, known))
+    voxels = replace(voxels, varying=varying, worth=worth)
+    anew = replace(voxels, count=jnp.sum(unknown, dtype=jnp.int32))
+
+    def or_known(x0: Point) -> Point:
+        return tuple(jnp.where(jnp.isnan(known[:, 0]), v, k) for v, k in zip(x0, known.T, strict=True))
+
+    end = _searched(voxels, anew, or_known)
+    return jax.tree.map(lambda leaf: leaf[jnp.argsort(order)], end)
+
+
+def _searched(voxels: _Voxels, anew: _Voxels, or_known: Callable[[Point], Point]) -> End:
+    """The minima of voxels, of which `anew` have starting points and the others a known point."""
+    search, n_starts = voxels.search, voxels.search.n_starts
+    starts = tuple(values.reshape(-1) for values in anew.each(search.starts))
+    if n_starts == 1:
+        return voxels.run(or_known(starts), 1)
+    trial = search.trial(selective=voxels.worth is not None)
+    if trial is None:
+        return _best(voxels.run(starts, n_starts), n_starts)
+    if trial.search != search:
+        easier = replace(anew, search=trial.search, varying=anew.each(trial.summary), data_of=trial.data_of, worth=None)
+        return voxels.run(or_known(_best(easier.run(starts, n_starts, trial.steps), n_starts).x), 1)
+
+    # Both rounds are a loop, so that the compiler meets the search once.
+    def one_round(i: Array, carry: tuple[Point, End]) -> tuple[Point, End]:
+        first, most = i == 0, jnp.iinfo(jnp.int32).max
+        these = replace(voxels, count=jnp.where(first, anew.count, voxels.count))
+        end = these.run(carry[0], jnp.where(first, n_starts, 1), jnp.where(first, trial.steps, most))
+        best = or_known(_best(end, n_starts).x)
+        return tuple(jnp.zeros_like(v).at[: len(b)].set(b) for v, b in zip(end.x, best, strict=True)), end
+
+    shapes = jax.eval_shape(lambda: voxels.run(starts, jnp.int32(1), jnp.int32(1)))
+    nothing = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
+    _, end = jax.lax.fori_loop(0, 2, one_round, (starts, nothing))
+    return jax.tree.map(lambda leaf: leaf[: len(starts[0]) // n_starts], end)
 
 
 def _best(end: End, tries: int) -> End:
     """The best of each voxel's searches."""
     return jax.tree.map(lambda leaf: leaf[best_of(end.cost, tries)], end)
-
-
-def _after_trial_of_its_own(voxels: _Voxels, starts: Point, steps: int) -> End:
-    """A few steps from each start; then to the end from the best point of each voxel.
-
-    The two rounds are a loop, so that the compiler meets the search once.
-    """
-    n_starts = voxels.search.n_starts
-    n = len(starts[0]) // n_starts
-
-    def one_round(i: Array, carry: tuple[Point, End]) -> tuple[Point, End]:
-        x0, _ = carry
-        end = voxels.run(x0, jnp.where(i == 0, n_starts, 1), jnp.where(i == 0, steps, jnp.iinfo(jnp.int32).max))
-        best = best_of(end.cost, n_starts)
-        return tuple(jnp.zeros_like(v).at[:n].set(v[best]) for v in end.x), end
-
-    shapes = jax.eval_shape(lambda: voxels.run(starts, jnp.int32(1), jnp.int32(1)))
-    nothing = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
-    _, end = jax.lax.fori_loop(0, 2, one_round, (starts, nothing))
-    return jax.tree.map(lambda leaf: leaf[:n], end)
 
 
 def minimum(search: Search, solver: Solver, adjoint: str, data: Any) -> Minimum:

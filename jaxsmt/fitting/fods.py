@@ -28,6 +28,8 @@ from .settings import Settings
 _LARGEST = 1e6  # signal over S0; beyond it S0 is next to nothing
 _BLOCK = 8192  # voxels whose signals are looked at together
 
+Points = list[np.ndarray]  #: of each number of lobes, where the searches ended; NaN where it was not tried
+
 #: `progress(done, total)` in voxels; the total can grow, as further numbers of lobes are tried.
 Progress = Callable[[int, int], None]
 
@@ -93,15 +95,27 @@ class FodStage:
                 fitter.compile_uncertainty(effects)
 
     def __call__(
-        self, kernels: Fit, rows: Rows, progress: Progress = lambda done, total: None, final: bool = True
-    ) -> FodFit:
-        """Fit. rows: the data, in the units of the kernels' S0. final: standard deviations are of use."""
+        self,
+        kernels: Fit,
+        rows: Rows,
+        progress: Progress = lambda done, total: None,
+        final: bool = True,
+        known: Points | None = None,
+    ) -> tuple[FodFit, Points]:
+        """Fit.
+
+        Args:
+            rows: the data, in the units of the kernels' S0. final: standard deviations are of use. known: points of an
+                earlier call with nearly the same kernels, from which the searches then start.
+        """
         data = _Data(self, kernels, rows)
+        inside = len(data.status)
+        points = [np.full((inside, fitter.lobes.point), np.nan, self.dtype) for fitter in self._fitters]
         best = _Best(data.status, self._fitters[-1].lobes, self.dtype)
         todo = np.flatnonzero(np.isin(best.status, FITTED))
         choose = len(self._fitters) > 1
         done = 0
-        for fitter in self._fitters:
+        for nth, fitter in enumerate(self._fitters):
             if not len(todo):
                 break
             total = done + len(todo)
@@ -113,7 +127,8 @@ class FodStage:
 
             # The first is wanted everywhere, others only where they are better.
             worth = None if fitter is self._fitters[0] else data.worth(todo, best.criterion[todo], fitter.lobes.size)
-            fits = data.fit(fitter, todo, tell, worth)
+            fits = data.fit(fitter, todo, tell, worth, None if known is None else known[nth][todo])
+            points[nth][todo] = fits.x
             if choose and fitter is self._fitters[0]:
                 best.put_uniform(todo, data.criterion(todo, fits.maps["uniform_cost"], 0), fits)
             criterion = data.criterion(todo, fits.maps["cost"], fitter.lobes.size)
@@ -122,19 +137,19 @@ class FodStage:
             # Two lobes are tried everywhere, as one may not pay where two do; a third where two did.
             todo = todo if fitter is self._fitters[0] else todo[better]
         if final and self.settings.uncertainty:
-            best.sd = self._uncertainty(kernels, best, data)
-        return self._assemble(kernels, best, data)
+            best.sd = self._uncertainty(kernels, best, points, data)
+        return self._assemble(kernels, best, data), points
 
-    def _uncertainty(self, kernels: Fit, best: _Best, data: _Data) -> dict[str, np.ndarray]:
+    def _uncertainty(self, kernels: Fit, best: _Best, points: Points, data: _Data) -> dict[str, np.ndarray]:
         """Standard deviations of the best lobes, NaN where there are none."""
         sd = {name: np.full(best.maps["weight"].shape, np.nan, self.dtype) for name in UNCERTAIN}
-        for fitter in self._fitters:
+        for fitter, of_fitter in zip(self._fitters, points, strict=True):
             count = fitter.lobes.count
             for values in sd.values():
                 values[best.lobes == count, count:] = 0
             chosen = np.flatnonzero((best.lobes == count) & (best.status == Status.CONVERGED))
             if len(chosen):
-                of_chosen = data.uncertainty(fitter, chosen, best.points[chosen, : fitter.lobes.point], kernels)
+                of_chosen = data.uncertainty(fitter, chosen, of_fitter[chosen], kernels)
                 for name, values in sd.items():
                     values[chosen, :count] = of_chosen[name]
         return sd
@@ -184,9 +199,17 @@ class _Data:
         self._relative_sigma = None if self._sigma is None else self._sigma / self._over_s0
 
     def fit(
-        self, fitter: FodFitter, numbers: np.ndarray, progress: Callable[[int], None], worth: np.ndarray | None
+        self,
+        fitter: FodFitter,
+        numbers: np.ndarray,
+        progress: Callable[[int], None],
+        worth: np.ndarray | None,
+        known: np.ndarray | None,
     ) -> Fits:
-        """Fit one number of lobes in the voxels with these numbers. worth: costs below which they would be chosen."""
+        """Fit one number of lobes in the voxels with these numbers.
+
+        worth: costs below which they would be chosen. known: points of an earlier pass.
+        """
 
         def signal(part: slice) -> np.ndarray:
             chosen = numbers[part]
@@ -200,6 +223,7 @@ class _Data:
             progress,
             sigma=None if sigma is None else sigma[numbers],
             worth=worth,
+            known=known,
         )
 
     def uncertainty(
@@ -281,7 +305,6 @@ class _Best:
         self.maps |= {name: np.zeros((*shape, 3), dtype) for name in vectors}
         self.status, self.criterion = status, np.full(len(status), np.inf)
         self.lobes, self.squares = np.zeros(len(status), np.uint8), np.zeros(len(status))
-        self.points = np.zeros((len(status), lobes.point), dtype)
         self.sd: dict[str, np.ndarray] | None = None
 
     def put_uniform(self, voxels: np.ndarray, criterion: np.ndarray, fits: Fits) -> None:
@@ -295,7 +318,6 @@ class _Best:
         for name, values in self.maps.items():
             values[voxels] = 0
             values[voxels, :count] = fits.maps[name][chosen]
-        self.points[voxels, : fits.x.shape[1]] = fits.x[chosen]
         self.criterion[voxels], self.lobes[voxels] = criterion, count
         self.squares[voxels], self.status[voxels] = fits.maps["squares"][chosen], fits.status[chosen]
 

@@ -13,7 +13,7 @@ from ..errors import InputError
 from ..models.model import SphericalMeanModel
 from ..status import FITTED
 from .fod_results import FodFit
-from .fods import FodStage
+from .fods import FodStage, Points
 from .inputs import Order, Voxels
 from .kernels import KernelFits, KernelStage
 from .results import Fit, FodModel
@@ -104,7 +104,7 @@ class Pipeline:
         """
         if self._kernels is None:
             assert isinstance(self.model, FodModel)
-            return self._with_fods(self.model.fitted, rows, progress)
+            return self._with_fods(self.model.fitted, rows, progress)[0]
         assert means is not None
         done, total = 0, means.shape[1]
 
@@ -114,24 +114,33 @@ class Pipeline:
             progress("fit", done, total)
 
         kernels = self._kernels(means, rows, tell, before_fods=self._fods is not None)
-        result = self._with_fods(self._kernels.fit(kernels, not self._twice), rows, progress, not self._twice)
-        return self._second_pass(kernels, result, rows, progress) if self._twice else result
+        final = not self._twice
+        result, points = self._with_fods(self._kernels.fit(kernels, final), rows, progress, final)
+        return result if final else self._second_pass(kernels, result, points, rows, progress)
 
-    def _with_fods(self, fit: Fit, rows: Rows | None, progress: Progress, final: bool = True) -> Result:
+    def _with_fods(
+        self, fit: Fit, rows: Rows | None, progress: Progress, final: bool = True, known: Points | None = None
+    ) -> tuple[Result, Points]:
         if self._fods is None:
-            return Result(fit)
+            return Result(fit), []
         assert rows is not None
-        return Result(fit, self._fods(fit, rows, lambda done, total: progress("fit FODs", done, total), final))
+        fods, points = self._fods(fit, rows, lambda done, total: progress("fit FODs", done, total), final, known)
+        return Result(fit, fods), points
 
-    def _second_pass(self, kernels: KernelFits, first: Result, rows: Rows | None, progress: Progress) -> Result:
-        """Kernels whose means are corrected for the noise floor of the signals that FODs predict; then their FODs."""
+    def _second_pass(
+        self, kernels: KernelFits, first: Result, points: Points, rows: Rows | None, progress: Progress
+    ) -> Result:
+        """Kernels whose means are corrected for the noise floor of the signals that FODs predict; then their FODs.
+
+        points: of the first FODs.
+        """
         fods, numbers = first.fods, self._voxels.numbers()
         assert self._kernels is not None
         assert fods is not None
         assert rows is not None
         chosen = np.isin(self._voxels.take(fods.status), FITTED)
         refitted = self._kernels.refit(kernels, rows, lambda part: fods.voxels(numbers[part]).predict(), chosen)
-        return self._with_fods(self._kernels.fit(refitted), rows, progress)
+        return self._with_fods(self._kernels.fit(refitted), rows, progress, known=points)[0]
 
 
 def _with_noise_of(kernels: Fit, settings: Settings) -> Settings:

@@ -65,12 +65,14 @@ class Prepared(NamedTuple):
     """A voxel before its search.
 
     varying: what the search reads of this voxel alone. for_results: what only its results need. worth: the cost below
-    which a minimum is of use, so that a search that will not get there may be given up; None: every minimum is.
+    which a minimum is of use, so that a search that will not get there may be given up; None: every minimum is. known:
+    numbers of a point near the minimum, from which alone is searched; NaN or None: there is none.
     """
 
     varying: Any
     for_results: Any
     worth: Array | None = None
+    known: Array | None = None
 
 
 class Results(NamedTuple):

@@ -28,7 +28,8 @@ class FodVoxel(NamedTuple):
     y: (volumes,) signal over S0, shell by shell; None for standard deviations. kernel: its parameters by name.
     sigma: noise over S0, where the noise is of magnitudes or standard deviations are asked for. effects: by name what k
     independent changes of unit variance make of each kernel parameter and, relative to it, of "s0", (k,); for standard
-    deviations. worth: the "cost" of `results` below which lobes would be chosen, or None.
+    deviations. worth: the "cost" of `results` below which lobes would be chosen, or None. known: numbers of a point
+    from which alone is searched, or NaN, or None.
     """
 
     y: Leaf
@@ -36,6 +37,7 @@ class FodVoxel(NamedTuple):
     sigma: Leaf | None = None
     effects: dict[str, Leaf] | None = None
     worth: Leaf | None = None
+    known: Leaf | None = None
 
 
 class FodShared(NamedTuple):
@@ -69,9 +71,8 @@ class FodEstimation:
         magnitudes = self.search.noise.magnitudes
         y = jnp.maximum(voxel.y, 0) if magnitudes else voxel.y
         worth = None if voxel.worth is None else voxel.worth / 2
-        return Prepared(
-            _Varying(y, self._moments(voxel.kernel, shared), voxel.sigma if magnitudes else None), (), worth
-        )
+        varying = _Varying(y, self._moments(voxel.kernel, shared), voxel.sigma if magnitudes else None)
+        return Prepared(varying, (), worth, voxel.known)
 
     def data(self, varying: _Varying, shared: FodShared) -> Data:
         return Data(shared.directions, shared.table, varying.moments, varying.y, varying.sigma)
