@@ -264,7 +264,7 @@ def fod_signals(
 
     def shell(values: dict[str, Array], weights: Array, lobes: LobeArrays, g: Array, pulse: Pulse, order: int) -> Array:
         def moments(b: Array, l: int) -> Array:
-            return jnp.broadcast_to(kernel.legendre(pulse, l, values), (*b.shape, l // 2 + 1))
+            return kernel.legendre(pulse, l, values)[None]  # the same in all directions
 
         def one(weight: Array, lobe: LobeArrays) -> Array:
             return weight * convolved(g, jnp.zeros(len(g), g.dtype), moments, lobe.lobe(family), order)
