@@ -72,7 +72,7 @@ def search_voxels(
     if known is None:
         return _searched(voxels, voxels, lambda x0: x0)
     # Those of which no point is known come first, as only they need starting points.
-    unknown = jnp.isnan(known[:, 0]) & (jnp.arange(len(known)) < count)
+    unknown = jnp.isnan(known[:, 0]) & (jnp.arange(len(known), dtype=jnp.int32) < count)
     order = jnp.argsort(~unknown)
     varying, worth, known = jax.tree.map(lambda leaf: leaf[order], (varying, worth, known))
     voxels = replace(voxels, varying=varying, worth=worth)

@@ -1,6 +1,6 @@
 """Searches side by side, of a problem that is none of the library's own."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ import pytest
 
 import jaxsmt as js
 from jaxsmt.batch.search import minimum, search_voxels, status_of
-from jaxsmt.problems.base import Search
+from jaxsmt.problems.base import Search, Trial
 from jaxsmt.solvers import in_box
 
 
@@ -22,6 +22,7 @@ class Wells:
     size: int = 1
     n_starts: int = 2
     stride: int = 3
+    easier: bool = False  # the trial's search is another one
 
     def starts(self, data):
         return (jnp.array([-0.5, 0.5], data.dtype),)
@@ -31,6 +32,12 @@ class Wells:
             return x[0] ** 2 - 1, (x[0] - data) / 10**0.5
 
         return in_box(residual, (jnp.full_like(data, -2),), (jnp.full_like(data, 2),))
+
+    def trial(self, selective):
+        if self.trial_steps is None:
+            return None
+        search = replace(self, kind="fods") if self.easier else self
+        return Trial(search, lambda data: data, lambda data: data, self.trial_steps)
 
 
 DATA = np.concatenate([np.linspace(-0.9, -0.3, 10), np.linspace(0.3, 0.9, 13)]).astype(np.float32)
@@ -44,11 +51,11 @@ def deeper_well(d):
     return x
 
 
-@pytest.mark.parametrize("trial_steps", [None, 3])
+@pytest.mark.parametrize(("trial_steps", "easier"), [(None, False), (3, False), (3, True)])
 @pytest.mark.parametrize("lanes", [1, 4, 64])
-def test_the_best_of_the_starts_counts(trial_steps, lanes):
+def test_the_best_of_the_starts_counts(trial_steps, easier, lanes):
     """Fewer lanes than voxels or more, all searches to their end or only the promising: each voxel's deeper well."""
-    search = Wells(trial_steps)
+    search = Wells(trial_steps, easier=easier)
     assert isinstance(search, Search)
     end = jax.jit(lambda d: search_voxels(search, js.levenberg_marquardt(), d, lambda v: v, len(DATA), lanes))(DATA)
     np.testing.assert_allclose(end.x[0], deeper_well(DATA), atol=1e-4)
@@ -62,6 +69,21 @@ def test_only_the_first_voxels_are_searched():
     end = jax.jit(lambda d, n: search_voxels(search, js.levenberg_marquardt(), d, lambda v: v, n, 4))(DATA, 9)
     np.testing.assert_allclose(end.x[0][:9], deeper_well(DATA[:9]), atol=1e-4)
     assert not np.any(end.steps[9:])
+
+
+@pytest.mark.parametrize("easier", [False, True])
+def test_known_points_are_where_the_search_starts(easier):
+    """Next to the shallower well it ends there; where no point is known, in the deeper one, in the order of the data."""
+    search, known = Wells(3, easier=easier), np.full((len(DATA), 1), np.nan, np.float32)
+    known[::3] = -0.9 * np.sign(DATA[::3, None])
+    run = jax.jit(
+        lambda d, k: search_voxels(search, js.levenberg_marquardt(), d, lambda v: v, len(d), 4, known=k),
+    )
+    end = run(DATA, known)
+    given = ~np.isnan(known[:, 0])
+    np.testing.assert_allclose(end.x[0][~given], deeper_well(DATA)[~given], atol=1e-4)
+    np.testing.assert_array_equal(np.sign(end.x[0][given]), -np.sign(DATA[given]))
+    assert np.all(end.converged)
 
 
 def test_searches_that_cannot_pay_are_given_up():

@@ -113,7 +113,10 @@ def test_estimations_are_static(case):
     assert hash(one) == hash(other)
     assert one.search.kind in SIZES
     assert one.search.stride >= 1
-    assert one.search.trial_steps is None or one.search.trial_steps >= 1
+    for selective in (False, True):
+        trial = one.search.trial(selective)
+        assert trial is None or trial.steps >= 1
+        assert trial is None or trial.search == other.search.trial(selective).search
 
 
 def of_voxels(values):
