@@ -73,7 +73,7 @@ def test_only_the_first_voxels_are_searched():
 
 @pytest.mark.parametrize("easier", [False, True])
 def test_known_points_are_where_the_search_starts(easier):
-    """Next to the shallower well it ends there; where no point is known, in the deeper one, in the order of the data."""
+    """Next to the shallower well it ends there; elsewhere in the deeper one, in the order of the data."""
     search, known = Wells(3, easier=easier), np.full((len(DATA), 1), np.nan, np.float32)
     known[::3] = -0.9 * np.sign(DATA[::3, None])
     run = jax.jit(
