@@ -141,7 +141,7 @@ def correct_volumes(
             jnp.where(usable, means, 0),
             variances,
             jnp.where(usable, corrected.sigma, 0),
-            jnp.where(usable, corrected.magnitude, 0),
+            None if corrected.magnitude is None else jnp.where(usable, corrected.magnitude, 0),
             jnp.where(usable & jnp.isfinite(corrected.fod), corrected.fod, 0),
         )
 
@@ -170,7 +170,7 @@ def _corrected(
         harmonics.append(even_harmonics(turned / jnp.sqrt(square)[:, None], LMAX)[:, 1:])
         of_volumes.append(jax.vmap(lambda b, pulse=pulse: moments(pulse._replace(b=b)))(pulse.b * square))
     actual = volume_design(tuple(harmonics), tuple(of_volumes))
-    return correct(voxel.data, voxel.sigma, voxel.s0, actual, meant, noise, search)
+    return correct(voxel.data, voxel.sigma, voxel.s0, meant, actual, noise, search)
 
 
 @partial(jax.jit, static_argnames=("noise", "lanes"))

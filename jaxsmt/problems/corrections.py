@@ -25,11 +25,11 @@ L = np.concatenate([np.full(2 * l + 1, l, np.int32) for l in range(2, LMAX + 1, 
 # Standard deviation of coefficients 4π ψ_lm of lobes of this κ and any axis: what keeps them finite where the kernel
 # is isotropic.
 _SPREAD = np.sqrt(4 * np.pi) * watson_zonal(20.0, LMAX)[L // 2]
-#: Gauss-Newton steps under noise of magnitudes, from a uniform FOD and from that of an earlier correction.
-STEPS, STEPS_AGAIN = 3, 1
-STEPS_OF_SIGMA = 8  #: at most
-_INNER = 10  # steps of conjugate gradients in each
+#: Steps, from a uniform FOD and from that of an earlier correction.
+STEPS, STEPS_AGAIN = 4, 2
+STEPS_OF_SIGMA = 3  #: at most
 _LEAST = 0.05  # signal over σ, so that no volume is without influence
+_LEAST_INFORMATION = 0.25  # of a shell, whose strongest volumes tell more
 
 
 class Design(NamedTuple):
@@ -48,11 +48,16 @@ class Design(NamedTuple):
         each = zip(self.matrices, self.scales, strict=True)
         return jnp.concatenate([jnp.matmul(matrix, scale * c, precision="highest") for matrix, scale in each])
 
-    def energy(self, weight: Array) -> Array:
-        """Σ_i w_i (∂E_i/∂c)² of each coefficient."""
-        squares = Design(self.mean, tuple(m * m for m in self.matrices), tuple(s * s for s in self.scales))
-        energy: Array = jax.linear_transpose(squares.signal, jnp.zeros(len(L), weight.dtype))(weight)[0]
-        return energy
+    def of_shells(self, volumes: Array) -> list[Array]:
+        """Each shell's mean of (volumes,) numbers, ()."""
+        edges = np.cumsum([len(matrix) for matrix in self.matrices])[:-1]
+        return [jnp.mean(part) for part in jnp.split(volumes, edges)]
+
+    def energy(self, weights: list[Array]) -> Array:
+        """Σ_i w_i (∂E_i/∂c)² over uniform directions, (coefficients,); of shells of one weight and one scale each."""
+        each = zip(self.matrices, self.scales, weights, strict=True)
+        parts = [len(matrix) / (4 * np.pi) * weight * scale**2 for matrix, scale, weight in each]
+        return jnp.sum(jnp.stack(parts), axis=0)
 
 
 def shell_design(harmonics: tuple[Array, ...], moments: tuple[Array, ...]) -> Design:
@@ -80,39 +85,42 @@ class FodSearch(NamedTuple):
 
 
 def free_fod(
-    design: Design, m: Float[Array, " volumes"], amplitude: Float[Array, ""], noise: Noise, search: FodSearch
+    actual: Design,
+    nominal: Design,
+    m: Float[Array, " volumes"],
+    amplitude: Float[Array, ""],
+    noise: Noise,
+    search: FodSearch,
 ) -> Float[Array, " coefficients"]:
     """Coefficients c of the most probable FOD.
 
-    Maximises the likelihood of the volumes and a Gaussian density of c about 0, that of lobes of any axis.
+    Maximises the likelihood of the volumes and a Gaussian density of c about 0, that of lobes of any axis. A step
+    follows the gradient over the diagonal of the information, which is nearly all of it where directions are uniform;
+    its length is right for those that are. All volumes of a shell count as their root mean square tells.
 
     Args:
         m: (volumes,) over σ. amplitude: S0 over σ.
     """
-    base = amplitude * design.mean
     penalty = jnp.asarray(1 / _SPREAD**2, m.dtype)
+    back = jax.linear_transpose(actual.signal, search.fod)
 
-    def forward(c: Array) -> Array:
-        return amplitude * design.signal(c)
-
-    back = jax.linear_transpose(forward, search.fod)
-
-    def step(_: Array, c: Array) -> Array:
-        x = base + forward(c)
+    def step(_: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
+        c, signal = state
+        x = amplitude * (actual.mean + signal)
         if noise.magnitudes:
             x = jnp.maximum(x, _LEAST)
-            score, weight = noise.expected_real(m, x) - x, jnp.maximum(noise.information(x), _LEAST)
-        else:
-            score, weight = m - x, jnp.ones_like(m)
+        told = [noise.information(jnp.sqrt(square)) for square in actual.of_shells(x * x)]
+        weights = [amplitude**2 * jnp.maximum(of_shell, _LEAST_INFORMATION) for of_shell in told]
+        gradient = amplitude * back(noise.expected_real(m, x) - x)[0] - penalty * c
+        d = gradient / (nominal.energy(weights) + penalty)
+        along = actual.signal(d)
+        each = zip(actual.matrices, weights, actual.of_shells(along * along), strict=True)
+        curvature = sum(len(matrix) * weight * square for matrix, weight, square in each) + jnp.sum(penalty * d * d)
+        length = jnp.where(curvature > 0, jnp.sum(gradient * d) / jnp.where(curvature > 0, curvature, 1), 0)
+        return c + length * d, signal + length * along
 
-        def curvature(v: Array) -> Array:
-            return back(weight * forward(v))[0] + penalty * v
-
-        right = back(score)[0] - penalty * c
-        return c + jax.scipy.sparse.linalg.cg(curvature, right, atol=1e-5, maxiter=_INNER)[0]
-
-    steps = search.steps.astype(jnp.int32) if noise.magnitudes else 1
-    c: Array = jax.lax.fori_loop(0, steps, step, search.fod)
+    start = (search.fod, actual.signal(search.fod))
+    c: Array = jax.lax.fori_loop(0, search.steps.astype(jnp.int32), step, start)[0]
     return c
 
 
@@ -120,12 +128,13 @@ class Corrected(NamedTuple):
     """A voxel's volumes (b = 0 first), in units of the data.
 
     real: expected real parts at the nominal gradients, for spherical means. magnitude: the same with their noise
-    floor, for likelihoods. information: what each volume tells of its signal, 1 with Gaussian noise. sigma: of the
-    noise, from the misfit of the prediction. fod: coefficients of the free FOD, (27,).
+    floor, for likelihoods; None where gradients do not deviate, as it is the data then. information: what each volume
+    tells of its signal, 1 with Gaussian noise. sigma: of the noise, from the misfit of the prediction.
+    fod: coefficients of the free FOD, (27,).
     """
 
     real: Array
-    magnitude: Array
+    magnitude: Array | None
     information: Array
     sigma: Array
     fod: Array
@@ -135,35 +144,35 @@ def correct(
     data: Float[Array, " volumes"],
     sigma: Float[Array, ""],
     s0: Float[Array, ""],
-    actual: Design,
-    nominal: Design | None,
+    nominal: Design,
+    actual: Design | None,
     noise: Noise,
     search: FodSearch,
 ) -> Corrected:
     """Volumes without what noise floor and deviating gradients are expected to have done to them.
 
     Args:
-        data: (volumes,) b = 0 first, then shell by shell. actual: of the gradients that were applied.
-        nominal: of those that were meant; None: they are the same.
+        data: (volumes,) b = 0 first, then shell by shell. nominal: of the gradients that were meant.
+        actual: of those that were applied; None: they are the same.
     """
     m, amplitude = data / sigma, s0 / sigma
     if noise.magnitudes:
         m = jnp.maximum(m, 0)
-    zeros = data.shape[0] - sum(map(len, actual.matrices))
-    c = free_fod(actual, m[zeros:], amplitude, noise, search)
+    zeros = data.shape[0] - sum(map(len, nominal.matrices))
+    c = free_fod(actual or nominal, nominal, m[zeros:], amplitude, noise, search)
 
     def predicted(design: Design) -> Array:
         weighted = jnp.maximum(design.mean + design.signal(c), 0)
         return amplitude * jnp.concatenate([jnp.ones(zeros, m.dtype), weighted])
 
-    x = predicted(actual)
+    x = predicted(actual or nominal)
     real, information = noise.expected_real(m, x), noise.information(x)
     # S0, the kernel, and as many coefficients as the data determine.
-    energy = amplitude**2 * actual.energy(information[zeros:])
+    energy = amplitude**2 * nominal.energy(nominal.of_shells(information[zeros:]))
     known = 3 + jnp.sum(energy / (energy + 1 / _SPREAD**2))
     misfit = sigma * noise.relative_sigma(m, x, known, search.steps_of_sigma.astype(jnp.int32))
-    if nominal is None:
-        return Corrected(sigma * real, data, information, misfit, c)
+    if actual is None:
+        return Corrected(sigma * real, None, information, misfit, c)
     meant = predicted(nominal)
     magnitude = m + noise.expected_magnitude(meant) - noise.expected_magnitude(x)
     return Corrected(sigma * (real + meant - x), sigma * magnitude, information, misfit, c)

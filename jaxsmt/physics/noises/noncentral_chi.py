@@ -23,9 +23,9 @@ from .base import Noise
 #: More coils are not tested.
 MAX_COILS = 64
 
-# By precision: the order from which the recurrence of ratios goes down, at least, and how many terms of the expansion
-# start it there. The ratios' errors are below rounding.
-_START = {np.dtype(np.float32): (12, 5), np.dtype(np.float64): (24, 10)}
+# By precision: how many orders above those asked for the recurrence of ratios starts, and how many terms of the
+# expansion start it there. The ratios' errors are below rounding.
+_START = {np.dtype(np.float32): (6, 4), np.dtype(np.float64): (16, 10)}
 # Beyond it ratios are taken for 1.
 _FAR = 1e9
 # By precision: where x² + 2n is larger the variance comes from its expansion.
@@ -87,7 +87,7 @@ def _record(n: int) -> Noise:
         mean=partial(_mean, n),
         misfit=partial(_misfit, n),
         base=partial(_base, n),
-        real=partial(_real, n),
+        real=partial(real, n),
         variance=partial(_variance, n),
         slope=partial(_slope, n),
     )
@@ -134,15 +134,15 @@ def _ratios(highest: int, z: Array) -> tuple[tuple[Array, ...], tuple[Array, ...
     s_k = 1/(2k + z² s_{k+1}) and d_k = s_k s_{k+1} (2 - z² d_{k+1}) go downwards, where errors shrink; nothing cancels,
     as z² d_k is at most 1. They start at a high order, with d = -2 (ds/dz²)/s.
     """
-    least, terms = _START[np.dtype(z.dtype)]
-    order = max(highest + 1, least)
+    above, terms = _START[np.dtype(z.dtype)]
+    order = highest + above
     square = z * z
     s, slope = jax.jvp(partial(_start, order, terms), (square,), (jnp.ones_like(square),))
     d = -2 * slope / s
     ratios, differences = [], []
     for k in range(order - 1, 0, -1):
-        above, s = s, 1 / (2 * k + z * (z * s))
-        d = s * above * (2 - z * (z * d))
+        higher, s = s, 1 / (2 * k + z * (z * s))
+        d = s * higher * (2 - z * (z * d))
         ratios.append(s)
         differences.append(d)
     return tuple(ratios[::-1][:highest]), tuple(differences[::-1][:highest])
@@ -164,7 +164,7 @@ def _ratio(n: int, z: Array) -> Array:
     return z * _ratios(n, z)[0][n - 1]
 
 
-def _real(n: int, m: Array, x: Array) -> Array:
+def real(n: int, m: Array, x: Array) -> Array:
     """x + d log p/dx = m I_n(mx)/I_{n-1}(mx)."""
     return m * _ratio(n, m * x)
 
