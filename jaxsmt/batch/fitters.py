@@ -201,7 +201,7 @@ class FodFitter(Runner):
 
     def compile(self, worth: bool = False) -> None:
         """Compile now, for calls with or without `worth`."""
-        voxel = self._one(self.lobes.noise.magnitudes)._replace(known=self._known(None, 1))
+        voxel = self._one(self.lobes.noise.magnitudes)._replace(earlier=self._earlier(None, 1))
         self._fits.compile(one_of(voxel._replace(worth=np.zeros(1)) if worth else voxel))
 
     def compile_uncertainty(self, effects: int) -> None:
@@ -215,8 +215,8 @@ class FodFitter(Runner):
         kernel = dict.fromkeys(self._names, one)
         return FodVoxel(np.zeros((1, self._volumes)), kernel, one if sigma else None)
 
-    def _known(self, points: np.ndarray | None, voxels: int) -> np.ndarray | None:
-        """Points as the program takes them: always where there is a noise floor, as FODs are fitted twice then."""
+    def _earlier(self, points: np.ndarray | None, voxels: int) -> np.ndarray | None:
+        """Points as the program takes them: of magnitudes always, so that both passes share one program."""
         if points is not None or not self.lobes.noise.magnitudes:
             return points
         return np.broadcast_to(np.nan, (voxels, self.lobes.point))
@@ -229,20 +229,20 @@ class FodFitter(Runner):
         progress: Callable[[int], None] = lambda voxels: None,
         sigma: np.ndarray | None = None,
         worth: np.ndarray | None = None,
-        known: np.ndarray | None = None,
+        earlier: np.ndarray | None = None,
     ) -> Fits:
         """Fit voxels whose signal over S0 is `signal(slice) -> (voxels, volumes)`, volumes shell by shell.
 
         kernels: parameters by name, (voxels,) each. sigma: (voxels,) over S0, where the noise is of magnitudes.
-        worth: (voxels,) the cost below which a fit is of use; None: any is. known: (voxels, numbers of a point) where
+        worth: (voxels,) the cost below which a fit is of use; None: any is. earlier: (voxels, numbers of a point) where
         searches of nearly the same data ended, or NaN; for noise of magnitudes.
         """
-        known = self._known(known, voxels)
+        earlier = self._earlier(earlier, voxels)
 
         def of(part: slice) -> FodVoxel:
             kernel = {name: kernels[name][part] for name in self._names}
-            of_part = [None if values is None else values[part] for values in (sigma, worth, known)]
-            return FodVoxel(signal(part), kernel, sigma=of_part[0], worth=of_part[1], known=of_part[2])
+            of_part = [None if values is None else values[part] for values in (sigma, worth, earlier)]
+            return FodVoxel(signal(part), kernel, sigma=of_part[0], worth=of_part[1], earlier=of_part[2])
 
         fits: Fits = self._fits(of, voxels, progress)
         return fits

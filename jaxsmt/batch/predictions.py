@@ -53,7 +53,7 @@ def predicted_signals(
     def predict(block: Any) -> jax.Array:
         return fod_signals(*block, shells, tuple(pulses), lmax=tuple(lmax), kernel=kernel, family=family)
 
-    # A direction takes as many numbers on the way as there are monomials.
+    # A direction takes as many numbers on the way as there are monomials, at most.
     monomials = len(family.basis(max(lmax)).powers)
     block = min(_BLOCK, max(64, (1 << 25) // (sum(map(len, shells)) * monomials)))
     return in_blocks(predict, (dict(values), weights, lobes), dtype, block)

@@ -56,7 +56,9 @@ def fit_voxels(
     def data(varying: Any) -> Any:
         return estimation.data(varying, shared)
 
-    end = search_voxels(estimation.search, solver, prepared.varying, data, count, lanes, prepared.worth, prepared.known)
+    end = search_voxels(
+        estimation.search, solver, prepared.varying, data, count, lanes, prepared.worth, prepared.earlier
+    )
     results = blocks(
         lambda one: estimation.results(one[0], shared, *one[1:]), (prepared, end.x, end.cost), count, at_once
     )

@@ -34,17 +34,17 @@ class _Voxels:
         """A function of the data of each voxel."""
         return blocks(lambda voxel: function(self.data_of(voxel)), self.varying, self.count, self.lanes)
 
-    def run(self, x0: Point, points: ArrayLike, limit: ArrayLike | None = None) -> End:
+    def run(self, x0: Point, per_voxel: ArrayLike, limit: ArrayLike | None = None) -> End:
         """Search from so many points per voxel; x0: those of a voxel side by side."""
 
         def start(item: Array) -> tuple[Any, Any, Any]:
-            data, worth = taken((self.varying, self.worth), item // points)
+            data, worth = taken((self.varying, self.worth), item // per_voxel)
             return data, tuple(jnp.take(v, item, mode="clip") for v in x0), worth
 
         def one(voxel: Any) -> Problem:
             return self.search.problem_of(self.data_of(voxel))
 
-        size, items, count = self.search.size, len(x0[0]), self.count * points
+        size, items, count = self.search.size, len(x0[0]), self.count * per_voxel
         return solve(self.solver, one, start, size, items, count, self.lanes, self.search.stride, limit)
 
 
@@ -56,54 +56,62 @@ def search_voxels(
     count: ArrayLike,
     lanes: int,
     worth: Array | None = None,
-    known: Array | None = None,
+    earlier: Array | None = None,
 ) -> End:
     """Find the minima of many voxels.
 
     A voxel is searched from each of its `search.n_starts` starting points. Either all of these searches go to their
-    end, or a trial chooses the one that does. The best of a voxel counts.
+    end, or a trial chooses the one that does. The best of a voxel counts. A voxel with an earlier point is searched
+    from there alone.
 
     Args:
         varying: what differs between voxels, leaves (n, …). data_of: `(varying of one voxel) -> data` of the search.
         count: only the first `count` voxels are searched. lanes: how many searches advance side by side.
-        worth, known: (n,) and (n, numbers of a point) as of `Prepared`; known only of searches with a trial.
+        worth, earlier: (n,) and (n, numbers of a point) as of `Prepared`.
     """
     voxels = _Voxels(search, solver, varying, data_of, count, lanes, worth)
-    if known is None:
-        return _searched(voxels, voxels, lambda x0: x0)
-    # Those of which no point is known come first, as only they need starting points.
-    unknown = jnp.isnan(known[:, 0]) & (jnp.arange(len(known), dtype=jnp.int32) < count)
-    order = jnp.argsort(~unknown)
-    varying, worth, known = jax.tree.map(lambda leaf: leaf[order], (varying, worth, known))
+    if earlier is None:
+        return _searched(voxels, voxels, None)
+    # Those without an earlier point come first, as only they need starting points.
+    fresh = jnp.isnan(earlier[:, 0]) & (jnp.arange(len(earlier), dtype=jnp.int32) < count)
+    order = jnp.argsort(~fresh)
+    back = jnp.argsort(order)
+    varying, worth, earlier = jax.tree.map(lambda leaf: leaf[order], (varying, worth, earlier))
     voxels = replace(voxels, varying=varying, worth=worth)
-    anew = replace(voxels, count=jnp.sum(unknown, dtype=jnp.int32))
-
-    def or_known(x0: Point) -> Point:
-        return tuple(jnp.where(jnp.isnan(known[:, 0]), v, k) for v, k in zip(x0, known.T, strict=True))
-
-    end = _searched(voxels, anew, or_known)
-    return jax.tree.map(lambda leaf: leaf[jnp.argsort(order)], end)
+    end = _searched(voxels, replace(voxels, count=jnp.sum(fresh, dtype=jnp.int32)), earlier)
+    return jax.tree.map(lambda leaf: leaf[back], end)
 
 
-def _searched(voxels: _Voxels, anew: _Voxels, or_known: Callable[[Point], Point]) -> End:
-    """The minima of voxels, of which `anew` have starting points and the others a known point."""
+def _searched(voxels: _Voxels, fresh: _Voxels, earlier: Array | None) -> End:
+    """The minima of voxels: of `fresh`, the first of them, from starting points, of the others from earlier ones."""
     search, n_starts = voxels.search, voxels.search.n_starts
-    starts = tuple(values.reshape(-1) for values in anew.each(search.starts))
+
+    def or_earlier(x0: Point) -> Point:
+        if earlier is None:
+            return x0
+        return tuple(jnp.where(jnp.isnan(earlier[:, 0]), v, e) for v, e in zip(x0, earlier.T, strict=True))
+
+    starts = tuple(values.reshape(-1) for values in fresh.each(search.starts))
     if n_starts == 1:
-        return voxels.run(or_known(starts), 1)
-    trial = search.trial(selective=voxels.worth is not None)
-    if trial is None:
+        return voxels.run(or_earlier(starts), 1)
+    trial = search.trial(selective=voxels.worth is not None and voxels.solver.hope is not None)
+    if trial is None and earlier is None:
         return _best(voxels.run(starts, n_starts), n_starts)
-    if trial.search != search:
-        easier = replace(anew, search=trial.search, varying=anew.each(trial.summary), data_of=trial.data_of, worth=None)
-        return voxels.run(or_known(_best(easier.run(starts, n_starts, trial.steps), n_starts).x), 1)
+    whole = jnp.iinfo(jnp.int32).max
+    steps = whole if trial is None else trial.steps
+    if trial is not None and trial.easier is not None:
+        easier = trial.easier
+        short = replace(
+            fresh, search=easier.search, varying=fresh.each(easier.summary), data_of=easier.data_of, worth=None
+        )
+        return voxels.run(or_earlier(_best(short.run(starts, n_starts, steps), n_starts).x), 1)
 
     # Both rounds are a loop, so that the compiler meets the search once.
     def one_round(i: Array, carry: tuple[Point, End]) -> tuple[Point, End]:
-        first, most = i == 0, jnp.iinfo(jnp.int32).max
-        these = replace(voxels, count=jnp.where(first, anew.count, voxels.count))
-        end = these.run(carry[0], jnp.where(first, n_starts, 1), jnp.where(first, trial.steps, most))
-        best = or_known(_best(end, n_starts).x)
+        first = i == 0
+        of_round = replace(voxels, count=jnp.where(first, fresh.count, voxels.count))
+        end = of_round.run(carry[0], jnp.where(first, n_starts, 1), jnp.where(first, steps, whole))
+        best = or_earlier(_best(end, n_starts).x)
         return tuple(jnp.zeros_like(v).at[: len(b)].set(b) for v, b in zip(end.x, best, strict=True)), end
 
     shapes = jax.eval_shape(lambda: voxels.run(starts, jnp.int32(1), jnp.int32(1)))

@@ -18,6 +18,7 @@ from ..models.model import SphericalMeanModel
 from ..physics.convolution import ORDER_MAX, order_needed
 from ..physics.densities.base import Density
 from ..problems.fods import UNCERTAIN
+from ..problems.lobe_starts import determined_order
 from ..problems.lobes import Lobes
 from ..status import FITTED, Status
 from .fod_results import FodFit
@@ -28,7 +29,8 @@ from .settings import Settings
 _LARGEST = 1e6  # signal over S0; beyond it S0 is next to nothing
 _BLOCK = 8192  # voxels whose signals are looked at together
 
-Points = list[np.ndarray]  #: of each number of lobes, where the searches ended; NaN where it was not tried
+#: Where the searches ended: (voxels inside, numbers of a point) of each number of lobes; NaN where it was not tried.
+Points = list[np.ndarray]
 
 #: `progress(done, total)` in voxels; the total can grow, as further numbers of lobes are tried.
 Progress = Callable[[int, int], None]
@@ -59,11 +61,12 @@ class FodStage:
         pulses = [shell.pulse for shell in shells]
         kernel.require(pulses)
         directions = [acquisition.bvecs[shell.volumes] for shell in shells]
+        determined = max(map(determined_order, directions))
         orders = orders_of(model.spherical, model.family, pulses)
         how: dict[str, Any] = {"dtype": settings.dtype, "device": settings.device}
         self._fitters = [
             FodFitter(
-                Lobes(model.family, count, orders, self.noise),
+                Lobes(model.family, count, orders, self.noise, determined),
                 kernel,
                 pulses,
                 directions,
@@ -100,17 +103,19 @@ class FodStage:
         rows: Rows,
         progress: Progress = lambda done, total: None,
         final: bool = True,
-        known: Points | None = None,
+        earlier: Points | None = None,
     ) -> tuple[FodFit, Points]:
         """Fit.
 
         Args:
-            rows: the data, in the units of the kernels' S0. final: standard deviations are of use. known: points of an
-                earlier call with nearly the same kernels, from which the searches then start.
+            rows: the data, in the units of the kernels' S0. final: standard deviations are of use. earlier: points
+                of an earlier call with nearly the same kernels, from which the searches then start.
         """
         data = _Data(self, kernels, rows)
         inside = len(data.status)
-        points = [np.full((inside, fitter.lobes.point), np.nan, self.dtype) for fitter in self._fitters]
+        # For standard deviations, or for a second pass.
+        keep = self.settings.uncertainty or not final
+        points = [np.full((inside, f.lobes.point), np.nan, self.dtype) for f in self._fitters] if keep else []
         best = _Best(data.status, self._fitters[-1].lobes, self.dtype)
         todo = np.flatnonzero(np.isin(best.status, FITTED))
         choose = len(self._fitters) > 1
@@ -127,8 +132,9 @@ class FodStage:
 
             # The first is wanted everywhere, others only where they are better.
             worth = None if fitter is self._fitters[0] else data.worth(todo, best.criterion[todo], fitter.lobes.size)
-            fits = data.fit(fitter, todo, tell, worth, None if known is None else known[nth][todo])
-            points[nth][todo] = fits.x
+            fits = data.fit(fitter, todo, tell, worth, None if earlier is None else earlier[nth][todo])
+            if keep:
+                points[nth][todo] = fits.x
             if choose and fitter is self._fitters[0]:
                 best.put_uniform(todo, data.criterion(todo, fits.maps["uniform_cost"], 0), fits)
             criterion = data.criterion(todo, fits.maps["cost"], fitter.lobes.size)
@@ -204,11 +210,11 @@ class _Data:
         numbers: np.ndarray,
         progress: Callable[[int], None],
         worth: np.ndarray | None,
-        known: np.ndarray | None,
+        earlier: np.ndarray | None,
     ) -> Fits:
         """Fit one number of lobes in the voxels with these numbers.
 
-        worth: costs below which they would be chosen. known: points of an earlier pass.
+        worth: costs below which they would be chosen. earlier: points of an earlier pass.
         """
 
         def signal(part: slice) -> np.ndarray:
@@ -223,7 +229,7 @@ class _Data:
             progress,
             sigma=None if sigma is None else sigma[numbers],
             worth=worth,
-            known=known,
+            earlier=earlier,
         )
 
     def uncertainty(

@@ -119,12 +119,12 @@ class Pipeline:
         return result if final else self._second_pass(kernels, result, points, rows, progress)
 
     def _with_fods(
-        self, fit: Fit, rows: Rows | None, progress: Progress, final: bool = True, known: Points | None = None
+        self, fit: Fit, rows: Rows | None, progress: Progress, final: bool = True, earlier: Points | None = None
     ) -> tuple[Result, Points]:
         if self._fods is None:
             return Result(fit), []
         assert rows is not None
-        fods, points = self._fods(fit, rows, lambda done, total: progress("fit FODs", done, total), final, known)
+        fods, points = self._fods(fit, rows, lambda done, total: progress("fit FODs", done, total), final, earlier)
         return Result(fit, fods), points
 
     def _second_pass(
@@ -140,7 +140,7 @@ class Pipeline:
         assert rows is not None
         chosen = np.isin(self._voxels.take(fods.status), FITTED)
         refitted = self._kernels.refit(kernels, rows, lambda part: fods.voxels(numbers[part]).predict(), chosen)
-        return self._with_fods(self._kernels.fit(refitted), rows, progress, known=points)[0]
+        return self._with_fods(self._kernels.fit(refitted), rows, progress, earlier=points)[0]
 
 
 def _with_noise_of(kernels: Fit, settings: Settings) -> Settings:

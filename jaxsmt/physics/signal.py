@@ -273,8 +273,8 @@ def convolved(
 
     Args:
         directions: (..., 3) unit vectors g. b: b-value, ms/µm², broadcasts to (...).
-        kernel: (λ∥, λ⊥) of a zeppelin in µm²/ms, or a function (b, lmax) -> (..., lmax/2 + 1) as
-            `zeppelin_legendre` returns.
+        kernel: (λ∥, λ⊥) of a zeppelin in µm²/ms, or a function (b, lmax) -> (..., lmax/2 + 1), or what
+            broadcasts to it, as `zeppelin_legendre` returns.
         orientation: `watson(...)`, `bingham(...)` or a lobe of a density of your own, see `axial_density`.
         lmax: even order at which the sum is cut. None: 28, which leaves out at most 4e-5 of S0 for Watson and Bingham
             lobes and b (λ∥ - λ⊥) ≤ 18; more if b and a zeppelin's diffusivities are known (not traced) and need

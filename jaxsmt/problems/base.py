@@ -49,30 +49,36 @@ class Search(Protocol):
 
 
 class Trial(NamedTuple):
-    """A few steps from each starting point; only the best point goes on.
+    """A few steps from each starting point; only the best point goes on. easier: a search that takes them instead."""
 
-    search: takes these steps, perhaps an easier one of the same points. summary: from the data of the search, what the
-    trial reads of a voxel; data_of: of that, the `data` of its search.
+    steps: int
+    easier: Easier | None = None
+
+
+class Easier(NamedTuple):
+    """A search of the same points whose cost is nearly the same and faster to compute.
+
+    summary: from the data of the whole search, what the easier one reads of a voxel; data_of: of that, its `data`.
     """
 
     search: Search
     summary: Callable[[Any], Any]
     data_of: Callable[[Any], Any]
-    steps: int
 
 
 class Prepared(NamedTuple):
     """A voxel before its search.
 
     varying: what the search reads of this voxel alone. for_results: what only its results need. worth: the cost below
-    which a minimum is of use, so that a search that will not get there may be given up; None: every minimum is. known:
-    numbers of a point near the minimum, from which alone is searched; NaN or None: there is none.
+    which a minimum is of use, so that a search that will not get there may be given up; None: every minimum is.
+    earlier: the point where a search of nearly the same data ended, (numbers of a point,); the search starts there and
+    nowhere else. NaN or None: there is none.
     """
 
     varying: Any
     for_results: Any
     worth: Array | None = None
-    known: Array | None = None
+    earlier: Array | None = None
 
 
 class Results(NamedTuple):

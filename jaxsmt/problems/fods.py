@@ -28,8 +28,8 @@ class FodVoxel(NamedTuple):
     y: (volumes,) signal over S0, shell by shell; None for standard deviations. kernel: its parameters by name.
     sigma: noise over S0, where the noise is of magnitudes or standard deviations are asked for. effects: by name what k
     independent changes of unit variance make of each kernel parameter and, relative to it, of "s0", (k,); for standard
-    deviations. worth: the "cost" of `results` below which lobes would be chosen, or None. known: numbers of a point
-    from which alone is searched, or NaN, or None.
+    deviations. worth: the "cost" of `results` below which lobes would be chosen, or None. earlier: the
+    point where an earlier search of nearly the same data ended, or NaN, or None.
     """
 
     y: Leaf
@@ -37,7 +37,7 @@ class FodVoxel(NamedTuple):
     sigma: Leaf | None = None
     effects: dict[str, Leaf] | None = None
     worth: Leaf | None = None
-    known: Leaf | None = None
+    earlier: Leaf | None = None
 
 
 class FodShared(NamedTuple):
@@ -72,7 +72,7 @@ class FodEstimation:
         y = jnp.maximum(voxel.y, 0) if magnitudes else voxel.y
         worth = None if voxel.worth is None else voxel.worth / 2
         varying = _Varying(y, self._moments(voxel.kernel, shared), voxel.sigma if magnitudes else None)
-        return Prepared(varying, (), worth, voxel.known)
+        return Prepared(varying, (), worth, voxel.earlier)
 
     def data(self, varying: _Varying, shared: FodShared) -> Data:
         return Data(shared.directions, shared.table, varying.moments, varying.y, varying.sigma)
@@ -131,12 +131,12 @@ class FodEstimation:
         changes = jnp.matmul(covariance, by_kernel, precision="highest")
         changes = jnp.where(jnp.isfinite(changes), changes, 0)
         variances = {name: self._variance(x, covariance, name, changes) for name in UNCERTAIN}
-        # What is not known of the kernel leaves a direction as it is.
+        # What is not determined of the kernel leaves a direction as it is.
         direction = jnp.sum(variances.pop("direction"), axis=-1) * math.degrees(1) ** 2
         variances = {name: jnp.where(jnp.any(infinite), jnp.inf, v) for name, v in variances.items()}
         variances["direction"] = direction
-        known = part > 4 * float(jnp.finfo(part.dtype).eps)
-        return {name: jnp.where(known, jnp.sqrt(v), jnp.inf) for name, v in variances.items()}
+        determined = part > 4 * float(jnp.finfo(part.dtype).eps)
+        return {name: jnp.where(determined, jnp.sqrt(v), jnp.inf) for name, v in variances.items()}
 
     def _variance(self, x: Point, covariance: Array, name: str, changes: Array) -> Array:
         """Of one map: from the noise of the volumes, and from changes of the kernel."""

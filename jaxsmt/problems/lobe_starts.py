@@ -5,7 +5,9 @@ For directions that are spread evenly the squared error of a FOD ψ is, up to a 
     Σ_lm N_l ψ_lm² - 2 a_lm ψ_lm,   N_l = 4π Σ_k n_k K_l(b_k)²,   a_lm = Σ_k n_k K_l(b_k) y_lm(b_k),
 
 with y_lm the harmonic fit of shell k's n_k volumes. So all lobes of the dictionary, and all pairs of them, are cheap to
-compare; the true error is left to the solver. Lobes of another density start about as wide as the Watson lobe.
+compare. Such an error is also that of one shell which stands for all (`one_shell`), where a few steps of a search
+choose among starting points. The true error is left to the solver. Lobes of another density start about as wide as the
+Watson lobe.
 """
 
 from __future__ import annotations
@@ -28,17 +30,16 @@ from ..physics.densities.base import Density, watson_zonal
 from ..solvers import Point
 from .lobe_coordinates import Coordinates
 
-#: Order of harmonics of which the dictionary knows.
-LMAX = 8
-_L = np.arange(2, LMAX + 1, 2)
+#: Highest order of the harmonics by which lobes are compared.
+ORDER = 8
+_L = np.arange(2, ORDER + 1, 2)
 # 32 bits: what JAX takes as an index in either precision.
 _INDEX = np.repeat(np.arange(len(_L), dtype=np.int32), 2 * _L + 1)  # into _L, for each coefficient of order 2 … 8
 _SINGLE = (2.0, 5.0, 12.0, 30.0)  # κ of single lobes tried
 _PAIRS = ((24.0, 24.0), (6.0, 6.0), (6.0, 24.0))  # and of both lobes of a pair
 _THIRD = (6.0, 24.0)  # and of a lobe added to a pair
 _AXES = 48
-#: Directions of a shell that stands for all: few, and evenly enough spread that harmonics to order 8 are nearly
-#: orthogonal there.
+#: Directions of a shell that stands for all: few, and so even that harmonics to order 8 have a condition of 1.7 there.
 ONE_SHELL = fibonacci_sphere(128)[:64]
 _LEAST = 0.1  # weight of a lobe at the start
 
@@ -61,9 +62,7 @@ def table_of(directions: Sequence[np.ndarray]) -> Table:
     """
     fits, counts = [], []
     for g in directions:
-        n, order = len(g), LMAX
-        while order and (n_coefficients(order) > n or (isinstance(g, np.ndarray) and _poor(g, order))):
-            order -= 2
+        n, order = len(g), determined_order(g)
         count = np.zeros(len(_L))
         count[: order // 2] = n * (2 * _L + 1)[: order // 2]
         xp = g.__array_namespace__()
@@ -73,8 +72,16 @@ def table_of(directions: Sequence[np.ndarray]) -> Table:
     return Table(tuple(fits), tuple(counts))
 
 
-def _poor(directions: np.ndarray, order: int) -> bool:
-    return np.linalg.cond(even_harmonics(directions, order)) > 3
+def determined_order(directions: Any) -> int:
+    """The order, to 8, of the harmonics that a shell's directions determine well; see `table_of`."""
+    order = ORDER
+    while order and (n_coefficients(order) > len(directions) or _poor(directions, order)):
+        order -= 2
+    return order
+
+
+def _poor(directions: Any, order: int) -> bool:
+    return isinstance(directions, np.ndarray) and bool(np.linalg.cond(even_harmonics(directions, order)) > 3)
 
 
 class Summary(NamedTuple):
@@ -107,12 +114,12 @@ class OneShell(NamedTuple):
 
 
 def one_shell(summary: Summary) -> OneShell:
-    """The shell on which a FOD has the same squared error."""
+    """The shell on which a FOD has about the same squared error, but for a constant."""
     n, dtype = len(ONE_SHELL), summary.a.dtype
     moments = jnp.sqrt(summary.energy / jnp.asarray(n * (2 * _L + 1), dtype))
     strength = n * moments[_INDEX]
     coefficients = summary.a / jnp.where(strength > 0, strength, 1)
-    harmonics = jnp.asarray(even_harmonics(ONE_SHELL, LMAX)[:, 1:], dtype)
+    harmonics = jnp.asarray(even_harmonics(ONE_SHELL, ORDER)[:, 1:], dtype)
     y = jnp.matmul(harmonics, coefficients, precision="highest")
     return OneShell(jnp.concatenate([0 * moments[:1], moments]), y)
 
@@ -156,8 +163,8 @@ class _Products:
         axes = fibonacci_sphere(2 * _AXES)[:_AXES]
         self.axes, self.cosine = axes, axes @ axes.T
         # P_l of the angle between every two axes, (axes, axes, l).
-        self.legendre = np.polynomial.legendre.legvander(np.clip(self.cosine, -1, 1), LMAX)[..., 2::2]
-        harmonics = even_harmonics(axes, LMAX)[:, 1:]
+        self.legendre = np.polynomial.legendre.legvander(np.clip(self.cosine, -1, 1), ORDER)[..., 2::2]
+        harmonics = even_harmonics(axes, ORDER)[:, 1:]
         self.along = [self._product(harmonics[:, i == _INDEX], a[i == _INDEX]) for i in range(len(_L))]
 
     def _product(self, matrix: np.ndarray, vector: Array) -> Array:
@@ -175,7 +182,9 @@ class _Products:
         """With lobes of another width on every axis, (axes, axes)."""
         legendre = jnp.asarray(self.legendre, self.dtype)
         products = lobe.zonal * other.zonal * self.energy
-        return reduce(operator.add, [legendre[..., i] * products[i] for i in range(len(_L))])  # few are faster so
+        return reduce(
+            operator.add, [legendre[..., i] * products[i] for i in range(len(_L))]
+        )  # of four, faster than a product of matrices
 
     def row(self, index: Array, lobe: _Width, other: _Width) -> Array:
         """With lobes of another width, of one axis on every axis, (axes,)."""
@@ -190,7 +199,7 @@ class _Products:
 @cache
 def _zonal(kappa: float) -> np.ndarray:
     """c_l of a Watson lobe for l = 2 … 8."""
-    return watson_zonal(kappa, LMAX)[1:]
+    return watson_zonal(kappa, ORDER)[1:]
 
 
 def _single(coordinates: Coordinates, h: _Products, widths: _Width) -> Point:
@@ -208,10 +217,10 @@ def _several(coordinates: Coordinates, count: int, h: _Products, widths: _Width,
     g11, g22, g12 = h.lobes(first, first), h.lobes(second, second), h.pairs(first, second)
     h1, h2 = h.data(first), h.data(second)
 
-    def mixed(h1: Array, h2: Array, g12: Array) -> tuple[Array, Array]:
-        """The gain by lobes of these products, and the best weight of the first."""
-        w = _share(h1 - h2 + g22 - g12, g11 - 2 * g12 + g22)
-        return 2 * (w * h1 + (1 - w) * h2) - w * w * g11 - 2 * w * (1 - w) * g12 - (1 - w) ** 2 * g22, w
+    def mixed(one: Array, other: Array, both: Array) -> tuple[Array, Array]:
+        """The gain by lobes of these products with the data and with each other, and the best weight of the first."""
+        w = _share(one - other + g22 - both, g11 - 2 * both + g22)
+        return 2 * (w * one + (1 - w) * other) - w * w * g11 - 2 * w * (1 - w) * both - (1 - w) ** 2 * g22, w
 
     near = jnp.asarray(h.cosine > 0.99)
     gain = jnp.where(near, -jnp.inf, mixed(h1[:, None], h2[None, :], g12)[0])

@@ -20,14 +20,16 @@ from ..physics.noises import find
 from ..physics.noises.base import Noise
 from ..solvers import Normal, Point, Problem
 from ..solvers.linear import few
-from .base import Trial
+from .base import Easier, Trial
 from .lobe_coordinates import Coordinates, coordinates_of, slope
-from .lobe_starts import LMAX, ONE_SHELL, OneShell, Summary, Table, one_shell, starting_points, summary_of
+from .lobe_starts import ONE_SHELL, ORDER, OneShell, Summary, Table, one_shell, starting_points, summary_of
 
 # Part of the range of a dispersion index or weight that counts as its bound.
 _AT_BOUND = 1e-4
-# Steps from each of several starting points before only the best goes on: on one shell, and on all volumes.
-_TRIAL_STEPS, _TRIAL_STEPS_OF_SEVERAL = 8, 16
+# Steps from each of several starting points before only the best goes on.
+_STEPS_ON_ONE_SHELL, _STEPS_ON_ALL_VOLUMES = 8, 16
+# Order of harmonics that some shell must determine for one shell to stand for all.
+_ORDER_OF_ONE_SHELL = 4
 # Rows up to which their products are faster one by one, each as a product with a vector of ones: one lobe's and the
 # score.
 _FEW = 6
@@ -69,12 +71,14 @@ class Lobes:
 
     Attributes:
         density: the family. count: N. orders: at which each shell's signal is cut. noise: the distribution.
+        determined: the highest order of harmonics that the directions of a shell determine; see `determined_order`.
     """
 
     density: Density
     count: int
     orders: tuple[int, ...]
     noise: Noise
+    determined: int = ORDER
 
     @property
     def coordinates(self) -> Coordinates:
@@ -118,10 +122,10 @@ class Lobes:
 
         Several lobes where there is one have many minima of nearly the same cost, which a summary does not tell apart.
         """
-        if self.count == 1 or selective:
-            easier = replace(self, orders=(LMAX,), noise=_GAUSSIAN)
-            return Trial(easier, lambda data: one_shell(_summary(data)), _data_of_one_shell, _TRIAL_STEPS)
-        return Trial(self, _same, _same, _TRIAL_STEPS_OF_SEVERAL)
+        if self.determined < _ORDER_OF_ONE_SHELL or not (self.count == 1 or selective):
+            return Trial(_STEPS_ON_ALL_VOLUMES)
+        search = replace(self, orders=(ORDER,), noise=_GAUSSIAN)
+        return Trial(_STEPS_ON_ONE_SHELL, Easier(search, lambda data: one_shell(_summary(data)), _data_of_one_shell))
 
     def split(self, x: Point) -> tuple[list[Point], Point]:
         """Each lobe's part of a point, and the parts p."""
@@ -289,10 +293,6 @@ def _summary(data: Data) -> Summary:
 
 def _data_of_one_shell(shell: OneShell) -> Data:
     return Data((jnp.asarray(ONE_SHELL, shell.y.dtype),), Table((), ()), (shell.moments,), shell.y)
-
-
-def _same(data: Any) -> Any:
-    return data
 
 
 def _each(function: Callable[[Point], Any], lobes: Sequence[Point]) -> Any:

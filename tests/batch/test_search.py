@@ -9,7 +9,7 @@ import pytest
 
 import jaxsmt as js
 from jaxsmt.batch.search import minimum, search_voxels, status_of
-from jaxsmt.problems.base import Search, Trial
+from jaxsmt.problems.base import Easier, Search, Trial
 from jaxsmt.solvers import in_box
 
 
@@ -36,8 +36,8 @@ class Wells:
     def trial(self, selective):
         if self.trial_steps is None:
             return None
-        search = replace(self, kind="fods") if self.easier else self
-        return Trial(search, lambda data: data, lambda data: data, self.trial_steps)
+        easier = Easier(replace(self, kind="fods"), lambda data: data, lambda data: data) if self.easier else None
+        return Trial(self.trial_steps, easier)
 
 
 DATA = np.concatenate([np.linspace(-0.9, -0.3, 10), np.linspace(0.3, 0.9, 13)]).astype(np.float32)
@@ -71,18 +71,22 @@ def test_only_the_first_voxels_are_searched():
     assert not np.any(end.steps[9:])
 
 
-@pytest.mark.parametrize("easier", [False, True])
-def test_known_points_are_where_the_search_starts(easier):
+@pytest.mark.parametrize(("trial_steps", "easier"), [(None, False), (3, False), (3, True)])
+@pytest.mark.parametrize(("count", "worth"), [(len(DATA), None), (17, None), (17, np.inf)])
+def test_a_search_starts_at_an_earlier_point(trial_steps, easier, count, worth):
     """Next to the shallower well it ends there; elsewhere in the deeper one, in the order of the data."""
-    search, known = Wells(3, easier=easier), np.full((len(DATA), 1), np.nan, np.float32)
-    known[::3] = -0.9 * np.sign(DATA[::3, None])
-    run = jax.jit(
-        lambda d, k: search_voxels(search, js.levenberg_marquardt(), d, lambda v: v, len(d), 4, known=k),
-    )
-    end = run(DATA, known)
-    given = ~np.isnan(known[:, 0])
-    np.testing.assert_allclose(end.x[0][~given], deeper_well(DATA)[~given], atol=1e-4)
-    np.testing.assert_array_equal(np.sign(end.x[0][given]), -np.sign(DATA[given]))
+    search, earlier = Wells(trial_steps, easier=easier), np.full((len(DATA), 1), np.nan, np.float32)
+    earlier[::3] = -0.9 * np.sign(DATA[::3, None])
+    worths = None if worth is None else jnp.full(len(DATA), worth, jnp.float32)
+
+    @jax.jit
+    def run(d, e, n):
+        return search_voxels(search, js.levenberg_marquardt(), d, lambda v: v, n, 4, worths, e)
+
+    end = jax.tree.map(lambda leaf: leaf[:count], run(DATA, earlier, count))
+    has_one, data = ~np.isnan(earlier[:count, 0]), DATA[:count]
+    np.testing.assert_allclose(end.x[0][~has_one], deeper_well(data)[~has_one], atol=1e-4)
+    np.testing.assert_array_equal(np.sign(end.x[0][has_one]), -np.sign(data[has_one]))
     assert np.all(end.converged)
 
 

@@ -1,5 +1,7 @@
 """The search for lobes: its signal, its derivatives along steps, and its Hessian."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -61,6 +63,30 @@ def test_lobes_linearise_what_convolved_computes(density, count):
         moved = jax.jit(lambda step: lobes.linearise(data, lobes.move(x, tuple(step))).signal)
         for column, step in zip(columns, h * np.eye(lobes.size), strict=True):
             np.testing.assert_allclose(column, (moved(step) - moved(-step)) / (2 * h), atol=1e-7)
+
+
+@each_kind
+def test_one_shell_stands_for_all(density, count):
+    """Squared errors of other FODs differ from that of the truth as they do over all volumes, within a tenth."""
+    with jax.enable_x64(True):
+        scheme = js.simulate.hcp_scheme(3, 90)
+        directions = tuple(scheme.bvecs[s.volumes] for s in scheme.shells[1:3])
+        lobes, data, x = some_lobes(density, count)
+        data = data._replace(directions=tuple(map(jnp.asarray, directions)), table=table_of(directions))
+        data = data._replace(y=lobes.signal(data, x))
+        easier = lobes.trial(selective=True).easier
+        on_one_shell = easier.data_of(easier.summary(data))
+        rng = np.random.default_rng(0)
+
+        def cost(of, data, x):
+            return float(of.problem_of(data).normal(x).cost)
+
+        for _ in range(8):
+            other = lobes.move(x, tuple(0.2 * rng.standard_normal(lobes.size)))
+            true = cost(lobes, data, other)  # 0 for x
+            summarised = cost(easier.search, on_one_shell, other) - cost(easier.search, on_one_shell, x)
+            assert summarised == pytest.approx(true, rel=0.1, abs=1e-4)
+        assert replace(lobes, determined=2).trial(selective=True).easier is None  # too few directions
 
 
 @each_kind
