@@ -1,6 +1,6 @@
 """File to maps against only decompressing the file, in one run.
 
-    python benchmarks/end_to_end.py [--gigabytes 1.0] [--repeated] [--json FILE]
+    python -m benchmarks end_to_end [--gigabytes 1.0] [--repeated] [--json FILE]
 
 Simulates a float32 series under the HCP scheme, writes it as .nii.gz in a temporary folder and
 times, in turn, (a) reading it to the end with isal, (b) `jaxsmt fit` on it in a fresh process, and
@@ -11,7 +11,6 @@ compresses and decompresses many times better than any measured series.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -26,7 +25,8 @@ from isal import igzip
 
 import jaxsmt as js
 from jaxsmt.simulate import hcp_scheme, rician
-from record import publish
+
+from . import record
 
 
 def write_series(path: Path, acquisition: js.Acquisition, shape: tuple[int, int, int], repeated: bool) -> None:
@@ -74,13 +74,11 @@ def fit(path: Path, *extra: str) -> tuple[float, float]:
     return time.perf_counter() - start, usage.ru_maxrss / 1024
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(arguments: list[str]) -> None:
+    parser = record.options(__doc__ or "", repeats=3)
     parser.add_argument("--gigabytes", type=float, default=1.0, help="of raw data")
     parser.add_argument("--repeated", action="store_true")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--json", type=Path, help="write the result here too")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
 
     acquisition = hcp_scheme()
     slices = max(1, round(options.gigabytes * 1e9 / (4 * 288 * 120 * 120)))
@@ -96,21 +94,20 @@ def main() -> None:
         compressed = large.stat().st_size
         timings = json.loads((Path(folder) / "out" / "large_run.json").read_text())["timings_s"]
     only_reading, whole, start_up = np.median(rows, axis=0)
-    figures = {
+    settings = {
         "raw_bytes": 120 * 120 * slices * 288 * 4,
         "compressed_bytes": compressed,
         "voxels": 120 * 120 * slices,
-        "median_s": {
-            "decompress": round(only_reading, 2),
-            "file_to_maps": round(whole, 2),
-            "start_up": round(start_up, 2),
-        },
-        "ratio_beyond_start_up": round((whole - start_up) / only_reading, 2),
-        "peak_memory_MiB": round(memory),
-        "last_timings_s": timings,
     }
-    publish("end_to_end", figures, options.json)
-
-
-if __name__ == "__main__":
-    main()
+    rows = [
+        {"what": "decompress only", "wall_s": round(only_reading, 2)},
+        {"what": "start-up", "wall_s": round(start_up, 2)},
+        {
+            "what": "file to maps",
+            "wall_s": round(whole, 2),
+            "beyond_start_up_over_decompress": round((whole - start_up) / only_reading, 2),
+            "peak_memory_MiB": round(memory),
+            **{f"last_{stage}_s": seconds for stage, seconds in timings.items()},
+        },
+    ]
+    record.publish("end_to_end", settings, rows, options.json)

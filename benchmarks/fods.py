@@ -1,15 +1,15 @@
 """FODs: voxels per second with 270 directions, once compiled.
 
-    python benchmarks/fods.py [--voxels 40000] [--json FILE]
+    python -m benchmarks fods [--voxels 40000] [--json FILE]
 
 Simulates voxels of one or two Watson lobes under the HCP scheme with Rician noise at SNR 30, fits
-their kernels, then one Watson, one Bingham and two Watson lobes repeatedly, from data in memory to maps, and
-prints medians as JSON.
+their kernels, then one Watson, one Bingham and two Watson lobes, and as many as BIC chooses, repeatedly, in turn, from
+data in memory to maps, and prints medians.
 """
 
 from __future__ import annotations
 
-import time
+from functools import partial
 
 import numpy as np
 
@@ -18,10 +18,10 @@ from jaxsmt.batch.runner import find_device
 from jaxsmt.fitting.fods import FodStage
 from jaxsmt.fitting.inputs import Voxels
 from jaxsmt.simulate import hcp_scheme, rician, zeppelin_signal
-from record import options as shared_options
-from record import publish
 
-FITS = (("watson", 1), ("bingham", 1), ("watson", 2))
+from . import record
+
+FITS = (("watson", 1), ("bingham", 1), ("watson", 2), ("watson", "auto"))
 
 
 def simulated(acquisition: js.Acquisition, voxels: int) -> np.ndarray:
@@ -38,44 +38,30 @@ def simulated(acquisition: js.Acquisition, voxels: int) -> np.ndarray:
     return rician(signal[np.arange(voxels) % n], 1 / 30, rng)
 
 
-def main() -> None:
-    parser = shared_options(__doc__ or "", voxels=40_000, repeats=5)
-    options = parser.parse_args()
-
+def main(arguments: list[str]) -> None:
+    options = record.options(__doc__ or "", voxels=40_000, repeats=5).parse_args(arguments)
     acquisition, device = hcp_scheme(), find_device(options.device)
     data = simulated(acquisition, options.voxels)
     kernel = js.fit(js.smt(), acquisition, data, dtype=options.dtype, device=device)
     voxels = Voxels(np.ones(options.voxels, bool))
-    results = {}
+    ways, compilation = {}, {}
     for density, count in FITS:
         stage = FodStage(kernel.fod_model(density, count), acquisition, kernel.settings, voxels)
-        start = time.perf_counter()
-        stage.compile()
-        compilation = time.perf_counter() - start
-        seconds = []
-        for _ in range(options.repeats):
-            start = time.perf_counter()
-            fods, _ = stage(kernel, lambda numbers: data[numbers])
-            seconds.append(time.perf_counter() - start)
-        counts = np.bincount(fods.status, minlength=6)
-        results[f"{count} × {density}"] = {
-            "compile_s": round(compilation, 2),
-            "seconds": [round(s, 3) for s in seconds],
-            "voxels_per_s": {
-                "median": round(options.voxels / float(np.median(seconds))),
-                "best": round(options.voxels / min(seconds)),
-            },
-            "status_counts": {status.name.lower(): int(counts[status]) for status in js.Status},
-        }
-    figures = {
-        "device": f"{device.platform}: {device.device_kind}",
-        "dtype": options.dtype,
-        "voxels": options.voxels,
-        "directions": int(sum(len(shell.volumes) for shell in acquisition.shells[1:])),
-        "fits": results,
-    }
-    publish("fods", figures, options.json)
-
-
-if __name__ == "__main__":
-    main()
+        name = f"{density}, {count}"
+        compilation[name] = record.timed(stage.compile)
+        ways[name] = partial(stage, kernel, lambda numbers: data[numbers])
+    spent = record.in_turn(ways, options.repeats)
+    rows = []
+    for name, way in ways.items():
+        fods, _ = way()
+        rows.append(
+            {
+                "what": name,
+                **record.speed(options.voxels, spent[name]),
+                "compile_s": round(compilation[name].wall, 2),
+                **record.outcomes(fods.status),
+            }
+        )
+    directions = int(sum(len(shell.volumes) for shell in acquisition.shells[1:]))
+    settings = {"dtype": options.dtype, "voxels": options.voxels, "directions": directions}
+    record.publish("fods", settings, rows, options.json, device)

@@ -1,6 +1,6 @@
 """What derivatives cost: estimates alone, and with the gradient by the whole signal, side by side.
 
-    python benchmarks/gradients.py [--voxels 20000] [--repeats 5] [--json FILE]
+    python -m benchmarks gradients [--voxels 20000] [--repeats 5] [--json FILE]
 
 Noisy signals of dispersed zeppelins (2 volumes at b = 0, 30 at each of b = 1000, 2000, 3000 s/mm²) are estimated in one
 compiled program, then in another that also returns d/d(signal) of a weighted sum of the parameters in each voxel. The
@@ -9,16 +9,14 @@ two take turns; medians, and the ratio of each pair.
 
 from __future__ import annotations
 
-import time
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 import jaxsmt as js
 from jaxsmt.geometry.quadrature import gradient_directions
-from record import options as shared_options
-from record import publish
+
+from . import record
 
 MODELS = {
     "smt": (js.smt(), ("lambda_par", "lambda_perp")),
@@ -47,10 +45,10 @@ def signals(acquisition: js.Acquisition, voxels: int, dtype: str) -> np.ndarray:
     return out
 
 
-def main() -> None:
-    options = shared_options(__doc__ or "", voxels=20_000, repeats=5).parse_args()
+def main(arguments: list[str]) -> None:
+    options = record.options(__doc__ or "", voxels=20_000, repeats=5).parse_args(arguments)
     acquisition = scheme()
-    figures: dict = {"device": str(jax.devices()[0].device_kind), "dtype": options.dtype, "voxels": options.voxels}
+    rows = []
     with jax.enable_x64(options.dtype == "float64"):
         data = jnp.asarray(signals(acquisition, options.voxels, options.dtype))
         for name, (model, outputs) in MODELS.items():
@@ -59,23 +57,16 @@ def main() -> None:
                 found = js.estimate(model, acquisition, signal)
                 return sum(jnp.sum(found[o]) for o in outputs)
 
-            programs = jax.jit(jax.vmap(total)), jax.jit(jax.vmap(jax.value_and_grad(total)))
-            for program in programs:
-                jax.block_until_ready(program(data))
-            seconds: list[list[float]] = [[], []]
-            for _ in range(options.repeats):
-                for program, spent in zip(programs, seconds, strict=True):
-                    start = time.perf_counter()
-                    jax.block_until_ready(program(data))
-                    spent.append(time.perf_counter() - start)
-            alone, both = map(np.array, seconds)
-            figures[name] = {
-                "estimate_s": round(float(np.median(alone)), 4),
-                "with_gradient_s": round(float(np.median(both)), 4),
-                "ratio": [round(float(r), 3) for r in np.quantile(both / alone, [0, 0.5, 1])],
+            alone, both = jax.jit(jax.vmap(total)), jax.jit(jax.vmap(jax.value_and_grad(total)))
+            ways = {
+                "estimate": lambda program=alone: jax.block_until_ready(program(data)),
+                "with gradient": lambda program=both: jax.block_until_ready(program(data)),
             }
-    publish("gradients", figures, options.json)
-
-
-if __name__ == "__main__":
-    main()
+            spent = record.in_turn(ways, options.repeats)
+            ratios = [b.wall / a.wall for a, b in zip(*spent.values(), strict=True)]
+            for way, of_way in spent.items():
+                rows.append({"what": f"{name}: {way}", **record.speed(options.voxels, of_way)})
+            rows[-1]["over_estimate"] = round(float(np.median(ratios)), 3)
+            rows[-1]["all_over_estimate"] = [round(r, 3) for r in ratios]
+    settings = {"dtype": options.dtype, "voxels": options.voxels}
+    record.publish("gradients", settings, rows, options.json, jax.devices()[0])

@@ -1,24 +1,25 @@
 """What noise, uncertainty and gradient deviation cost, and what the noise floor's correction is worth.
 
-    python benchmarks/noise.py [--voxels 8192] [--repeats 3] [--json FILE]
+    python -m benchmarks noise [--voxels 8192] [--repeats 3] [--json FILE]
 
 Simulates voxels of one or two Watson lobes under the HCP scheme, kernels from white matter to fluid, at SNR 30.
-Times whole `js.fit` calls of the kernel, compiled, from data in memory to maps, in turn; medians, and ratios to the
-plain fit. Then errors of λ∥ in µm²/ms: of Gaussian noise, and of Rician noise without and with correction, σ known
-and estimated, and with the second pass that FODs allow.
+Times whole `js.fit` calls of the kernel, compiled, from data in memory to maps, in turn, and of everything: Rician
+noise, FODs of 0 to 3 Watson lobes, deviations; medians, and ratios to the plain fit. Then errors of λ∥ in µm²/ms: of
+Gaussian noise, and of Rician noise without and with correction, σ known and estimated, and with the second pass that
+FODs allow.
 """
 
 from __future__ import annotations
 
-import time
+from functools import partial
 
 import numpy as np
 
 import jaxsmt as js
 from jaxsmt.batch.runner import find_device
 from jaxsmt.simulate import hcp_scheme, rician, zeppelin_signal
-from record import options as shared_options
-from record import publish
+
+from . import record
 
 SIGMA = 1 / 30
 
@@ -36,8 +37,8 @@ def simulated(acquisition: js.Acquisition, voxels: int) -> tuple[np.ndarray, np.
     return signal[np.arange(voxels) % n], par[np.arange(voxels) % n]
 
 
-def main() -> None:
-    options = shared_options(__doc__ or "", voxels=8_192, repeats=3).parse_args()
+def main(arguments: list[str]) -> None:
+    options = record.options(__doc__ or "", voxels=8_192, repeats=3).parse_args(arguments)
     acquisition, device = hcp_scheme(), find_device(options.device)
     clean, truth = simulated(acquisition, options.voxels)
     rng = np.random.default_rng(1)
@@ -58,22 +59,19 @@ def main() -> None:
         "rician": floor,
         "gradient deviation": {"grad_dev": deviation},
     }
-    seconds: dict[str, list[float]] = {way: [] for way in ways}
-    for repeat in range(-1, options.repeats):  # the first compiles
-        for way, how in ways.items():
-            start = time.perf_counter()
-            fit(magnitude, **how)
-            if repeat >= 0:
-                seconds[way].append(time.perf_counter() - start)
-    times = {}
-    for way, spent in seconds.items():
-        ratios = np.array(spent) / np.array(seconds["plain"])
-        median = float(np.median(spent))
-        times[way] = {
-            "voxels_per_s": round(options.voxels / median),
-            "microseconds_per_voxel": round(1e6 * median / options.voxels, 1),
-            "over_plain": round(float(np.median(ratios)), 2),
+    everything = js.FodModel(js.smt(), "watson", "auto")
+    calls = {way: partial(fit, magnitude, **how) for way, how in ways.items()}
+    calls["everything"] = partial(fit, magnitude, everything, **floor, uncertainty=True)
+    spent = record.in_turn(calls, options.repeats)
+    plain = np.array([one.wall for one in spent["plain"]])
+    rows = [
+        {
+            "what": way,
+            **record.speed(options.voxels, of_way),
+            "over_plain": round(float(np.median([one.wall for one in of_way] / plain)), 2),
         }
+        for way, of_way in spent.items()
+    ]
 
     joint = js.FodModel(js.smt(), "watson")
     fits = {
@@ -84,24 +82,17 @@ def main() -> None:
         "rician, second pass with FODs": fit(magnitude, joint, **floor, sigma=SIGMA).model.kernels,
         "rician, second pass with FODs, sigma estimated": fit(magnitude, joint, **floor).model.kernels,
     }
-    errors = {}
     for way, found in fits.items():
         error = found.parameters["lambda_par"] - truth
-        errors[way] = {
-            "bias": round(float(np.mean(error)), 4),
-            "rmse": round(float(np.sqrt(np.mean(error**2))), 4),
-            "median_absolute": round(float(np.median(np.abs(error))), 4),
-        }
-    figures = {
-        "device": f"{device.platform}: {device.device_kind}",
-        "dtype": options.dtype,
-        "voxels": options.voxels,
-        "times": times,
-        "lambda_par": errors,
-        "estimated_over_true_sigma": round(float(np.median(fits["rician, sigma estimated"].sigma)) / SIGMA, 4),
-    }
-    publish("noise", figures, options.json)
-
-
-if __name__ == "__main__":
-    main()
+        rows.append(
+            {
+                "what": f"error of λ∥: {way}",
+                "bias": round(float(np.mean(error)), 4),
+                "rmse": round(float(np.sqrt(np.mean(error**2))), 4),
+                "median_absolute": round(float(np.median(np.abs(error))), 4),
+            }
+        )
+    ratio = np.median(fits["rician, sigma estimated"].sigma) / SIGMA
+    rows.append({"what": "estimated over true σ", "median": round(float(ratio), 4)})
+    settings = {"dtype": options.dtype, "voxels": options.voxels, "sigma": SIGMA}
+    record.publish("noise", settings, rows, options.json, device)

@@ -1,6 +1,6 @@
 """Is it the optimum? The cost of every fit against the best of ten searches by optimistix from random starts.
 
-    python benchmarks/optimality.py [--voxels 100000] [--noise 0.033] [--json FILE]
+    python -m benchmarks optimality [--voxels 100000] [--noise 0.033] [--json FILE]
 
 Simulated spherical means of random λ∥ in 0.5-3 µm²/ms and f in 0-1 under the HCP scheme, with noise. The oracle
 minimises the same weighted squares, signal by quadrature, in double precision, by BFGS over sigmoids of λ∥/3.05 and f,
@@ -18,18 +18,18 @@ import jaxsmt as js
 from jaxsmt.batch.fitters import KernelFitter
 from jaxsmt.physics.compartments import FREE
 from jaxsmt.simulate import hcp_scheme
-from means_to_parameters import simulated_means
-from record import options as shared_options
-from record import publish
+
+from . import record
+from .means_to_parameters import simulated_means
 
 STARTS = 10
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(32)
 
 
-def main() -> None:
-    parser = shared_options(__doc__ or "", voxels=100_000, repeats=1)
+def main(arguments: list[str]) -> None:
+    parser = record.options(__doc__ or "", voxels=100_000, repeats=1)
     parser.add_argument("--noise", type=float, default=1 / 30)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     acquisition, model = hcp_scheme(), js.smt()
     means = simulated_means(model, acquisition, options.voxels, options.noise)
     fit = KernelFitter(model, acquisition, dtype=options.dtype)(means)
@@ -64,18 +64,13 @@ def main() -> None:
             best = np.fmin(best, found)
         names = ("lambda_par", "fraction")
         ours = np.asarray(jax.jit(jax.vmap(cost))(*(jnp.asarray(fit.maps[n], float) for n in names), y.T))
-    figures = {
-        "voxels": options.voxels,
-        "noise": options.noise,
-        "dtype": options.dtype,
+    row = {
+        "what": "SMT against the best of ten random starts",
         "above_by_more_than_1_percent": int(np.sum(ours > 1.01 * best)),
         "the_same_of_more_than_1e-9": int(np.sum((ours > 1.01 * best) & (ours - best > 1e-9))),
         "below_by_more_than_1_percent": int(np.sum(best > 1.01 * ours)),
         "largest_excess": float(np.max(ours - best)),
         "not_converged": int(np.sum(fit.status == js.Status.NOT_CONVERGED)),
     }
-    publish("optimality", figures, options.json)
-
-
-if __name__ == "__main__":
-    main()
+    settings = {"dtype": options.dtype, "voxels": options.voxels, "noise": options.noise}
+    record.publish("optimality", settings, [row], options.json)

@@ -1,6 +1,6 @@
 """From the command to the report in fresh processes: the first of its kind, and those that find its programs kept.
 
-    python benchmarks/start_up.py [--repeats 5] [--voxels 8865] [--json FILE]
+    python -m benchmarks start_up [--repeats 5] [--voxels 8865] [--json FILE]
 
 Simulates a series of 13 b = 0 volumes, 30 at b = 1000 and 60 at b = 2000 s/mm², and runs `jaxsmt fit` on it:
 SMT alone, with FODs, and with everything. Each runs with an empty start-up cache and then again, in turn. The
@@ -9,7 +9,6 @@ medians count.
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import subprocess
@@ -21,9 +20,10 @@ from pathlib import Path
 import numpy as np
 
 import jaxsmt as js
-from end_to_end import write_series
 from jaxsmt.geometry.quadrature import gradient_directions
-from record import publish
+
+from . import record
+from .end_to_end import write_series
 
 RUNS = {
     "SMT": (),
@@ -39,7 +39,7 @@ def scheme() -> js.Acquisition:
     return js.Acquisition(bvals, bvecs)
 
 
-def fit(series: Path, kept: Path, *options: str) -> dict[str, float]:
+def fit(series: Path, kept: Path, *options: str) -> record.Spent:
     """Wall and CPU seconds of a fresh process."""
     out = series.parent / "out"
     command = [sys.executable, "-m", "jaxsmt", "fit", str(series), "-o", str(out), "--overwrite", "--quiet", *options]
@@ -49,17 +49,15 @@ def fit(series: Path, kept: Path, *options: str) -> dict[str, float]:
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"jaxsmt fit failed with status {status}")
-    return {"wall": time.perf_counter() - start, "cpu": usage.ru_utime + usage.ru_stime}
+    return record.Spent(time.perf_counter() - start, usage.ru_utime + usage.ru_stime)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=5)
+def main(arguments: list[str]) -> None:
+    parser = record.options(__doc__ or "", repeats=5)
     parser.add_argument("--voxels", type=int, default=8865)
-    parser.add_argument("--json", type=Path, help="write the result here too")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
 
-    seconds: dict[str, dict[str, list[dict[str, float]]]] = {name: {"first": [], "second": []} for name in RUNS}
+    spent: dict[tuple[str, str], list[record.Spent]] = {}
     with tempfile.TemporaryDirectory() as folder:
         series, kept = Path(folder) / "series.nii.gz", Path(folder) / "kept"
         write_series(series, scheme(), (options.voxels, 1, 1), False)
@@ -67,20 +65,13 @@ def main() -> None:
             for name, extra in RUNS.items():
                 shutil.rmtree(kept, ignore_errors=True)
                 for which in ("first", "second"):
-                    seconds[name][which].append(fit(series, kept, *extra))
-    figures = {
-        "voxels": options.voxels,
-        "repeats": options.repeats,
-        "median_s": {
-            name: {
-                which: {kind: round(float(np.median([run[kind] for run in runs])), 2) for kind in ("wall", "cpu")}
-                for which, runs in each.items()
-            }
-            for name, each in seconds.items()
-        },
-    }
-    publish("start_up", figures, options.json)
-
-
-if __name__ == "__main__":
-    main()
+                    spent.setdefault((name, which), []).append(fit(series, kept, *extra))
+    rows = [
+        {
+            "what": f"{name}, {which} process",
+            **{f"{kind}_s": round(value, 2) for kind, value in record.median(each)._asdict().items()},
+            "all_wall_s": [round(one.wall, 2) for one in each],
+        }
+        for (name, which), each in spent.items()
+    ]
+    record.publish("start_up", {"voxels": options.voxels}, rows, options.json)
