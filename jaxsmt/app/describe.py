@@ -52,12 +52,12 @@ def run_facts(
         command: the command line.
     """
     versions = {name: __import__(name).__version__ for name in ("jax", "jaxlib", "numpy", "nibabel")}
-    device = fit.settings.device
+    devices: Any = fit.settings.device  # as `find_devices` finds them
     run: dict[str, Any] = {
         "command": list(command),
         "software": sidecars.SOFTWARE,
         "versions": {**versions, "python": platform.python_version()},
-        "device": "" if device is None else f"{device.platform}: {device.device_kind}",
+        "device": f"{devices[0].platform}: {devices[0].device_kind}" + f", {len(devices)} of them" * (len(devices) > 1),
         "inputs": {name: {"path": str(path), "sha256": hashes[name]} for name, path in inputs.files.items()},
         "model": fit.model.name,
         "options": {**fit.settings.facts(), **request.facts(), **_measured_facts(request, fit)},

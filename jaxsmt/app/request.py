@@ -79,7 +79,7 @@ class Request:
         choices=("1", "2", "3", "auto"),
         flag={"metavar": "N"},
     )
-    device: str = option("auto", "where to compute", choices=("auto", "cpu", "gpu"), fact=None)
+    device: str = option("auto", "where to compute", choices=("auto", "cpu", "gpu", "all"), fact=None)
     out: Path = option(Path(), "folder for the maps", flag={"type": Path, "required": True}, fact=None)
     prefix: str | None = option(None, "start of the file names (default: from DWI's name)", fact=None)
     overwrite: bool = _switch("replace outputs that exist")

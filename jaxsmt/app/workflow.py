@@ -101,13 +101,13 @@ def prepare(request: Request, inputs: Inputs) -> Job:
     """
     loaded = catalogue.load(inputs.model)
     from ..batch import cache
-    from ..batch.runner import find_device
+    from ..batch.runner import find_devices
     from ..fitting.pipeline import Pipeline
     from ..fitting.results import FodModel
 
     if request.no_cache:
         cache.turn_off()
-    settings = replace(inputs.settings, device=find_device(request.device))
+    settings = replace(inputs.settings, device=find_devices(request.device))
     model = loaded.model if request.fod == "none" else FodModel(loaded.model, request.fod, request.n_fibres)
     return Job(request, inputs, loaded, Pipeline(model, inputs.acquisition, settings, inputs.mask, order="F"))
 

@@ -23,7 +23,7 @@ from .programs import (
     sigmas,
     signals_of_means,
 )
-from .runner import Runner
+from .runner import Devices, Runner
 from .sizes import size_of
 
 # Orders of harmonics that leave less than a few percent of usual noise of a signal, below and above this b in ms/µm².
@@ -46,7 +46,7 @@ class Corrector(Runner):
         noise: Noise,
         *,
         dtype: str = "float32",
-        device: jax.Device | None = None,
+        device: Devices = None,
     ):
         super().__init__(dtype, device)
         shells = acquisition.shells[1:]

@@ -23,7 +23,7 @@ from ..problems.shell_means import ShellMeans, are_weights
 from ..solvers import Solver, levenberg_marquardt
 from ..status import Status
 from .programs import Fits, fit_voxels, uncertainties
-from .runner import Program, Runner
+from .runner import Devices, Program, Runner
 from .sizes import size_of
 
 
@@ -48,7 +48,7 @@ class KernelFitter(Runner):
         prior: NormalPrior | None = None,
         solver: Solver | None = None,
         dtype: str = "float32",
-        device: jax.Device | None = None,
+        device: Devices = None,
     ):
         super().__init__(dtype, device)
         require_determined(model, acquisition, "fit" if fit_s0 else "mean")
@@ -174,7 +174,7 @@ class FodFitter(Runner):
         *,
         solver: Solver | None = None,
         dtype: str = "float32",
-        device: jax.Device | None = None,
+        device: Devices = None,
     ):
         super().__init__(dtype, device)
         self.lobes = lobes

@@ -1,14 +1,15 @@
-"""Runs a program on a device, chunk by chunk: compiled ahead of time from shapes, spread over a CPU's cores."""
+"""Runs a program chunk by chunk on devices and a CPU's cores: compiled ahead of time from shapes."""
 
 from __future__ import annotations
 
 import functools
 import itertools
 import os
+import queue
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import numpy as np
@@ -17,15 +18,28 @@ from ..errors import InputError, ResourceError
 from . import cache
 from .sizes import BatchSize
 
+#: Where to compute: a device, several of one kind, or None, the first that JAX finds.
+Devices: TypeAlias = "jax.Device | Sequence[jax.Device] | None"
+
+# Chunks that one GPU has at a time: while it computes one, another is copied.
+_IN_FLIGHT = 2
+
 
 def find_device(name: str = "auto") -> jax.Device:
-    """The device that `name` ("auto", "cpu", "gpu") asks for.
+    """The first device that `find_devices` finds."""
+    return find_devices(name)[0]
+
+
+def find_devices(name: str = "auto") -> tuple[jax.Device, ...]:
+    """The device that `name` ("auto", "cpu", "gpu") asks for, or "all" of the kind that JAX finds first.
 
     Raises:
         ResourceError: there is none of that kind.
     """
     try:
-        return jax.devices()[0] if name == "auto" else jax.devices(name)[0]
+        if name == "all":
+            return tuple(jax.local_devices())
+        return (jax.devices()[0] if name == "auto" else jax.devices(name)[0],)
     except RuntimeError as error:
         raise ResourceError(
             f"no {name} device: {str(error).splitlines()[0]}",
@@ -33,18 +47,37 @@ def find_device(name: str = "auto") -> jax.Device:
         ) from None
 
 
+def devices_of(device: Any) -> tuple[jax.Device, ...]:
+    """One device or several as a tuple.
+
+    Raises:
+        InputError: they are no devices, or of different kinds.
+    """
+    devices = (device,) if isinstance(device, jax.Device) else device
+    if not isinstance(devices, Sequence) or not devices or not all(isinstance(d, jax.Device) for d in devices):
+        raise InputError(f"device={device!r} is no device", fix="one of jax.devices(), or a list of them")
+    if len({(d.platform, d.device_kind) for d in devices}) > 1:
+        raise InputError(f"devices of different kinds: {device}", fix="give devices of one kind")
+    return tuple(devices)
+
+
 class Runner:
     """Where and in which precision programs run.
 
     Args:
-        dtype: "float32" or "float64". device: None is the first that JAX finds.
+        dtype: "float32" or "float64".
+    Attributes:
+        devices: that share the chunks of a program. device: the first of them.
+    Raises:
+        InputError: no such precision, or no devices of one kind.
     """
 
-    def __init__(self, dtype: str = "float32", device: jax.Device | None = None):
+    def __init__(self, dtype: str = "float32", device: Devices = None):
         if dtype not in ("float32", "float64"):
             raise InputError(f"dtype={dtype!r} is unknown", fix="dtype='float32' or dtype='float64'")
         self.dtype = np.dtype(dtype)
-        self.device = device if device is not None else find_device()
+        self.devices = find_devices() if device is None else devices_of(device)
+        self.device = self.devices[0]
         cache.find()  # before anything is compiled, small programs of checks too
 
     @property
@@ -70,53 +103,70 @@ class Program:
         self._function, self._static = function, tuple(sorted({**static, "lanes": size.lanes}.items()))
 
     def compile(self, voxel: Any) -> Callable[..., Any]:
-        """Compile now, so that the first call does not wait for it.
+        """Compile now for all devices, so that the first call does not wait for it; returns what the first one runs.
 
         Args:
             voxel: one voxel's arrays as a pytree of `jax.ShapeDtypeStruct`, without the voxels' axis.
         """
+        compiled, *_ = [self._compiled(voxel, device) for device in self.runner.devices]
+        return compiled
+
+    def _compiled(self, voxel: Any, device: jax.Device) -> Callable[..., Any]:
         dtype = self.runner.dtype
         voxels = jax.tree.map(lambda s: jax.ShapeDtypeStruct((self.size.chunk, *s.shape), dtype), voxel)
         shared = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), self._shared)
         leaves, tree = jax.tree.flatten((voxels, shared, jax.ShapeDtypeStruct((), np.dtype(np.int32))))
         kinds = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
         with _COMPILING:  # two threads that want the same program wait for one compilation
-            lock = _locks.setdefault((self._function, self._static, tree, kinds, self.runner.device), threading.Lock())
+            lock = _locks.setdefault((self._function, self._static, tree, kinds, device), threading.Lock())
         with lock:
-            return _compiled(self._function, self._static, tree, kinds, self.runner.device)
+            return _compiled(self._function, self._static, tree, kinds, device)
 
     def __call__(
         self, voxels: Callable[[slice], Any], count: int, progress: Callable[[int], None] = lambda voxels: None
     ) -> Any:
         """Results of `count` voxels, NumPy arrays (count, …).
 
-        The voxels are divided into equal parts of at most a chunk, as many for each of a CPU's cores; small work is not
-        divided.
+        The voxels are divided into equal parts of at most a chunk, as many for each worker; small work is not divided.
+        Each core of a CPU is a worker; a GPU has two, so that it computes while the other's part is copied. A part goes
+        to the device that is free first, which no number depends on.
 
         Args:
             voxels: `(slice) -> arrays (n, …)` of those voxels. progress: told how many voxels are done, part by part.
         """
-        workers = _cores() if self.runner.platform == "cpu" else 1
+        devices = self.runner.devices
+        each = max(1, _cores() // len(devices)) if self.runner.platform == "cpu" else _IN_FLIGHT
+        workers = each * len(devices)
         parts = max(1, -(-count // self.size.chunk))
         parts = max(parts, min(-(-parts // workers) * workers, count // self.size.lanes))
         edges = np.linspace(0, count, parts + 1).astype(int)
         slices = [slice(i, j) for i, j in itertools.pairwise(edges.tolist())]
-        results = []
+        results: list[Any] = []
+        free: queue.SimpleQueue[jax.Device] = queue.SimpleQueue()
+        for device in devices * each:
+            free.put(device)
+
+        def run(part: slice) -> Any:
+            device = free.get()
+            try:
+                return self._run(voxels(part), device)
+            finally:
+                free.put(device)
+
         with ThreadPoolExecutor(workers) as pool:
-            for part, result in zip(slices, pool.map(lambda part: self._run(voxels(part)), slices), strict=True):
+            for part, result in zip(slices, pool.map(run, slices), strict=True):
                 results.append(result)
                 progress(part.stop - part.start)
         return jax.tree.map(lambda *leaves: np.concatenate(leaves), *results)
 
-    def _run(self, voxels: Any) -> Any:
+    def _run(self, voxels: Any, device: jax.Device) -> Any:
         """Results of one part."""
         count = len(jax.tree.leaves(voxels)[0])
-        compiled = self.compile(
-            jax.tree.map(lambda a: jax.ShapeDtypeStruct(np.shape(a)[1:], self.runner.dtype), voxels)
-        )
+        shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(np.shape(a)[1:], self.runner.dtype), voxels)
+        compiled = self._compiled(shapes, device)
         try:
             # The setting is each thread's own.
-            with jax.enable_x64(self.runner.dtype == np.float64), jax.default_device(self.runner.device):
+            with jax.enable_x64(self.runner.dtype == np.float64), jax.default_device(device):
                 out = compiled(jax.tree.map(self._padded, voxels), self._shared, np.int32(count))
                 out = jax.block_until_ready(out)
         except jax.errors.JaxRuntimeError as error:

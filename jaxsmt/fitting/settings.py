@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -143,9 +143,9 @@ class Settings:
         None, "the solver; by default `levenberg_marquardt()`", flag=None, fact=None, computing=True
     )
     dtype: str = option("float32", "precision of the fit", choices=("float32", "float64"), computing=True)
-    device: jax.Device | None = option(
+    device: jax.Device | Sequence[jax.Device] | None = option(
         None,
-        "where to compute; by default the first device that JAX finds",
+        "where to compute: a device of JAX's, or several of one kind; by default the first that JAX finds",
         flag=None,
         fact=None,
         computing=True,

@@ -1,0 +1,153 @@
+"""The README's table of figures, made from the results that are kept.
+
+    python -m benchmarks tables [--write]
+
+Prints it; with --write it replaces that of the README, between its two marks.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from .record import RESULTS, result_of, row_of
+
+README = Path(__file__).parent.parent / "README.md"
+BEGIN, END = "<!-- figures: python -m benchmarks tables --write -->", "<!-- end of figures -->"
+
+
+class Line(NamedTuple):
+    """One line of the table. what: is measured. figure: its text, from the results. benchmark: that measures it."""
+
+    what: str
+    figure: Callable[[], str]
+    benchmark: str
+
+
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true", help="into the README")
+    options = parser.parse_args(arguments)
+    if options.write:
+        README.write_text(with_table(README.read_text(encoding="utf-8")), encoding="utf-8")
+    else:
+        print(table())
+
+
+def with_table(text: str) -> str:
+    """The README's text with the table of today's results."""
+    before, rest = text.split(BEGIN)
+    _, after = rest.split(END)
+    return f"{before}{BEGIN}\n\n{table()}\n\n{END}{after}"
+
+
+def table() -> str:
+    """Where and when the figures were taken, and the table, in Markdown."""
+    rows = [f"| {line.what} | {line.figure()} | `python -m benchmarks {line.benchmark}` |" for line in LINES]
+    return "\n".join([_circumstances(), "", "| what | figure | command |", "|---|---|---|", *rows])
+
+
+def _circumstances() -> str:
+    results = [result_of(name) for name in sorted({line.benchmark for line in LINES})]
+    dates = sorted(result["date"] for result in results)
+    processors = sorted({result["machine"]["processor"] for result in results})
+    versions = sorted({result["versions"]["jax"] for result in results})
+    period = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
+    return (
+        f"Measured on two shared cores ({', '.join(processors)}), jax {', '.join(versions)}, {period}; medians of "
+        f"repeated runs (`benchmarks/{RESULTS.name}`). The commands print yours."
+    )
+
+
+def rounded(number: float) -> str:
+    """Two digits, with commas: 98265 as 98,000."""
+    return f"{float(f'{number:.2g}'):,.0f}" if number >= 10 else f"{number:.2g}"
+
+
+def speed(benchmark: str, what: str, unit: str = "voxels/s") -> str:
+    value = row_of(benchmark, what)["voxels_per_s"]
+    return f"{value / 1e6:.1f} million {unit}" if value >= 1e6 else f"{rounded(value)} {unit}"
+
+
+def _start_up(name: str) -> str:
+    first, second = (row_of("start_up", f"{name}, {which} process")["wall_s"] for which in ("first", "second"))
+    return f"{first:.0f} and {second:.0f} s"
+
+
+def _gradient(name: str) -> str:
+    return f"{row_of('gradients', f'{name}: with gradient')['over_estimate']:.1f} times"
+
+
+def _error(way: str) -> str:
+    row = row_of("noise", f"error of λ∥: {way}")
+    return f"{row['bias']:.2f} and {row['rmse']:.2f}"
+
+
+def _over_plain(way: str) -> str:
+    return f"{row_of('noise', way)['over_plain']:.0f}"
+
+
+def _file_to_maps() -> str:
+    row = row_of("end_to_end", "file to maps")
+    return f"{row['beyond_start_up_over_decompress']:.1f} times, {row['peak_memory_MiB'] / 1024:.1f} GB"
+
+
+def _optimum() -> str:
+    row = row_of("optimality", "SMT against the best of ten random starts")
+    return f"{row['above_by_more_than_1_percent']}, by more than 1e-9 of S0²: {row['the_same_of_more_than_1e-9']}"
+
+
+LINES = (
+    Line(
+        "spherical means to parameters, single precision, compiled: SMT; mcSMT",
+        lambda: "; ".join(speed("means_to_parameters", name) for name in ("smt", "mcsmt")),
+        "means_to_parameters",
+    ),
+    Line(
+        "FODs with 270 directions, noisy, from data in memory to maps: one Watson; one Bingham; two Watson lobes",
+        lambda: "; ".join(speed("fods", name) for name in ("watson, 1", "bingham, 1", "watson, 2")),
+        "fods",
+    ),
+    Line("the same, the number of Watson lobes by BIC", lambda: speed("fods", "watson, auto"), "fods"),
+    Line(
+        "whole SMT fits of 288 volumes with `noise='rician'`; with FODs by BIC and standard deviations too",
+        lambda: "; ".join(speed("noise", name) for name in ("rician", "everything")),
+        "noise",
+    ),
+    Line(
+        "time over that of the plain fit: `uncertainty`, σ given; `noise='rician'`; `grad_dev`",
+        lambda: "; ".join(_over_plain(way) for way in ("uncertainty, sigma known", "rician", "gradient deviation")),
+        "noise",
+    ),
+    Line(
+        "bias and RMSE of λ∥ at Rician SNR 30, µm²/ms: without correction; with it; with FODs too; of Gaussian noise",
+        lambda: "; ".join(
+            _error(way)
+            for way in ("rician noise, plain", "rician", "rician, second pass with FODs", "gaussian noise, plain")
+        ),
+        "noise",
+    ),
+    Line(
+        "from the command to the report, 8,865 voxels of 103 volumes, first and second process: SMT; with "
+        "`--fod watson --fibres auto`; with Rician noise and standard deviations too",
+        lambda: "; ".join(_start_up(name) for name in ("SMT", "FODs", "everything")),
+        "start_up",
+    ),
+    Line(
+        "1 GB series to maps, beyond start-up, over only decompressing it; peak memory",
+        _file_to_maps,
+        "end_to_end",
+    ),
+    Line(
+        "estimate and its gradient by the signal, over the estimate alone: SMT; mcSMT; SMT and a Watson FOD",
+        lambda: "; ".join(_gradient(name) for name in ("smt", "mcsmt", "watson")),
+        "gradients",
+    ),
+    Line(
+        "SMT fits more than 1 % above the best of ten searches from random starts, of 100,000",
+        _optimum,
+        "optimality",
+    ),
+)
