@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -11,7 +13,11 @@ _UNITS = {"read": "volumes", "write": "maps"}  # of progress; voxels otherwise
 
 
 class Screen:
-    """Says what happens, unless it shall be quiet. Texts go to standard output, progress to standard error."""
+    """Says what happens, unless it shall be quiet. Texts go to standard output, progress to standard error.
+
+    As a context it sees to it that Ctrl-C ends the run: Python drops an exception that is raised in a callback of its
+    garbage collector, and JAX has such callbacks.
+    """
 
     def __init__(self, quiet: bool) -> None:
         self._quiet = quiet
@@ -19,6 +25,8 @@ class Screen:
         self._bar: Any = None
         self._stage = self._finished = ""
         self._since = 0.0
+        self._interrupted = False
+        self._handler: Any = None
 
     def say(self, text: str) -> None:
         """Print a text."""
@@ -26,7 +34,13 @@ class Screen:
             print(text, flush=True)
 
     def progress(self, stage: str, done: int, total: int) -> None:
-        """Show how far a stage is."""
+        """Show how far a stage is.
+
+        Raises:
+            KeyboardInterrupt: there was one, whatever became of it.
+        """
+        if self._interrupted:
+            raise KeyboardInterrupt
         if self._quiet:
             return
         if stage != self._stage:
@@ -51,10 +65,18 @@ class Screen:
             self._bar = None
 
     def __enter__(self) -> Screen:
+        if threading.current_thread() is threading.main_thread():
+            self._handler = signal.signal(signal.SIGINT, self._interrupt)
         return self
 
     def __exit__(self, *error: object) -> None:
+        if self._handler is not None:
+            signal.signal(signal.SIGINT, self._handler)
         self.close()
+
+    def _interrupt(self, number: int, frame: object) -> None:
+        self._interrupted = True
+        raise KeyboardInterrupt
 
 
 def warn(texts: Iterable[str]) -> None:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ..geometry import frames
-from ..physics.convolution import by_powers_of_d, horner, polynomials
+from ..physics.convolution import Polynomial, by_powers_of_d, horner, polynomials
 from ..physics.densities.base import Density, kappa_from_odi, odi_from_kappa
 from ..physics.frame_harmonics import FrameHarmonics
 from ..physics.noises import find
@@ -216,13 +216,10 @@ class Lobes:
         lobes, parts = self.split(x)
         each = _each(lambda lobe: self._lobe(data, *self._in_frame(data, lobe)), lobes)
         signals, weights = each[:, 0], jnp.stack(self.weights(x))
-        # From the last lobe on: the signal of lobes j … N with weights that sum to 1.
-        rest, of_parts = signals[-1], signals[:0]
-        for j, p in reversed(list(enumerate(parts))):
-            of_parts = jnp.concatenate([(signals[j] - rest)[None], (1 - p) * of_parts])
-            rest = p * signals[j] + (1 - p) * rest
+        whole, of_parts = mixed(list(signals), parts)
         of_lobes = weights[:, None, None] * each[:, 1:]
-        return Linear(rest, jnp.concatenate([of_lobes.reshape(-1, len(rest)), of_parts]))
+        columns = of_lobes.reshape(-1, len(whole))
+        return Linear(whole, jnp.concatenate([columns, jnp.stack(of_parts)]) if of_parts else columns)
 
     def _in_frame(self, data: Data, point: Point) -> tuple[Components, Point]:
         """Each shell's directions in a lobe's frame, and the lobe's dispersion indices."""
@@ -230,27 +227,33 @@ class Lobes:
         components = {name: tuple(frames.dot(g.T, axis) for g in data.directions) for name, axis in axes.items()}
         return components, self.coordinates.split(point)[1]
 
-    def _basis(self, order: int) -> FrameHarmonics:
+    def basis(self, order: int) -> FrameHarmonics:
         return self.density.basis(order, self.density.nodes)
 
     def _lobe(self, data: Data, components: Components, indices: Point) -> Array:
         """One lobe's signal and its derivatives by a step, turns, then dispersion indices: (1 + step, volumes)."""
-        concentrations = tuple(kappa_from_odi(index) for index in indices)
-        c, by_concentration = self.density.coefficients(self._basis(max(self.orders)), concentrations)
-        by_index = [by * slope(kappa) for by, kappa in zip(by_concentration, concentrations, strict=True)]
-        coefficients = jnp.stack([c, *by_index])
-        shells = zip(*components.values(), data.moments, self.orders, strict=True)
-        rows = [self._lobe_in_shell(coefficients, moments, order, *uvw) for *uvw, moments, order in shells]
+        shells = zip(*components.values(), self.polynomials(data, indices), self.orders, strict=True)
+        rows = []
+        for *uvw, of_shell, order in shells:
+            rows.append(self.signals([by_powers_of_d(self.basis(order), row) for row in of_shell], *uvw))
         return jnp.stack([jnp.concatenate(row) for row in zip(*rows, strict=True)])
 
-    def _lobe_in_shell(
-        self, coefficients: Array, moments: Array, order: int, u: Array, v: Array, w: Array
-    ) -> tuple[Array, ...]:
-        """coefficients: the density's, and those of its derivatives, (1 + indices, ...)."""
-        basis = self._basis(order)
-        rows = polynomials(basis, coefficients[:, : len(basis.l)], moments[None])
+    def polynomials(self, data: Data, indices: Point) -> list[Array]:
+        """Each shell's polynomials of one lobe's signal and its derivatives by indices, (1 + indices, monomials)."""
+        concentrations = tuple(kappa_from_odi(index) for index in indices)
+        c, by_concentration = self.density.coefficients(self.basis(max(self.orders)), concentrations)
+        by_index = [by * slope(kappa) for by, kappa in zip(by_concentration, concentrations, strict=True)]
+        coefficients = jnp.stack([c, *by_index])
+        bases = map(self.basis, self.orders)
+        return [
+            polynomials(basis, coefficients[:, : len(basis.l)], moments[None])
+            for basis, moments in zip(bases, data.moments, strict=True)
+        ]
+
+    def signals(self, rows: Sequence[Polynomial], u: Array, v: Array, w: Array) -> tuple[Array, ...]:
+        """One lobe's signal and its derivatives by a step, from its polynomials, at directions in its frame."""
         s, d = 2 * w * w - 1, v * v - u * u
-        signal, *by_indices = (horner(by_powers_of_d(basis, row), s, d) for row in rows)
+        signal, *by_indices = (horner(row, s, d) for row in rows)
         by_s, by_d = signal.by_s, signal.by_d
         turns = w * v * (4 * by_s - 2 * by_d), w * u * (4 * by_s + 2 * by_d), 4 * u * v * by_d
         return signal.value, *turns[: len(self.coordinates.turns)], *(by.value for by in by_indices)
@@ -285,6 +288,15 @@ class Lobes:
         for n, share in enumerate(self.weights(x)):
             whole = whole + jnp.pad(share * twice[n], (n * step, self.size - (n + 1) * step))
         return few(whole)
+
+
+def mixed(signals: Sequence[Array], parts: Point) -> tuple[Array, list[Array]]:
+    """The lobes' signals in the weights that parts p_j make, and its derivatives by these parts."""
+    whole, of_parts = signals[-1], []  # from the last lobe on: of lobes j … N with weights that sum to 1
+    for j, p in reversed(list(enumerate(parts))):
+        of_parts = [signals[j] - whole, *((1 - p) * by for by in of_parts)]
+        whole = p * signals[j] + (1 - p) * whole
+    return whole, of_parts
 
 
 def _summary(data: Data) -> Summary:

@@ -1,5 +1,6 @@
 """The other commands, and the program as a process: exit codes, interruption, what a terminal shows."""
 
+import contextlib
 import dataclasses
 import os
 import pty
@@ -16,6 +17,7 @@ import pytest
 
 from jaxsmt import simulate
 from jaxsmt.app import cli, workflow
+from jaxsmt.app.screen import Screen
 from jaxsmt.files import nifti
 from tests.app.commands import run
 from tests.conftest import SHAPE, mask_of
@@ -104,6 +106,18 @@ def test_an_interrupted_fit_leaves_nothing(folder):
     assert "Traceback" not in error
     assert "interrupted" in error
     assert not (folder / "out").exists()
+
+
+def test_an_interrupt_that_python_drops_ends_the_run_all_the_same():
+    """As one that comes while a callback of the garbage collector runs."""
+    before = signal.getsignal(signal.SIGINT)
+    with Screen(quiet=True) as screen:
+        screen.progress("read", 1, 2)
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            screen.progress("read", 2, 2)
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_bar_on_a_terminal(folder):
