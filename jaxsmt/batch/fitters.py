@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -17,6 +18,7 @@ from ..models.priors import NormalPrior
 from ..physics.compartments import Kernel
 from ..problems.fods import FodEstimation, FodShared, FodVoxel
 from ..problems.kernels import KernelEstimation, KernelShared, KernelVoxel, Prior, Uncertainty
+from ..problems.lobe_kernel import FusedNormal
 from ..problems.lobe_starts import table_of
 from ..problems.lobes import Lobes
 from ..problems.shell_means import ShellMeans, are_weights
@@ -177,6 +179,8 @@ class FodFitter(Runner):
         device: Devices = None,
     ):
         super().__init__(dtype, device)
+        if self.platform == "gpu" and self.dtype == np.float32:
+            lobes = replace(lobes, fused=FusedNormal())
         self.lobes = lobes
         self._names, self._volumes = kernel.names, sum(map(len, directions))
         self._shared = FodShared(tuple(directions), tuple(pulses), table_of(directions))

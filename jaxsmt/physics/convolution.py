@@ -8,7 +8,7 @@ shell alone. So a direction costs one Horner pass, and the derivatives come with
 from __future__ import annotations
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,8 @@ from jaxtyping import Float
 
 from .frame_harmonics import FrameHarmonics
 
-Polynomial = tuple[Array, ...]  #: coefficients of 1, s, s², … (terms, ...); then those times d, d², …
+#: Coefficients of 1, s, s², …, then those times d, d², …: (terms, ...) each, an array or a tuple of arrays.
+Polynomial = tuple[Any, ...]
 
 
 class Value(NamedTuple):

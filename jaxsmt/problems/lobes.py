@@ -22,6 +22,7 @@ from ..solvers import Normal, Point, Problem
 from ..solvers.linear import few
 from .base import Easier, Trial
 from .lobe_coordinates import Coordinates, coordinates_of, slope
+from .lobe_kernel import FusedNormal
 from .lobe_starts import ONE_SHELL, ORDER, OneShell, Summary, Table, one_shell, starting_points, summary_of
 
 # Part of the range of a dispersion index or weight that counts as its bound.
@@ -72,6 +73,7 @@ class Lobes:
     Attributes:
         density: the family. count: N. orders: at which each shell's signal is cut. noise: the distribution.
         determined: the highest order of harmonics that the directions of a shell determine; see `determined_order`.
+        fused: makes the normal equations of many lanes on a GPU; None: they are written as arrays.
     """
 
     density: Density
@@ -79,6 +81,7 @@ class Lobes:
     orders: tuple[int, ...]
     noise: Noise
     determined: int = ORDER
+    fused: FusedNormal | None = None
 
     @property
     def coordinates(self) -> Coordinates:
@@ -184,6 +187,8 @@ class Lobes:
 
     def _normal(self, data: Data, x: Point) -> Normal:
         """The cost, its gradient, and the information of the volumes as its Hessian."""
+        if self.fused is not None and not self.noise.magnitudes:
+            return self.fused(self, data, x)
         signal, columns = self.linearise(data, x)
         score = self._score(data, signal)[None]
         if not self.noise.magnitudes:
@@ -292,7 +297,8 @@ class Lobes:
 
 def mixed(signals: Sequence[Array], parts: Point) -> tuple[Array, list[Array]]:
     """The lobes' signals in the weights that parts p_j make, and its derivatives by these parts."""
-    whole, of_parts = signals[-1], []  # from the last lobe on: of lobes j … N with weights that sum to 1
+    whole = signals[-1]  # from the last lobe on: of lobes j … N with weights that sum to 1
+    of_parts: list[Array] = []
     for j, p in reversed(list(enumerate(parts))):
         of_parts = [signals[j] - whole, *((1 - p) * by for by in of_parts)]
         whole = p * signals[j] + (1 - p) * whole
