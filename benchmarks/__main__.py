@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-HELPERS = ("__init__", "__main__", "record")
+HELPERS = ("__init__", "__main__", "record", "hlo", "described_gpu")
 
 
 def names() -> dict[str, str]:
