@@ -7,14 +7,15 @@ functions, `Lobes.signals` and `mixed`, as everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
+from ..physics.convolution import Polynomial
 from ..solvers import Normal, Point
 from ..solvers.linear import few
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 # Lanes of a block, and its warps: a thread for each lane.
 _BLOCK, _WARPS = 128, 4
+# Coefficients up to which a kernel makes polynomials of them; with more of them it would be long.
+_FEW_COEFFICIENTS = 16
 
 
 @dataclass(frozen=True)
@@ -38,114 +41,158 @@ class FusedNormal:
     def __call__(self, lobes: Lobes, data: Data, x: Point) -> Normal:
         plain = replace(lobes, fused=None)
 
-        @jax.custom_batching.custom_vmap
-        def normal(data: Data, x: Point) -> Normal:
+        def of_voxel(data: Data, x: Point) -> Normal:
             return plain.problem_of(data).normal(x)
+
+        normal = jax.custom_batching.custom_vmap(of_voxel)
 
         @normal.def_vmap
         def _(lanes: int, batched: Any, data: Data, x: Point) -> tuple[Normal, Any]:
-            per_lane = all(jax.tree.leaves((batched[0].moments, batched[0].y, batched[1])))
-            if per_lane and not any(jax.tree.leaves(batched[0].directions)) and lanes % _BLOCK == 0:
-                out = self._of_lanes(plain, data, x, lanes)
+            of_data, of_x = batched
+            per_lane = all(jax.tree.leaves((of_data.moments, of_data.y, of_x)))
+            if per_lane and not any(jax.tree.leaves(of_data.directions)) and lanes % _BLOCK == 0:
+                out = _of_lanes(plain, data, x, self.interpret)
             else:
                 axes = jax.tree.map(lambda each: 0 if each else None, tuple(batched))
-                out = jax.vmap(lambda data, x: plain.problem_of(data).normal(x), in_axes=axes)(data, x)
+                out = jax.vmap(of_voxel, in_axes=axes)(data, x)
             return out, jax.tree.map(lambda _: True, out)
 
         return normal(data, x)
 
-    def _of_lanes(self, lobes: Lobes, data: Data, x: Point, lanes: int) -> Normal:
-        """Leaves of data.moments, data.y and x: (lanes, …)."""
-        from jax.experimental import pallas as pl
-        from jax.experimental.pallas import triton
 
-        def numbers(moments: tuple[Array, ...], x: Point) -> Array:
-            """All that a direction's signal depends on, (numbers,); `_Numbers` reads them again."""
-            points, parts = lobes.split(x)
-            out = [*lobes.weights(x), *parts]
-            for point in points:
-                frame, indices = lobes.coordinates.frame(point), lobes.coordinates.split(point)[1]
-                out += [component for name in "uvw" for component in frame[name]]
-                out += [row.reshape(-1) for row in lobes.polynomials(data._replace(moments=moments), indices)]
-            return jnp.concatenate([jnp.atleast_1d(values) for values in out])
+def _of_lanes(lobes: Lobes, data: Data, x: Point, interpret: bool) -> Normal:
+    """Normal equations, leaves (lanes, …), of data.moments, data.y and x (lanes, …)."""
+    # Not imported with the module: only GPUs need it.
+    from jax.experimental import pallas as pl
+    from jax.experimental.pallas import triton
 
-        per_lane = jax.vmap(numbers)(data.moments, x).T
-        size = lobes.size
+    per_lane = jax.vmap(lambda moments, x: _written(lobes, data._replace(moments=moments), x))(data.moments, x).T
+    volumes, moments = [len(g) for g in data.directions], [k.shape[1] for k in data.moments]
+    (count, lanes), size = per_lane.shape, lobes.size
 
-        def kernel(directions: Any, y: Any, numbers: Any, out: Any) -> None:
-            lane = pl.ds(pl.program_id(0) * _BLOCK, _BLOCK)
-            sums = _sums(lobes, list(map(len, data.directions)), directions, y, numbers, lane)
-            for i, total in enumerate(sums):
-                out[i, lane] = total
+    def kernel(directions: Any, y: Any, numbers: Any, out: Any) -> None:
+        lane = pl.ds(pl.program_id(0) * _BLOCK, _BLOCK)
+        voxel = _read(lobes, moments, (numbers[i, lane] for i in range(count)))
+        sums = _sums(lobes, voxel, volumes, lambda i: [directions[i, k] for k in range(3)], lambda i: y[i, lane])
+        for i, total in enumerate(sums):
+            out[i, lane] = total
 
-        shape = jax.ShapeDtypeStruct((1 + size + size * (size + 1) // 2, lanes), data.y.dtype)
-        call = pl.pallas_call(
-            kernel,
-            out_shape=shape,
-            grid=(lanes // _BLOCK,),
-            interpret=self.interpret,
-            compiler_params=None if self.interpret else triton.CompilerParams(num_warps=_WARPS),
-        )
-        sums = call(jnp.concatenate(data.directions), data.y.T, per_lane)
-        return jax.vmap(lambda of_lane: _normal(of_lane, size), in_axes=1)(sums)
+    sums = pl.pallas_call(
+        kernel,
+        out_shape=jax.ShapeDtypeStruct((1 + size + size * (size + 1) // 2, lanes), data.y.dtype),
+        grid=(lanes // _BLOCK,),
+        interpret=interpret,
+        compiler_params=None if interpret else triton.CompilerParams(num_warps=_WARPS),
+    )(jnp.concatenate(data.directions), data.y.T, per_lane)
+    return jax.vmap(lambda of_lane: _normal(of_lane, size), in_axes=1)(sums)
+
+
+class _Voxel(NamedTuple):
+    """What the signal in a direction depends on; by lobe: frames u, v, w, and by shell the rows of `Lobes.signals`."""
+
+    weights: Sequence[Array]
+    parts: Sequence[Array]
+    frames: list[list[Sequence[Array]]]
+    rows: list[list[list[Polynomial]]]
+
+
+def _kernel_makes_polynomials(lobes: Lobes) -> bool:
+    return len(lobes.basis(max(lobes.orders)).l) <= _FEW_COEFFICIENTS
+
+
+def _written(lobes: Lobes, data: Data, x: Point) -> Array:
+    """A voxel's numbers, (numbers,), in the order in which `_read` reads them."""
+    points, parts = lobes.split(x)
+    out: list[Any] = [*lobes.weights(x), *parts]
+    short = _kernel_makes_polynomials(lobes)
+    for point in points:
+        frame, indices = lobes.coordinates.frame(point), lobes.coordinates.split(point)[1]
+        out += [component for name in "uvw" for component in frame[name]]
+        out += lobes.coefficients(indices) if short else [rows.reshape(-1) for rows in lobes.polynomials(data, indices)]
+    if short:
+        out += data.moments
+    return jnp.concatenate([jnp.atleast_1d(values) for values in out])
+
+
+def _read(lobes: Lobes, moments: Sequence[int], numbers: Any) -> _Voxel:
+    """The numbers that `_written` wrote. moments: how many of them each shell has."""
+
+    def read(n: int) -> list[Array]:
+        return [next(numbers) for _ in range(n)]
+
+    weights, parts = read(lobes.count), read(lobes.count - 1)
+    bases, each = [lobes.basis(order) for order in lobes.orders], 1 + lobes.coordinates.indices
+    frames, of_lobes = [], []
+    for _ in range(lobes.count):
+        frames.append([read(3) for _ in "uvw"])
+        if _kernel_makes_polynomials(lobes):
+            of_lobes.append([read(len(lobes.basis(max(lobes.orders)).l)) for _ in range(each)])
+        else:
+            of_lobes.append([[read(len(basis.powers)) for _ in range(each)] for basis in bases])
+    if _kernel_makes_polynomials(lobes):
+        of_shells = [read(n) for n in moments]
+        of_lobes = [
+            [[_polynomial(basis, row, k) for row in rows] for basis, k in zip(bases, of_shells, strict=True)]
+            for rows in of_lobes
+        ]
+    rows = [
+        [[_by_powers(basis, row) for row in of_shell] for basis, of_shell in zip(bases, of_lobe, strict=True)]
+        for of_lobe in of_lobes
+    ]
+    return _Voxel(weights, parts, frames, rows)
+
+
+def _polynomial(basis: Any, coefficients: Sequence[Array], moments: Sequence[Array]) -> list[Array]:
+    """As `physics.convolution.polynomials`, number by number: (monomials,) of them."""
+    scaled = [c * moments[l // 2] for c, l in zip(coefficients, basis.l, strict=False)]
+    return [
+        sum(float(factor) * c for factor, c in zip(row, scaled, strict=True) if abs(factor) > 1e-12)
+        for row in basis.polynomials
+    ]
+
+
+def _by_powers(basis: Any, row: Sequence[Array]) -> Polynomial:
+    """As `physics.convolution.by_powers_of_d`, of numbers."""
+    powers = basis.powers[:, 1]
+    return tuple(tuple(c for c, power in zip(row, powers, strict=True) if power == j) for j in range(powers.max() + 1))
+
+
+def _sums(
+    lobes: Lobes,
+    voxel: _Voxel,
+    volumes: Sequence[int],
+    direction: Callable[[Any], list[Array]],
+    signal: Callable[[Any], Array],
+) -> Sequence[Array]:
+    """½ Σ r², Σ r ∂E and the lower triangle of Σ ∂E ∂Eᵀ. direction, signal: of a volume."""
+    from .lobes import mixed
+
+    sums: Sequence[Array] = (0 * voxel.weights[0],) * (1 + lobes.size + lobes.size * (lobes.size + 1) // 2)
+    first = 0
+    for shell, count in enumerate(volumes):
+
+        def add(i: Any, sums: Sequence[Array], shell: int = shell) -> Sequence[Array]:
+            g = direction(i)
+            signals, columns = [], []
+            for frame, rows, weight in zip(voxel.frames, voxel.rows, voxel.weights, strict=True):
+                uvw = [sum(a * b for a, b in zip(g, axis, strict=True)) for axis in frame]
+                of_lobe, *by_step = lobes.signals(rows[shell], *uvw)
+                signals.append(of_lobe)
+                columns += [weight * by for by in by_step]
+            whole, of_parts = mixed(signals, tuple(voxel.parts))
+            columns += of_parts
+            r = whole - signal(i)
+            new = [0.5 * r * r, *(r * by for by in columns)]
+            new += [columns[a] * columns[b] for a in range(len(columns)) for b in range(a + 1)]
+            return tuple(total + by for total, by in zip(sums, new, strict=True))
+
+        sums = jax.lax.fori_loop(first, first + count, add, sums)
+        first += count
+    return sums
 
 
 def _normal(sums: Array, size: int) -> Normal:
-    """One lane's normal equations from its sums: the cost, the gradient, the Hessian's lower triangle."""
-    cost, gradient, triangle = sums[0], sums[1 : 1 + size], sums[1 + size :]
+    """One lane's normal equations from its sums."""
+    triangle = sums[1 + size :]
     rows = [[triangle[max(i, j) * (max(i, j) + 1) // 2 + min(i, j)] for j in range(size)] for i in range(size)]
-    return Normal(cost, few(gradient), few(jnp.stack([jnp.stack(row) for row in rows])))
-
-
-def _sums(lobes: Lobes, volumes: Sequence[int], directions: Any, y: Any, numbers: Any, lane: Any) -> list[Array]:
-    """½ Σ r², Σ r ∂E and Σ ∂E ∂Eᵀ of a block of lanes, (block,) each."""
-    reader = iter(range(numbers.shape[0]))
-
-    def read(n: int) -> tuple[Array, ...]:
-        return tuple(numbers[next(reader), lane] for _ in range(n))
-
-    weights, parts = read(lobes.count), read(lobes.count - 1)
-    frames, polynomials = [], []
-    for _ in range(lobes.count):
-        frames.append([read(3) for _ in "uvw"])
-        of_lobe = []
-        for order in lobes.orders:
-            monomials = len(lobes.basis(order).powers)
-            of_lobe.append([read(monomials) for _ in range(1 + lobes.coordinates.indices)])
-        polynomials.append(of_lobe)
-    zero = 0 * weights[0]
-    n = 1 + lobes.size + lobes.size * (lobes.size + 1) // 2
-    sums, first = (zero,) * n, 0
-    for shell, (count, order) in enumerate(zip(volumes, lobes.orders, strict=True)):
-        rows = [[_by_powers(lobes, order, row) for row in of_lobe[shell]] for of_lobe in polynomials]
-
-        def one(i: Any, sums: tuple[Array, ...], rows: Any = rows) -> tuple[Array, ...]:
-            g = [directions[i, k] for k in range(3)]
-            signals, columns = [], []
-            for frame, of_lobe, weight in zip(frames, rows, weights, strict=True):
-                uvw = [sum(a * b for a, b in zip(g, axis, strict=True)) for axis in frame]
-                signal, *by_step = lobes.signals(of_lobe, *uvw)
-                signals.append(signal)
-                columns += [weight * by for by in by_step]
-            whole, of_parts = _mixed(signals, parts)
-            columns += of_parts
-            r = whole - y[i, lane]
-            added = [0.5 * r * r, *(r * by for by in columns)]
-            added += [columns[a] * columns[b] for a in range(len(columns)) for b in range(a + 1)]
-            return tuple(total + by for total, by in zip(sums, added, strict=True))
-
-        sums = jax.lax.fori_loop(first, first + count, one, sums)
-        first += count
-    return list(sums)
-
-
-def _mixed(signals: Sequence[Array], parts: Point) -> tuple[Array, list[Array]]:
-    from .lobes import mixed
-
-    return mixed(signals, parts)
-
-
-def _by_powers(lobes: Lobes, order: int, row: tuple[Array, ...]) -> tuple[tuple[Array, ...], ...]:
-    """A polynomial's coefficients divided by their powers of d."""
-    powers = lobes.basis(order).powers[:, 1]
-    return tuple(tuple(c for c, power in zip(row, powers, strict=True) if power == j) for j in range(powers.max() + 1))
+    return Normal(sums[0], few(sums[1 : 1 + size]), few(jnp.stack([jnp.stack(row) for row in rows])))

@@ -245,15 +245,18 @@ class Lobes:
 
     def polynomials(self, data: Data, indices: Point) -> list[Array]:
         """Each shell's polynomials of one lobe's signal and its derivatives by indices, (1 + indices, monomials)."""
-        concentrations = tuple(kappa_from_odi(index) for index in indices)
-        c, by_concentration = self.density.coefficients(self.basis(max(self.orders)), concentrations)
-        by_index = [by * slope(kappa) for by, kappa in zip(by_concentration, concentrations, strict=True)]
-        coefficients = jnp.stack([c, *by_index])
+        coefficients = jnp.stack(self.coefficients(indices))
         bases = map(self.basis, self.orders)
         return [
             polynomials(basis, coefficients[:, : len(basis.l)], moments[None])
             for basis, moments in zip(bases, data.moments, strict=True)
         ]
+
+    def coefficients(self, indices: Point) -> list[Array]:
+        """Those of the density, and of its derivatives by indices, (coefficients,) each."""
+        concentrations = tuple(kappa_from_odi(index) for index in indices)
+        c, by_concentration = self.density.coefficients(self.basis(max(self.orders)), concentrations)
+        return [c, *(by * slope(kappa) for by, kappa in zip(by_concentration, concentrations, strict=True))]
 
     def signals(self, rows: Sequence[Polynomial], u: Array, v: Array, w: Array) -> tuple[Array, ...]:
         """One lobe's signal and its derivatives by a step, from its polynomials, at directions in its frame."""
