@@ -85,7 +85,8 @@ def compiled(compile: Callable[[], Any], registers: bool = True) -> Compiled:
     with mock.patch.object(runner, "_compiled", ask):
         compile()
     ((function, static, shapes),) = asked
-    lowered = function.lower(*shapes, **dict(static))
+    with jax.default_device(device()):  # as where a program is traced to be run
+        lowered = function.lower(*shapes, **dict(static))
     start = time.perf_counter()
     executable = lowered.compile(_options())
     seconds = time.perf_counter() - start

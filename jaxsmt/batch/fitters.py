@@ -24,6 +24,7 @@ from ..problems.lobes import Lobes
 from ..problems.shell_means import ShellMeans, are_weights
 from ..solvers import Solver, levenberg_marquardt
 from ..status import Status
+from .fused import works
 from .programs import Fits, fit_voxels, uncertainties
 from .runner import Devices, Program, Runner
 from .sizes import size_of
@@ -179,7 +180,7 @@ class FodFitter(Runner):
         device: Devices = None,
     ):
         super().__init__(dtype, device)
-        if self.platform == "gpu" and self.dtype == np.float32:
+        if self.platform == "gpu" and self.dtype == np.float32 and works(FusedNormal(), self.device):
             lobes = replace(lobes, fused=FusedNormal())
         self.lobes = lobes
         self._names, self._volumes = kernel.names, sum(map(len, directions))

@@ -1,26 +1,27 @@
 """The normal equations of lobes as one GPU kernel: each thread has a voxel and adds up over its directions.
 
-Written as arrays, the derivatives in all volumes go to memory and come back for each product of theirs. Here a loop over
-the directions keeps the sums in registers, and only the signal is read. What a direction adds is computed by the same
-functions, `Lobes.signals` and `mixed`, as everywhere.
+Written as arrays, the derivatives in all volumes go to memory and come back for each product of theirs. Here a loop
+over the directions keeps the sums in registers, and only the signal is read. What a direction adds is computed by the
+same functions, `Lobes.signals` and `mixed`, as everywhere.
 """
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import reduce
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from ..physics.convolution import Polynomial
+from ..physics.frame_harmonics import FrameHarmonics
 from ..solvers import Normal, Point
 from ..solvers.linear import few
-
-if TYPE_CHECKING:
-    from .lobes import Data, Lobes
+from .lobes import Data, Lobes, mixed
 
 # Lanes of a block, and its warps: a thread for each lane.
 _BLOCK, _WARPS = 128, 4
@@ -122,7 +123,8 @@ def _read(lobes: Lobes, moments: Sequence[int], numbers: Any) -> _Voxel:
 
     weights, parts = read(lobes.count), read(lobes.count - 1)
     bases, each = [lobes.basis(order) for order in lobes.orders], 1 + lobes.coordinates.indices
-    frames, of_lobes = [], []
+    frames: list[list[Sequence[Array]]] = []
+    of_lobes: list[Any] = []
     for _ in range(lobes.count):
         frames.append([read(3) for _ in "uvw"])
         if _kernel_makes_polynomials(lobes):
@@ -142,16 +144,14 @@ def _read(lobes: Lobes, moments: Sequence[int], numbers: Any) -> _Voxel:
     return _Voxel(weights, parts, frames, rows)
 
 
-def _polynomial(basis: Any, coefficients: Sequence[Array], moments: Sequence[Array]) -> list[Array]:
+def _polynomial(basis: FrameHarmonics, coefficients: Sequence[Array], moments: Sequence[Array]) -> list[Array]:
     """As `physics.convolution.polynomials`, number by number: (monomials,) of them."""
     scaled = [c * moments[l // 2] for c, l in zip(coefficients, basis.l, strict=False)]
-    return [
-        sum(float(factor) * c for factor, c in zip(row, scaled, strict=True) if abs(factor) > 1e-12)
-        for row in basis.polynomials
-    ]
+    rows = [[float(f) * c for f, c in zip(row, scaled, strict=True) if abs(f) > 1e-12] for row in basis.polynomials]
+    return [reduce(operator.add, row) for row in rows]
 
 
-def _by_powers(basis: Any, row: Sequence[Array]) -> Polynomial:
+def _by_powers(basis: FrameHarmonics, row: Sequence[Array]) -> Polynomial:
     """As `physics.convolution.by_powers_of_d`, of numbers."""
     powers = basis.powers[:, 1]
     return tuple(tuple(c for c, power in zip(row, powers, strict=True) if power == j) for j in range(powers.max() + 1))
@@ -165,8 +165,6 @@ def _sums(
     signal: Callable[[Any], Array],
 ) -> Sequence[Array]:
     """½ Σ r², Σ r ∂E and the lower triangle of Σ ∂E ∂Eᵀ. direction, signal: of a volume."""
-    from .lobes import mixed
-
     sums: Sequence[Array] = (0 * voxel.weights[0],) * (1 + lobes.size + lobes.size * (lobes.size + 1) // 2)
     first = 0
     for shell, count in enumerate(volumes):
@@ -175,8 +173,8 @@ def _sums(
             g = direction(i)
             signals, columns = [], []
             for frame, rows, weight in zip(voxel.frames, voxel.rows, voxel.weights, strict=True):
-                uvw = [sum(a * b for a, b in zip(g, axis, strict=True)) for axis in frame]
-                of_lobe, *by_step = lobes.signals(rows[shell], *uvw)
+                u, v, w = (g[0] * axis[0] + g[1] * axis[1] + g[2] * axis[2] for axis in frame)
+                of_lobe, *by_step = lobes.signals(rows[shell], u, v, w)
                 signals.append(of_lobe)
                 columns += [weight * by for by in by_step]
             whole, of_parts = mixed(signals, tuple(voxel.parts))

@@ -22,7 +22,6 @@ from ..solvers import Normal, Point, Problem
 from ..solvers.linear import few
 from .base import Easier, Trial
 from .lobe_coordinates import Coordinates, coordinates_of, slope
-from .lobe_kernel import FusedNormal
 from .lobe_starts import ONE_SHELL, ORDER, OneShell, Summary, Table, one_shell, starting_points, summary_of
 
 # Part of the range of a dispersion index or weight that counts as its bound.
@@ -52,6 +51,8 @@ class Data(NamedTuple):
     sigma: Array | None = None
 
 
+#: `(lobes, data, x) -> Normal`, as `lobe_kernel.FusedNormal`.
+Fused = Callable[[Any, Data, Point], Normal]
 Components = dict[str, tuple[Array, ...]]  #: u, v and w of each shell's directions in the frame of a lobe
 
 
@@ -81,7 +82,7 @@ class Lobes:
     orders: tuple[int, ...]
     noise: Noise
     determined: int = ORDER
-    fused: FusedNormal | None = None
+    fused: Fused | None = None
 
     @property
     def coordinates(self) -> Coordinates:

@@ -12,24 +12,31 @@ from jax import Array
 
 from .base import Point
 
-# Unknowns up to which linear systems are solved by straight-line code; written out, larger ones take the compiler too
-# long.
-_WRITTEN_OUT = 5
+# Unknowns up to which linear systems are solved by straight-line code. Written out, larger ones take the compiler of a
+# CPU too long; a GPU would have to launch a kernel for each operation of a loop.
+_WRITTEN_OUT = {"cpu": 5, "gpu": 11}
 
 Vector = Any  #: a tuple of scalars; an array (n,) where there are more than a few
 Matrix = Any  #: rows of scalars; an array (n, n) where there are more than a few
+
+
+def _written_out(unknowns: int) -> bool:
+    """Whether straight-line code solves a system, on the device for which the program is traced."""
+    device = jax.config.jax_default_device  # type: ignore[attr-defined]
+    platform = jax.default_backend() if device is None else getattr(device, "platform", device)
+    return unknowns <= _WRITTEN_OUT["cpu" if platform == "cpu" else "gpu"]
 
 
 def vector(values: Sequence[Array]) -> Vector:
     """Scalars as a vector of their number; an array stays one."""
     if isinstance(values, Array):
         return values
-    return tuple(values) if len(values) <= _WRITTEN_OUT else jnp.stack(tuple(values))
+    return tuple(values) if _written_out(len(values)) else jnp.stack(tuple(values))
 
 
 def few(values: Array) -> Any:
     """A vector as scalars, or a symmetric matrix as the rows of its lower triangle, where there are only a few."""
-    if len(values) > _WRITTEN_OUT:
+    if not _written_out(len(values)):
         return values
     return tuple(values) if values.ndim == 1 else tuple(tuple(row[: i + 1]) for i, row in enumerate(values))
 
@@ -38,7 +45,7 @@ def packed(lower_rows: Sequence[Point]) -> Any:
     """The rows of a symmetric matrix's lower triangle; the whole matrix where there are more than a few."""
     if isinstance(lower_rows, Array):
         return lower_rows
-    return tuple(lower_rows) if len(lower_rows) <= _WRITTEN_OUT else stacked(_full(lower_rows))
+    return tuple(lower_rows) if _written_out(len(lower_rows)) else stacked(_full(lower_rows))
 
 
 def matrix(lower: Any) -> Matrix:
@@ -46,7 +53,7 @@ def matrix(lower: Any) -> Matrix:
     if isinstance(lower, Array):
         return lower
     rows = _full(lower)
-    return rows if len(rows) <= _WRITTEN_OUT else stacked(rows)
+    return rows if _written_out(len(rows)) else stacked(rows)
 
 
 def _full(lower_rows: Sequence[Point]) -> list[Point]:

@@ -1,0 +1,76 @@
+"""The kernel for GPUs, its steps run one by one: what arrays give, wherever it is used."""
+
+from dataclasses import replace
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxsmt as js
+from jaxsmt.batch.fused import works
+from jaxsmt.batch.search import search_voxels
+from jaxsmt.problems.lobe_kernel import FusedNormal
+from tests.problems.test_lobes import BINGHAM, WATSON, some_lobes
+
+FUSED = FusedNormal(interpret=True)
+
+
+def many(density, count, lanes, noise=0.05):
+    """Lobes, and data and points of many lanes near theirs, in single precision."""
+    with jax.enable_x64(True):
+        lobes, *double = some_lobes(density, count, tolerance=1e-2)
+    data, x = jax.tree.map(lambda a: jnp.asarray(np.asarray(a, np.float32)), double)
+    rng = np.random.default_rng(0)
+    y = lobes.signal(data, x)[None] + noise * rng.standard_normal((lanes, 40)).astype(np.float32)
+    points = tuple(v + rng.uniform(0, 0.04, lanes).astype(np.float32) for v in x)
+    moments = tuple(jnp.tile(m[None], (lanes, 1)) for m in data.moments)
+    return lobes, data._replace(moments=moments, y=y), points
+
+
+def normals(lobes, data, points):
+    def one(moments, y, x):
+        return lobes.problem_of(data._replace(moments=moments, y=y)).normal(x)
+
+    return jax.jit(jax.vmap(one))(data.moments, data.y, points)
+
+
+@pytest.mark.parametrize("lanes", [256, 100], ids=["whole blocks", "none"])
+@pytest.mark.parametrize(("density", "count"), [(WATSON, 1), (WATSON, 2), (BINGHAM, 1)])
+def test_normal_equations(density, count, lanes):
+    """Cost, gradient and Hessian; lanes that do not fill blocks take the other path."""
+    lobes, data, points = many(density, count, lanes)
+    expected, found = normals(lobes, data, points), normals(replace(lobes, fused=FUSED), data, points)
+    assert jax.tree.structure(expected) == jax.tree.structure(found)
+    for a, b in zip(jax.tree.leaves(expected), jax.tree.leaves(found), strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-5 * np.abs(a).max())
+
+
+def test_a_search_ends_where_it_does_otherwise():
+    """With lanes that change their voxels, and one voxel alone."""
+    lobes, data, _ = many(WATSON, 1, 300)
+    varying = (data.moments, data.y)
+
+    @partial(jax.jit, static_argnums=1)
+    def run(varying, lobes):
+        def data_of(voxel):
+            return data._replace(moments=voxel[0], y=voxel[1])
+
+        return search_voxels(lobes, js.levenberg_marquardt(), varying, data_of, 300, 128)
+
+    expected, found = run(varying, lobes), run(varying, replace(lobes, fused=FUSED))
+    assert np.all(found.converged)
+    np.testing.assert_allclose(found.cost, expected.cost, rtol=1e-5)
+    one = data._replace(moments=tuple(m[0] for m in data.moments), y=data.y[0])
+    x = tuple(v[0] for v in expected.x)
+    alone = replace(lobes, fused=FUSED).problem_of(one).normal(x)
+    np.testing.assert_allclose(alone.cost, expected.cost[0], rtol=1e-5)
+
+
+def test_a_device_is_tried_first():
+    """A CPU cannot compile the kernel: told, and the other path is taken. Its steps one by one are right."""
+    device = jax.devices("cpu")[0]
+    assert works(FUSED, device)
+    with pytest.warns(js.JaxsmtWarning, match="does not work on"):
+        assert not works(FusedNormal(), device)
