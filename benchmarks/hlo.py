@@ -47,7 +47,7 @@ class Kernel(NamedTuple):
     """One launch.
 
     bytes: read and written. flops: operations on floating-point numbers, each counting once, a product with its sum
-    twice. source: where in the traced program its result is computed.
+    twice. source: which line of the program computes its result, "file:line function"; "" if the text does not tell.
     """
 
     name: str
@@ -77,7 +77,25 @@ class Loop(NamedTuple):
 def program(text: str) -> Loop:
     """The program of a module's text, as a loop of one turn."""
     computations, entry = parse(text)
-    return _loop("program", 1, [entry], computations)
+    return _loop("program", 1, [entry], computations, places(text))
+
+
+def places(text: str) -> dict[str, str]:
+    """Where the calls of a module's table were made, by their numbers."""
+
+    def table(title: str, row: str) -> list[tuple[str, ...]]:
+        part = re.search(rf"^{title}\n(.*?)(?:\n\n|\Z)", text, re.S | re.M)
+        return [] if part is None else re.findall(row, part.group(1), re.M)
+
+    files = dict(table("FileNames", r'^(\d+) "(.*)"$'))
+    functions = dict(table("FunctionNames", r'^(\d+) "(.*)"$'))
+    locations = {
+        number: f"{files[file].rsplit('/', 1)[-1]}:{line} {functions[function]}"
+        for number, file, function, line in table(
+            "FileLocations", r"^(\d+) \{file_name_id=(\d+) function_name_id=(\d+) line=(\d+)"
+        )
+    }
+    return {number: locations[place] for number, place in table("StackFrames", r"^(\d+) \{file_location_id=(\d+)")}
 
 
 def parse(text: str) -> tuple[dict[str, Computation], str]:
@@ -135,7 +153,13 @@ def size_of(shape: str) -> int:
     )
 
 
-def _loop(name: str, trips: int | None, bodies: list[str], computations: dict[str, Computation]) -> Loop:
+def _loop(
+    name: str,
+    trips: int | None,
+    bodies: list[str],
+    computations: dict[str, Computation],
+    where: dict[str, str],
+) -> Loop:
     kernels: list[Kernel] = []
     loops: list[Loop] = []
     for body in bodies:
@@ -145,19 +169,22 @@ def _loop(name: str, trips: int | None, bodies: list[str], computations: dict[st
                 turns = None if known is None else int(known.group(1))
                 # A condition is only computed where the number of turns is not known.
                 inside = one.called("body") + (one.called("condition") if turns is None else [])
-                loops.append(_loop(one.name, turns, inside, computations))
+                loops.append(_loop(one.name, turns, inside, computations, where))
             elif one.opcode in ("call", "conditional"):
                 called = one.called("to_apply") + one.called("branch_computations")
-                part = _loop(one.name, 1, called, computations)
+                part = _loop(one.name, 1, called, computations, where)
                 kernels += part.kernels
                 loops += part.loops
             elif one.opcode not in _FREE and not one.opcode.endswith(_ENDS):
-                kernels.append(_kernel(one, computations[body], computations))
+                kernels.append(_kernel(one, computations[body], computations, where))
     return Loop(name, trips, kernels, loops)
 
 
-def _kernel(one: Instruction, around: Computation, computations: dict[str, Computation]) -> Kernel:
-    source = re.search(r'op_name="([^"]*)"', one.rest)
+def _kernel(
+    one: Instruction, around: Computation, computations: dict[str, Computation], where: dict[str, str]
+) -> Kernel:
+    frame = re.search(r"stack_frame_id=(\d+)", one.rest)
+    source = "" if frame is None else where.get(frame.group(1), "")
     moved = 0
     if one.opcode == "fusion":
         fused = computations[one.called("calls")[0]]
@@ -169,7 +196,7 @@ def _kernel(one: Instruction, around: Computation, computations: dict[str, Compu
         moved = 2 * size_of(around[one.operands[_WRITTEN_IN_PART[one.opcode]]].shape)
     else:
         moved = sum(size_of(around[name].shape) for name in set(one.operands)) + size_of(one.shape)
-    return Kernel(one.name, one.opcode, moved, flops(one, around, computations), source.group(1) if source else "")
+    return Kernel(one.name, one.opcode, moved, flops(one, around, computations), source)
 
 
 def _read(parameter: Instruction, fused: Computation) -> int:

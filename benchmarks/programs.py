@@ -4,11 +4,18 @@
 
 Needs `pip install '.[gpu-programs]'`. Compiles the programs that a fit runs, with a GPU's lanes, under the HCP scheme,
 in single precision, for an H100 that `h100.txtpb` describes, and reads them. A step is one turn of the solver's loop:
-all lanes advance once. Of a step: kernels and copies launched, bytes of their inputs and outputs, and operations as the
-optimised program has them (each elementwise operation and each product or sum of a matrix product counts once), loops
-inside a step as often as they turn, and of all that the part of these loops. "exchange" is what is done between
-`stride` steps, where lanes change their voxels. "trial" is the step of an easier search that chooses among starting
-points. Registers and spilled bytes are the most of any kernel of a step, as NVIDIA's assembler tells.
+all lanes advance once. Of a step there are
+
+- kernels and copies that are launched, and bytes of their inputs and outputs; loops inside count as often as they turn,
+  and "inner" is their part of it;
+- operations, as the optimised program has them: each elementwise one of floating-point numbers, and each product and
+  each sum of a matrix product;
+- "largest": the kernels that move most, and which line of jaxsmt computes their results;
+- the most registers and spilled bytes of a thread of any kernel, as NVIDIA's assembler tells.
+
+"exchange" is what is done between `stride` steps, where lanes change their voxels. "trial" is the step of an easier
+search that chooses among starting points. Expected real parts have no exchange: "rest" is what is done once, "sigma" a
+step of the search for σ.
 
 The steps of a voxel are those of a fit of few simulated voxels on this processor. From these follow the times that a
 million voxels would take if a GPU did nothing but move the bytes, or compute, or launch the kernels of steps and
@@ -144,6 +151,14 @@ def of_inner_loops(loop: hlo.Loop) -> dict[str, Any]:
     }
 
 
+def largest(loop: hlo.Loop, count: int = 4) -> list[str]:
+    """The kernels of a step that move most, and where their results are computed."""
+    turns = [(loop, 1), *((inner, inner.trips or 1) for inner in loop.loops)]
+    all_of_them = [(kernel, n) for each, n in turns for kernel in each.kernels]
+    chosen = sorted(all_of_them, key=lambda pair: -pair[0].bytes * pair[1])[:count]
+    return [f"{kernel.bytes / 1e6:.1f} MB{f' × {n}' if n > 1 else ''}: {kernel.source}" for kernel, n in chosen]
+
+
 def of_processor(loop: hlo.Loop, usage: Mapping[str, described_gpu.Usage]) -> dict[str, Any]:
     """The most registers of a thread, and the most bytes that it spills, of the kernels of a step."""
     names = [kernel.name.replace(".", "_") for each in _all(loop) for kernel in each.kernels]
@@ -169,6 +184,7 @@ def row(program: Program, steps: Mapping[str, float]) -> dict[str, Any]:
     (step, around), *others = loops_of_steps(hlo.program(compiled.text), stride)
     exchange = without_loops(around)
     out = {"lanes": lanes, **figures(step), **of_inner_loops(step), **of_processor(step, compiled.usage)}
+    out["largest"] = largest(step)
     out |= figures(exchange, "exchange_" if stride else "rest_")
     if others:
         out |= figures(others[0][0], "trial_" if stride else "sigma_")
@@ -206,7 +222,7 @@ def steps_of(name: str, voxels: int) -> dict[str, float]:
     if name in KERNELS:
         model = KERNELS[name]()
         fits = fitter(means_to_parameters.simulated_means(model, acquisition, voxels, 1 / 30))
-        return {"steps": _rounded(fits.steps, search.stride)}
+        return {"steps": round(_rounded(fits.steps, search.stride), 2)}
     volumes = np.concatenate([shell.volumes for shell in acquisition.shells[1:]])
     signal = data[:, volumes] / kernel.s0[:, None]
     fits = fitter(lambda part: signal[part], kernel.parameters, voxels)

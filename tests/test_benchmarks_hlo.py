@@ -10,6 +10,18 @@ from benchmarks.described_gpu import usage_of
 TEXT = """\
 HloModule jit_step, is_scheduled=true, entry_computation_layout={(f32[8,4]{1,0})->f32[8]{0}}
 
+FileNames
+1 "/somewhere/lobes.py"
+
+FunctionNames
+1 "Lobes._normal"
+
+FileLocations
+1 {file_name_id=1 function_name_id=1 line=12 end_line=12 column=4 end_column=9}
+
+StackFrames
+1 {file_location_id=1 parent_frame_id=1}
+
 %adds (a: f32[], b: f32[]) -> f32[] {
   %a = f32[] parameter(0)
   %b = f32[] parameter(1)
@@ -44,7 +56,8 @@ HloModule jit_step, is_scheduled=true, entry_computation_layout={(f32[8,4]{1,0})
   %state = (f32[8,4]{1,0}, f32[4,2]{1,0}) parameter(0)
   %get.0 = f32[8,4]{1,0} get-tuple-element(%state), index=0
   %get.1 = f32[4,2]{1,0} get-tuple-element(%state), index=1
-  %gemm_fusion.1 = f32[8,2]{1,0} fusion(%get.0, %get.1), kind=kCustom, calls=%dots, metadata={op_name="jit(f)/dot"}
+  %gemm_fusion.1 = f32[8,2]{1,0} fusion(%get.0, %get.1), kind=kCustom, calls=%dots, \
+metadata={op_name="f" stack_frame_id=1}
   %reduce_fusion = (f32[8]{0}, pred[8]{0}) fusion(%gemm_fusion.1), kind=kInput, calls=%sums
   %copy.1 = f32[4,2]{1,0} copy(%get.1)
   ROOT %next = (f32[8,4]{1,0}, f32[4,2]{1,0}) tuple(%get.0, %copy.1)
@@ -87,7 +100,7 @@ def test_loops_and_their_turns(program):
     assert (program.trips, outer.trips, inner.trips) == (1, None, 2)
     assert [kernel.opcode for kernel in inner.kernels] == ["fusion", "fusion", "copy"]
     assert [kernel.name for kernel in outer.kernels] == ["wrapped_compare"]  # the condition: turns are not known
-    assert inner.kernels[0].source == "jit(f)/dot"
+    assert [kernel.source for kernel in inner.kernels] == ["lobes.py:12 Lobes._normal", "", ""]
 
 
 def test_bytes_are_those_read_and_written(program):
