@@ -9,7 +9,7 @@ all lanes advance once. Of a step there are
 - kernels and copies that are launched, and bytes of their inputs and outputs; loops inside count as often as they turn,
   and "inner" is their part of it;
 - operations, as the optimised program has them: each elementwise one of floating-point numbers, and each product and
-  each sum of a matrix product;
+  each sum of a matrix product; those inside a kernel that is written in Pallas are not seen;
 - "largest": the kernels that move most, and which line of jaxsmt computes their results;
 - the most registers and spilled bytes of a thread of any kernel, as NVIDIA's assembler tells.
 
@@ -89,7 +89,7 @@ def compiled(name: str, acquisition: js.Acquisition, registers: bool) -> Program
         what = {"sigma": False, "correct": True, "floor": False, "deviation": False, "second": False}
         lanes = corrector._correct[False, False].size.lanes
         return Program(described_gpu.compiled(partial(corrector.compile, **what), registers), lanes, None)
-    with mock.patch.object(fitters, "works", lambda fused, device: True):  # it cannot be tried
+    with mock.patch.object(fitters, "works", return_value=True):  # it cannot be tried
         fitter = fitter_of(name, acquisition, device)
     compiled = described_gpu.compiled(fitter.compile, registers)
     return Program(compiled, fitter._fits.size.lanes, fitter._estimation.search.stride)
