@@ -99,6 +99,12 @@ def _optimum() -> str:
     return f"{row['above_by_more_than_1_percent']}, by more than 1e-9 of S0²: {row['the_same_of_more_than_1e-9']}"
 
 
+def _predicted(program: str) -> str:
+    row = row_of("programs", program)
+    least = max(row[f"million_voxels_{what}_s"] for what in ("bytes", "flops", "launches"))
+    return f"{rounded(1000 * least)} ms"
+
+
 LINES = (
     Line(
         "spherical means to parameters, single precision, compiled: SMT; mcSMT",
@@ -139,6 +145,12 @@ LINES = (
         "1 GB series to maps, beyond start-up, over only decompressing it; peak memory",
         _file_to_maps,
         "end_to_end",
+    ),
+    Line(
+        "predicted from compiled programs, not measured: a million voxels on an H100, at least: SMT; one Watson; one "
+        "Bingham; two Watson lobes",
+        lambda: "; ".join(_predicted(name) for name in ("SMT", "1 Watson", "1 Bingham", "2 Watson")),
+        "programs",
     ),
     Line(
         "estimate and its gradient by the signal, over the estimate alone: SMT; mcSMT; SMT and a Watson FOD",
