@@ -101,8 +101,7 @@ def _optimum() -> str:
 
 def _predicted(program: str) -> str:
     row = row_of("programs", program)
-    least = max(row[f"million_voxels_{what}_s"] for what in ("bytes", "flops", "launches"))
-    return f"{rounded(1000 * least)} ms"
+    return f"{rounded(max(row[f'{what}_ms'] for what in ('bytes', 'flops', 'launches')))} ms"
 
 
 LINES = (
