@@ -86,7 +86,7 @@ def _error(way: str) -> str:
 
 
 def _over_plain(way: str) -> str:
-    return f"{row_of('noise', way)['over_plain']:.0f}"
+    return f"{row_of('noise', way)['over_plain']:.0f} times"
 
 
 def _file_to_maps() -> str:

@@ -127,9 +127,9 @@ class Program:
     ) -> Any:
         """Results of `count` voxels, NumPy arrays (count, …).
 
-        The voxels are divided into equal parts of at most a chunk, as many for each worker; small work is not divided.
-        Each core of a CPU is a worker; a GPU has two, so that it computes while the other's part is copied. A part goes
-        to the device that is free first, which no number depends on.
+        The voxels are divided into equal parts of at most a chunk, as many for each core of a CPU or for each GPU; small
+        work is not divided. A GPU has two workers, so that it computes while the other's part is copied. A part goes to
+        the device that is free first, which no number depends on.
 
         Args:
             voxels: `(slice) -> arrays (n, …)` of those voxels. progress: told how many voxels are done, part by part.
@@ -137,8 +137,9 @@ class Program:
         devices = self.runner.devices
         each = max(1, _cores() // len(devices)) if self.runner.platform == "cpu" else _IN_FLIGHT
         workers = each * len(devices)
+        shares = workers if self.runner.platform == "cpu" else len(devices)
         parts = max(1, -(-count // self.size.chunk))
-        parts = max(parts, min(-(-parts // workers) * workers, count // self.size.lanes))
+        parts = max(parts, min(-(-parts // shares) * shares, count // self.size.lanes))
         edges = np.linspace(0, count, parts + 1).astype(int)
         slices = [slice(i, j) for i, j in itertools.pairwise(edges.tolist())]
         results: list[Any] = []
