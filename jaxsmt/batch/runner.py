@@ -127,9 +127,9 @@ class Program:
     ) -> Any:
         """Results of `count` voxels, NumPy arrays (count, …).
 
-        The voxels are divided into equal parts of at most a chunk, as many for each core of a CPU or for each GPU; small
-        work is not divided. A GPU has two workers, so that it computes while the other's part is copied. A part goes to
-        the device that is free first, which no number depends on.
+        The voxels are divided into equal parts of at most a chunk, as many for each core of a CPU or for each GPU;
+        small work is not divided. A GPU has two workers, so that it computes while the other's part is copied. A part
+        goes to the device that is free first, which no number depends on.
 
         Args:
             voxels: `(slice) -> arrays (n, …)` of those voxels. progress: told how many voxels are done, part by part.
