@@ -65,14 +65,17 @@ class Screen:
             self._bar = None
 
     def __enter__(self) -> Screen:
-        if threading.current_thread() is threading.main_thread():
+        handles = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # not where it is ignored
+        if handles and threading.current_thread() is threading.main_thread():
             self._handler = signal.signal(signal.SIGINT, self._interrupt)
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: object, *error: object) -> None:
         if self._handler is not None:
             signal.signal(signal.SIGINT, self._handler)
         self.close()
+        if self._interrupted and kind is None:
+            raise KeyboardInterrupt
 
     def _interrupt(self, number: int, frame: object) -> None:
         self._interrupted = True

@@ -167,7 +167,14 @@ def compiled(
             lowered = function.lower(*shapes, **static)
         executable: Callable[..., Any] = lowered.compile(_options(device))
         return executable
-    return _from(kept, name, partial(function, **static), shapes, device, tracing)
+    with _COMPILING:  # devices of one kind share a program's entry: one after the other
+        lock = _locks.setdefault(name, threading.Lock())
+    with lock:
+        return _from(kept, name, partial(function, **static), shapes, device, tracing)
+
+
+_COMPILING = threading.Lock()
+_locks: dict[str, threading.Lock] = {}
 
 
 def _from(
@@ -206,7 +213,9 @@ def _exported(kept: Cache, name: str, flat: Callable[..., Any], leaves: list[Any
         with suppress(Exception):  # written by a development version of JAX with the same number
             return export.deserialize(bytearray(traced))
     try:
-        exported = export.export(jax.jit(flat), platforms=[_platform(device)])(*leaves)
+        # JAX may change these kernels with its version, which is in the name.
+        unstable = [export.DisabledSafetyCheck.custom_call("__gpu$xla.gpu.triton")]
+        exported = export.export(jax.jit(flat), platforms=[_platform(device)], disabled_checks=unstable)(*leaves)
         kept.store(f"{name}.program", bytes(exported.serialize()))
     except (ValueError, NotImplementedError):  # it calls functions that JAX does not keep between versions
         return None

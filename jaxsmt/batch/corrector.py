@@ -12,7 +12,7 @@ from ..acquisition.acquisition import Acquisition
 from ..geometry.harmonics import even_harmonics, n_coefficients
 from ..physics.compartments import Kernel
 from ..physics.noises.base import Noise
-from ..problems.corrections import LMAX, STEPS, STEPS_AGAIN, STEPS_OF_SIGMA, L
+from ..problems.corrections import LMAX, STEPS_OF_SIGMA, L, steps_of
 from .programs import (
     CorrectedVolumes,
     ExpectedVoxel,
@@ -58,7 +58,7 @@ class Corrector(Runner):
         size = size_of("corrections", self.platform)
         directions = tuple(acquisition.bvecs[shell.volumes] for shell in shells)
         weights = acquisition.weights[:, self._volumes]
-        pulses = tuple(shell.pulse for shell in shells)
+        pulses, steps = tuple(shell.pulse for shell in shells), steps_of(directions)
         # One program: from a uniform FOD or from that of an earlier correction, with σ or without.
         self._correct = {
             (again, with_sigma): self.program(
@@ -68,7 +68,7 @@ class Corrector(Runner):
                     directions,
                     pulses,
                     weights,
-                    STEPS_AGAIN if again else STEPS,
+                    steps[again],
                     STEPS_OF_SIGMA if with_sigma else 0,
                 ),
                 kernel=kernel,
@@ -140,9 +140,9 @@ class Corrector(Runner):
 
         Args:
             kernels: parameters by name, (voxels,) each. s0, sigma: (voxels,). deviation: (voxels, 3, 3) or None.
-            magnitudes: return those, in the order of the volumes; else there are none. fod: (voxels, 27) of an earlier
-                correction; None: there was none. with_sigma: estimate σ from the misfit;
-                without it, noise of magnitudes returns the σ given.
+            magnitudes: return those, in the order of the volumes; only with a deviation. fod: (voxels, 27) of an
+                earlier correction; None: there was none. with_sigma: estimate σ from the misfit; without it, noise of
+                magnitudes returns the σ given.
         """
 
         def of(part: slice) -> VolumesVoxel:

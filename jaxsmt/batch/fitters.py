@@ -180,8 +180,10 @@ class FodFitter(Runner):
         device: Devices = None,
     ):
         super().__init__(dtype, device)
-        if self.platform == "gpu" and self.dtype == np.float32 and works(FusedNormal(), self.device):
-            lobes = replace(lobes, fused=FusedNormal())
+        fused = FusedNormal()
+        suits = self.platform == "gpu" and self.dtype == np.float32 and fused.suits(lobes)
+        if suits and works(fused, lobes, self.device):
+            lobes = replace(lobes, fused=fused)
         self.lobes = lobes
         self._names, self._volumes = kernel.names, sum(map(len, directions))
         self._shared = FodShared(tuple(directions), tuple(pulses), table_of(directions))

@@ -80,7 +80,8 @@ class CorrectedVolumes(NamedTuple):
     """What `correct_volumes` gives: leaves (voxels, …).
 
     means: (shells,) of expected real parts. variances: (shells,) of the means over σ². sigma: from the misfit.
-    magnitude: (volumes,) b = 0 first, then shell by shell. fod: coefficients of the free FOD, (27,).
+    magnitude: (volumes,) b = 0 first, then shell by shell; None without a deviation. fod: coefficients of the free
+    FOD, (27,).
     """
 
     means: Any

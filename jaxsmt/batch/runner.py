@@ -38,7 +38,8 @@ def find_devices(name: str = "auto") -> tuple[jax.Device, ...]:
     """
     try:
         if name == "all":
-            return tuple(jax.local_devices())
+            first, *others = jax.local_devices()
+            return (first, *(d for d in others if d.device_kind == first.device_kind))
         return (jax.devices()[0] if name == "auto" else jax.devices(name)[0],)
     except RuntimeError as error:
         raise ResourceError(

@@ -20,7 +20,7 @@ class BatchSize(NamedTuple):
 SIZES = {
     "kernels": {"cpu": BatchSize(131_072, 4_096), "gpu": BatchSize(1_048_576, 131_072)},
     "fods": {"cpu": BatchSize(4_096, 64), "gpu": BatchSize(65_536, 16_384)},
-    "corrections": {"cpu": BatchSize(1_024, 128), "gpu": BatchSize(65_536, 65_536)},
+    "corrections": {"cpu": BatchSize(1_024, 128), "gpu": BatchSize(32_768, 32_768)},
 }
 
 

@@ -7,6 +7,7 @@ changed. Spherical means of such volumes are unbiased, and the kernel is fitted 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -15,6 +16,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
+from ..geometry.harmonics import even_harmonics
 from ..physics.densities.base import watson_zonal
 from ..physics.noises.base import Noise
 
@@ -27,6 +29,9 @@ L = np.concatenate([np.full(2 * l + 1, l, np.int32) for l in range(2, LMAX + 1, 
 _SPREAD = np.sqrt(4 * np.pi) * watson_zonal(20.0, LMAX)[L // 2]
 #: Steps, from a uniform FOD and from that of an earlier correction.
 STEPS, STEPS_AGAIN = 4, 2
+#: The same where directions are few or uneven, as many harmonics are alike there.
+STEPS_UNEVEN, STEPS_UNEVEN_AGAIN = 12, 6
+_UNEVEN = 5  # from this condition of the harmonics' products on
 STEPS_OF_SIGMA = 3  #: at most
 _LEAST = 0.05  # signal over σ, so that no volume is without influence
 _LEAST_INFORMATION = 0.25  # of a shell, whose strongest volumes tell more
@@ -73,6 +78,13 @@ def volume_design(harmonics: tuple[Array, ...], moments: tuple[Array, ...]) -> D
     return Design(jnp.concatenate([k[:, 0] for k in moments]), matrices, (ones,) * len(matrices))
 
 
+def steps_of(directions: Sequence[np.ndarray]) -> tuple[int, int]:
+    """Steps of a first search and of a later one. directions: each shell's (n, 3)."""
+    y = even_harmonics(np.concatenate(directions), LMAX)[:, 1:]
+    even = np.linalg.cond(y.T @ y) < _UNEVEN
+    return (STEPS, STEPS_AGAIN) if even else (STEPS_UNEVEN, STEPS_UNEVEN_AGAIN)
+
+
 class FodSearch(NamedTuple):
     """The search for a free FOD and for σ, of magnitudes.
 
@@ -94,9 +106,10 @@ def free_fod(
 ) -> Float[Array, " coefficients"]:
     """Coefficients c of the most probable FOD.
 
-    Maximises the likelihood of the volumes and a Gaussian density of c about 0, that of lobes of any axis. A step
-    follows the gradient over the diagonal of the information, which is nearly all of it where directions are uniform;
-    its length is right for those that are. All volumes of a shell count as their root mean square tells.
+    Maximises the likelihood of the volumes and a Gaussian density of c about 0, that of lobes of any axis, by conjugate
+    gradients (Polak & Ribière), preconditioned by the diagonal of the information, which is nearly all of it where
+    directions are uniform. A step's length is exact for Gaussian noise; for magnitudes all volumes of a shell count as
+    their root mean square tells.
 
     Args:
         m: (volumes,) over σ. amplitude: S0 over σ.
@@ -104,24 +117,31 @@ def free_fod(
     penalty = jnp.asarray(1 / _SPREAD**2, m.dtype)
     back = jax.linear_transpose(actual.signal, search.fod)
 
-    def step(_: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
-        c, signal = state
+    def step(_: Array, state: tuple[Array, ...]) -> tuple[Array, ...]:
+        c, signal, d, before, size = state
         x = amplitude * (actual.mean + signal)
         if noise.magnitudes:
             x = jnp.maximum(x, _LEAST)
         told = [noise.information(jnp.sqrt(square)) for square in actual.of_shells(x * x)]
         weights = [amplitude**2 * jnp.maximum(of_shell, _LEAST_INFORMATION) for of_shell in told]
         gradient = amplitude * back(noise.expected_real(m, x) - x)[0] - penalty * c
-        d = gradient / (nominal.energy(weights) + penalty)
+        steepest = gradient / (nominal.energy(weights) + penalty)
+        d = steepest + jnp.maximum(_part(jnp.sum((gradient - before) * steepest), size), 0) * d
         along = actual.signal(d)
         each = zip(actual.matrices, weights, actual.of_shells(along * along), strict=True)
         curvature = sum(len(matrix) * weight * square for matrix, weight, square in each) + jnp.sum(penalty * d * d)
-        length = jnp.where(curvature > 0, jnp.sum(gradient * d) / jnp.where(curvature > 0, curvature, 1), 0)
-        return c + length * d, signal + length * along
+        length = _part(jnp.sum(gradient * d), curvature)
+        return c + length * d, signal + length * along, d, gradient, jnp.sum(gradient * steepest)
 
-    start = (search.fod, actual.signal(search.fod))
+    nothing = jnp.zeros_like(search.fod)
+    start = (search.fod, actual.signal(search.fod), nothing, nothing, jnp.sum(nothing))
     c: Array = jax.lax.fori_loop(0, search.steps.astype(jnp.int32), step, start)[0]
     return c
+
+
+def _part(of: Array, whole: Array) -> Array:
+    """of/whole, 0 where that is not positive: at the start, or once all is solved."""
+    return jnp.where(whole > 0, of / jnp.where(whole > 0, whole, 1), 0)
 
 
 class Corrected(NamedTuple):

@@ -25,6 +25,8 @@ from .lobes import Data, Lobes, mixed
 
 # Lanes of a block, and its warps: a thread for each lane.
 _BLOCK, _WARPS = 128, 4
+# Sums that a thread can have in registers: those of one or two Watson lobes, or one Bingham lobe.
+_MOST_SUMS = 40
 # Coefficients up to which a kernel makes polynomials of them; with more of them it would be long.
 _FEW_COEFFICIENTS = 16
 
@@ -38,6 +40,10 @@ class FusedNormal:
     """
 
     interpret: bool = False
+
+    def suits(self, lobes: Lobes) -> bool:
+        """Whether it is meant for these lobes."""
+        return 1 + lobes.size + lobes.size * (lobes.size + 1) // 2 <= _MOST_SUMS
 
     def __call__(self, lobes: Lobes, data: Data, x: Point) -> Normal:
         plain = replace(lobes, fused=None)
@@ -146,7 +152,7 @@ def _read(lobes: Lobes, moments: Sequence[int], numbers: Any) -> _Voxel:
 
 def _polynomial(basis: FrameHarmonics, coefficients: Sequence[Array], moments: Sequence[Array]) -> list[Array]:
     """As `physics.convolution.polynomials`, number by number: (monomials,) of them."""
-    scaled = [c * moments[l // 2] for c, l in zip(coefficients, basis.l, strict=False)]
+    scaled = [c * moments[l // 2] for c, l in zip(coefficients[: len(basis.l)], basis.l, strict=True)]
     rows = [[float(f) * c for f, c in zip(row, scaled, strict=True) if abs(f) > 1e-12] for row in basis.polynomials]
     return [reduce(operator.add, row) for row in rows]
 

@@ -217,17 +217,17 @@ def _several(coordinates: Coordinates, count: int, h: _Products, widths: _Width,
     g11, g22, g12 = h.lobes(first, first), h.lobes(second, second), h.pairs(first, second)
     h1, h2 = h.data(first), h.data(second)
 
-    def mixed(one: Array, other: Array, both: Array) -> tuple[Array, Array]:
+    def gain_of(one: Array, other: Array, both: Array) -> tuple[Array, Array]:
         """The gain by lobes of these products with the data and with each other, and the best weight of the first."""
         w = _share(one - other + g22 - both, g11 - 2 * both + g22)
         return 2 * (w * one + (1 - w) * other) - w * w * g11 - 2 * w * (1 - w) * both - (1 - w) ** 2 * g22, w
 
     near = jnp.asarray(h.cosine > 0.99)
-    gain = jnp.where(near, -jnp.inf, mixed(h1[:, None], h2[None, :], g12)[0])
+    gain = jnp.where(near, -jnp.inf, gain_of(h1[:, None], h2[None, :], g12)[0])
     # First the column: of a whole matrix an index is found slowly, a maximum fast.
     j = jnp.argmax(jnp.max(gain, axis=0))
     i = jnp.argmax(gain[:, j])
-    _, w = mixed(h1[i], h2[j], g12[i, j])
+    _, w = gain_of(h1[i], h2[j], g12[i, j])
     pair = (
         *coordinates.begin(h.axis(i), first.concentration),
         *coordinates.begin(h.axis(j), second.concentration),

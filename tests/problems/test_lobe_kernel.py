@@ -11,7 +11,9 @@ import pytest
 import jaxsmt as js
 from jaxsmt.batch.fused import works
 from jaxsmt.batch.search import search_voxels
+from jaxsmt.physics.noises import find as find_noise
 from jaxsmt.problems.lobe_kernel import FusedNormal
+from jaxsmt.problems.lobes import Lobes
 from tests.problems.test_lobes import BINGHAM, WATSON, some_lobes
 
 FUSED = FusedNormal(interpret=True)
@@ -71,6 +73,34 @@ def test_a_search_ends_where_it_does_otherwise():
 def test_a_device_is_tried_first():
     """A CPU cannot compile the kernel: told, and the other path is taken. Its steps one by one are right."""
     device = jax.devices("cpu")[0]
-    assert works(FUSED, device)
-    with pytest.warns(js.JaxsmtWarning, match="does not work on"):
-        assert not works(FusedNormal(), device)
+    for density in (WATSON, BINGHAM):
+        assert works(FUSED, Lobes(density, 1, (4, 6), find_noise("rician")), device)
+    watson = Lobes(WATSON, 2, (4,), find_noise("gaussian"))
+    for _ in range(2):
+        with pytest.warns(js.JaxsmtWarning, match="does not work on"):
+            assert not works(FusedNormal(), watson, device)
+    assert FUSED.suits(watson)
+    assert not FUSED.suits(replace(watson, count=3))
+
+
+def test_a_kernel_that_makes_no_number_is_refused(monkeypatch):
+    """Not a number is as wrong as any other."""
+
+    def broken(self, lobes, data, x):
+        normal = replace(lobes, fused=None).problem_of(data).normal(x)
+        return normal._replace(gradient=jax.tree.map(lambda g: g * jnp.nan, normal.gradient))
+
+    monkeypatch.setattr(FusedNormal, "__call__", broken)
+    with pytest.warns(js.JaxsmtWarning, match="it is nan off"):
+        assert not works(FUSED, Lobes(WATSON, 1, (2,), find_noise("gaussian")), jax.devices("cpu")[0])
+
+
+def test_the_kernel_can_be_kept():
+    """JAX exports it, for the start-up cache, on a machine without a GPU too."""
+    lobes, data, points = many(WATSON, 1, 128)
+    fused = replace(lobes, fused=FusedNormal())
+    unstable = [jax.export.DisabledSafetyCheck.custom_call("__gpu$xla.gpu.triton")]
+    leaves, tree = jax.tree.flatten((data, points))
+    program = jax.jit(lambda *leaves: jax.tree.leaves(normals(fused, *jax.tree.unflatten(tree, leaves))))
+    exported = jax.export.export(program, platforms=["cuda"], disabled_checks=unstable)(*leaves)
+    assert len(jax.export.deserialize(exported.serialize()).mlir_module()) > 0

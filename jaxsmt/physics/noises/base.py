@@ -252,7 +252,7 @@ class Noise:
                 freedom = freedom - (rest - 1) / rest * jnp.sum(across) / square
             return jnp.sum((m - x) ** 2 + across / rest) / freedom
 
-        # Iterations gain by little where volumes are few for what they determine: from the second on by secants.
+        # Plain iteration converges slowly where volumes are few: from the second on it is a secant's step.
         def secant(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
             square, before, value_before = state
             value, moved = step(square), square - before
