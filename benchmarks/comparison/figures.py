@@ -11,22 +11,22 @@ from jaxsmt.acquisition.means import spherical_means
 
 from .simulated import FODS, Maps, predicted
 
-#: Parameters whose absolute errors are compared; of those with lobes, each lobe counts.
+#: Parameters of kernels whose absolute errors are compared.
 KERNEL = ("lambda_par", "lambda_perp", "intra", "diff")
-LOBES = ("odi", "weight")
 
 
 def errors(estimates: Maps, truth: Maps) -> dict[str, float]:
-    """Median absolute errors by parameter; "angle_deg" of the lobes' axes."""
+    """Medians and 90th percentiles of absolute errors by parameter; "angle_deg" of the lobes' axes."""
     out = {name: np.abs(estimates[name] - truth[name]) for name in KERNEL if name in estimates and name in truth}
     if "direction" in estimates:
         order = _matching(estimates["direction"], truth["direction"])
-        matched = {name: np.take_along_axis(estimates[name], order, 1) for name in LOBES}
         cosines = np.take_along_axis(_cosines(estimates["direction"], truth["direction"]), order[:, None], 2)
         out["angle_deg"] = np.rad2deg(np.arccos(np.clip(np.diagonal(cosines, axis1=1, axis2=2), 0, 1)))
-        out |= {name: np.abs(values - truth[name]) for name, values in matched.items() if values.shape[1] > 1}
-        out["odi"] = np.abs(matched["odi"] - truth["odi"])
-    return {name: rounded(np.nanmedian(values)) for name, values in out.items()}
+        several = order.shape[1] > 1
+        for name in ("odi", "weight") if several else ("odi",):
+            out[name] = np.abs(np.take_along_axis(estimates[name], order, 1) - truth[name])
+    medians = {f"{name}_error": rounded(np.nanmedian(values)) for name, values in out.items()}
+    return medians | {f"{name}_error_p90": rounded(np.nanpercentile(values, 90)) for name, values in out.items()}
 
 
 def _cosines(found: np.ndarray, true: np.ndarray) -> np.ndarray:

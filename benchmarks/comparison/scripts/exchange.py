@@ -66,7 +66,8 @@ def serve(make, package=None):
     else:
         estimates = fit(signals)
         many = signals[np.arange(tile) % len(signals)]
-        fit(many)
+        if first == len(signals):  # programs for many voxels at once may be compiled for their number
+            fit(many)
         _, (wall, cpu) = repeated(lambda: fit(many))
     np.savez(
         sys.argv[2],
