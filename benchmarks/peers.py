@@ -11,7 +11,8 @@ What a row compares: voxels per second by the clock and per second of all cores 
 the first call, with imports and compilation, is `cold_wall_s`. jaxsmt fits the same voxels for the errors, and these
 again and again for its time, as do peers that fit many at once. Its figures begin with `jaxsmt`: default settings,
 which know no noise floor, as the peers'. At SNR 30 the errors of all are therefore mostly those of the noise floor, and
-small differences between them mean little. `jaxsmt_rician` is `noise="rician"`, which has no counterpart among the
+small differences between them mean little; nor do those of two lobes, as dmipy takes about half a minute for a voxel,
+so that only three are compared. `jaxsmt_rician` is `noise="rician"`, which has no counterpart among the
 peers. Errors are medians (`_p90`: 90th percentiles) of absolute errors against truth, diffusivities in µm²/ms. `mse` is
 one formula for everybody (`comparison/figures.py`), that of the default fit, so `noise="rician"` does not minimise it.
 
@@ -25,7 +26,8 @@ What each peer does differently:
 - dmipy-fit: its NumPy solver has a finer grid here (Ns=100) than by default. Its JAX solver is in double precision,
   where jaxsmt is in single; it starts from a fixed point, and traces its program in every call, which many voxels in
   one call pay for. It has no mcSMT. FODs are left out: they take dmipy's way, or a CUDA GPU.
-- amico: NODDI is another model, a linear fit with fixed diffusivities: only its time is compared.
+- amico: NODDI is another model, a linear fit with fixed diffusivities: only its time is compared. It
+  keeps rotation matrices between processes; its very first call takes about two minutes longer.
 - dipy: mcSMT's parameters from a linear fit of the mean signal's kurtosis, an approximation for low b-values; its slow
   part is a search for a root in each voxel.
 - scipy, optimistix: what jaxsmt minimises, from one fixed point, without jaxsmt's grid and solver. optimistix has no
