@@ -12,9 +12,10 @@ the first call, with imports and compilation, is `cold_wall_s`. jaxsmt fits the 
 again and again for its time, as do peers that fit many at once. Its figures begin with `jaxsmt`: default settings,
 which know no noise floor, as the peers'. At SNR 30 the errors of all are therefore mostly those of the noise floor, and
 small differences between them mean little; nor do those of two lobes, as dmipy takes about half a minute for a voxel,
-so that only three are compared. `jaxsmt_rician` is `noise="rician"`, which has no counterpart among the
-peers. Errors are medians (`_p90`: 90th percentiles) of absolute errors against truth, diffusivities in µm²/ms. `mse` is
-one formula for everybody (`comparison/figures.py`), that of the default fit, so `noise="rician"` does not minimise it.
+so that only three are compared. `jaxsmt_rician` is `noise="rician"`; dmipy-fit's JAX solver has a Rician loss too,
+which is not tried here. Errors are medians (`_p90`: 90th percentiles) of absolute errors against truth, diffusivities
+in µm²/ms. `mse` is one formula for everybody (`comparison/figures.py`), that of the default fit, so `noise="rician"`
+does not minimise it.
 
 What each peer does differently:
 
