@@ -104,6 +104,12 @@ def _predicted(program: str) -> str:
     return f"{rounded(max(row[f'{what}_ms'] for what in ('bytes', 'flops', 'launches')))} ms"
 
 
+def _over(peer: str, *tasks: str) -> str:
+    return "; ".join(
+        f"{rounded(row_of('peers', f'{peer}, {task}, SNR 30')['ratio_per_cpu_s'])} times" for task in tasks
+    )
+
+
 LINES = (
     Line(
         "spherical means to parameters, single precision, compiled: SMT; mcSMT",
@@ -133,6 +139,16 @@ LINES = (
             for way in ("rician noise, plain", "rician", "rician, second pass with FODs", "gaussian noise, plain")
         ),
         "noise",
+    ),
+    Line(
+        "voxels per CPU second over dmipy's, Rician SNR 30: SMT; mcSMT; one Watson; one Bingham; two Watson lobes",
+        lambda: _over("dmipy", "smt", "mcsmt", "watson", "bingham", "two_watson"),
+        "peers",
+    ),
+    Line(
+        "SMT over dmipy-fit's NumPy solver; over its JAX solver; over SciPy's least squares; over optimistix",
+        lambda: "; ".join(_over(peer, "smt") for peer in ("dmipy-fit NumPy", "dmipy-fit JAX", "scipy", "optimistix")),
+        "peers",
     ),
     Line(
         "from the command to the report, 8,865 voxels of 103 volumes, first and second process: SMT; with "
