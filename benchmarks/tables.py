@@ -54,10 +54,12 @@ def _circumstances() -> str:
     dates = sorted(result["date"] for result in results)
     processors = sorted({result["machine"]["processor"] for result in results})
     versions = sorted({result["versions"]["jax"] for result in results})
+    loads = [result["machine"]["load"] for result in results if result["machine"]["load"] is not None]
     period = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
     return (
         f"Measured on two shared cores ({', '.join(processors)}), jax {', '.join(versions)}, {period}; medians of "
-        f"repeated runs (`benchmarks/{RESULTS.name}`). The commands print yours."
+        f"repeated runs (`benchmarks/{RESULTS.name}`). Other work ran beside some, up to {max(loads):.0f} processes. "
+        "The commands print yours."
     )
 
 
