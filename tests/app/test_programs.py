@@ -111,13 +111,18 @@ def test_an_interrupted_fit_leaves_nothing(folder):
 def test_an_interrupt_that_python_drops_ends_the_run_all_the_same():
     """As one that comes while a callback of the garbage collector runs."""
     before = signal.getsignal(signal.SIGINT)
-    with Screen(quiet=True) as screen:
-        screen.progress("read", 1, 2)
-        with contextlib.suppress(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
-        with pytest.raises(KeyboardInterrupt):
-            screen.progress("read", 2, 2)
-    assert signal.getsignal(signal.SIGINT) is before
+    if before is not signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), Screen(quiet=True) as screen:  # noqa: PT012
+            screen.progress("read", 1, 2)
+            with contextlib.suppress(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+            with pytest.raises(KeyboardInterrupt):
+                screen.progress("read", 2, 2)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_bar_on_a_terminal(folder):
