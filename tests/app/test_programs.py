@@ -91,7 +91,15 @@ def wait_for(process, text, seconds=120):
     raise AssertionError(f"no {text!r} in {seconds} s: {lines}")
 
 
-def test_an_interrupted_fit_leaves_nothing(folder):
+@pytest.fixture
+def interruptible():
+    """Ctrl-C has its usual effect here and in child processes, even where the tests run in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupted_fit_leaves_nothing(folder, interruptible):
     """Ctrl-C while FODs are compiled: exit code 130, at once; the new folder is gone."""
     words = ["fit", folder / "sub-01_dwi.nii.gz", "-o", folder / "out", "--fod", "bingham", "--fibres", "auto"]
     command = [sys.executable, "-m", "jaxsmt", *map(str, words)]
@@ -108,21 +116,15 @@ def test_an_interrupted_fit_leaves_nothing(folder):
     assert not (folder / "out").exists()
 
 
-def test_an_interrupt_that_python_drops_ends_the_run_all_the_same():
+def test_an_interrupt_that_python_drops_ends_the_run_all_the_same(interruptible):
     """As one that comes while a callback of the garbage collector runs."""
-    before = signal.getsignal(signal.SIGINT)
-    if before is not signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with pytest.raises(KeyboardInterrupt), Screen(quiet=True) as screen:  # noqa: PT012
-            screen.progress("read", 1, 2)
-            with contextlib.suppress(KeyboardInterrupt):
-                signal.raise_signal(signal.SIGINT)
-            with pytest.raises(KeyboardInterrupt):
-                screen.progress("read", 2, 2)
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with pytest.raises(KeyboardInterrupt), Screen(quiet=True) as screen:  # noqa: PT012
+        screen.progress("read", 1, 2)
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            screen.progress("read", 2, 2)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_bar_on_a_terminal(folder):
