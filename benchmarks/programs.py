@@ -91,7 +91,7 @@ def compiled(name: str, acquisition: js.Acquisition, registers: bool) -> Program
         return Program(described_gpu.compiled(partial(corrector.compile, **what), registers), lanes, None)
     with mock.patch.object(fitters, "works", return_value=True):  # it cannot be tried
         fitter = fitter_of(name, acquisition, device)
-    compiled = described_gpu.compiled(fitter.compile, registers)
+        compiled = described_gpu.compiled(fitter.compile, registers)
     return Program(compiled, fitter._fits.size.lanes, fitter._estimation.search.stride)
 
 

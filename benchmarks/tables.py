@@ -52,7 +52,7 @@ def table() -> str:
 def _circumstances() -> str:
     results = [result_of(name) for name in sorted({line.benchmark for line in LINES})]
     dates = sorted(result["date"] for result in results)
-    processors = sorted({result["machine"]["processor"] for result in results})
+    processors = sorted({result["machine"]["processor"] or "one not recorded" for result in results})
     versions = sorted({result["versions"]["jax"] for result in results})
     loads = [result["machine"]["load"] for result in results if result["machine"]["load"] is not None]
     period = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"

@@ -52,7 +52,9 @@ def run_facts(
         command: the command line.
     """
     versions = {name: __import__(name).__version__ for name in ("jax", "jaxlib", "numpy", "nibabel")}
-    devices: Any = fit.settings.device  # as `find_devices` finds them
+    from ..batch.runner import devices_of
+
+    devices = devices_of(fit.settings.device)
     run: dict[str, Any] = {
         "command": list(command),
         "software": sidecars.SOFTWARE,

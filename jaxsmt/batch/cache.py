@@ -167,14 +167,7 @@ def compiled(
             lowered = function.lower(*shapes, **static)
         executable: Callable[..., Any] = lowered.compile(_options(device))
         return executable
-    with _COMPILING:  # devices of one kind share a program's entry: one after the other
-        lock = _locks.setdefault(name, threading.Lock())
-    with lock:
-        return _from(kept, name, partial(function, **static), shapes, device, tracing)
-
-
-_COMPILING = threading.Lock()
-_locks: dict[str, threading.Lock] = {}
+    return _from(kept, name, partial(function, **static), shapes, device, tracing)
 
 
 def _from(

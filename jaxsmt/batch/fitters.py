@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -180,15 +181,19 @@ class FodFitter(Runner):
         device: Devices = None,
     ):
         super().__init__(dtype, device)
-        fused = FusedNormal()
-        suits = self.platform == "gpu" and self.dtype == np.float32 and fused.suits(lobes)
-        if suits and works(fused, lobes, self.device):
-            lobes = replace(lobes, fused=fused)
-        self.lobes = lobes
+        table = table_of(directions)
+        self.lobes, self._kernel = replace(lobes, determined=table.order), kernel
         self._names, self._volumes = kernel.names, sum(map(len, directions))
-        self._shared = FodShared(tuple(directions), tuple(pulses), table_of(directions))
-        self._estimation = FodEstimation(lobes, kernel)
+        self._shared = FodShared(tuple(directions), tuple(pulses), table)
         self._solver = solver if solver is not None else levenberg_marquardt()
+
+    @cached_property
+    def _estimation(self) -> FodEstimation:
+        """On a GPU with the kernel for it, if it works; that is found out when a program is made, as it takes time."""
+        fused = FusedNormal()
+        suits = self.platform == "gpu" and self.dtype == np.float32 and fused.suits(self.lobes)
+        use = suits and works(fused, self.lobes, self.device)
+        return FodEstimation(replace(self.lobes, fused=fused) if use else self.lobes, self._kernel)
 
     @property
     def _fits(self) -> Program:

@@ -118,8 +118,10 @@ class Program:
         shared = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), self._shared)
         leaves, tree = jax.tree.flatten((voxels, shared, jax.ShapeDtypeStruct((), np.dtype(np.int32))))
         kinds = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
-        with _COMPILING:  # two threads that want the same program wait for one compilation
-            lock = _locks.setdefault((self._function, self._static, tree, kinds, device), threading.Lock())
+        # Two threads that want the same program wait for one compilation; those of several devices too, as they share
+        # what the start-up cache keeps.
+        with _COMPILING:
+            lock = _locks.setdefault((self._function, self._static, tree, kinds), threading.Lock())
         with lock:
             return _compiled(self._function, self._static, tree, kinds, device)
 

@@ -23,7 +23,7 @@ from ..models.priors import NormalPrior
 from ..physics import noises
 from ..physics.densities.base import Density
 from ..problems import shell_means
-from ..problems.lobe_starts import determined_order, table_of
+from ..problems.lobe_starts import table_of
 from ..problems.lobes import Data as LobesData
 from ..problems.lobes import Lobes
 from ..problems.shell_means import ShellMeans
@@ -352,7 +352,7 @@ def _fod(
     if acquisition.traceable:  # as for `_clean`
         directions, moments = jax.tree.map(lambda v: jnp.where(finite, v, 0), (directions, moments))
     table = table_of(jax.lax.stop_gradient(directions) if acquisition.traceable else directions)
-    determined = max(map(determined_order, directions))
+    determined = table.order
     directions, table = jax.tree.map(lambda a: jnp.asarray(a, signal.dtype), (directions, table))
     y = jnp.where(usable & finite, y / s0, 0)
     lobes = Lobes(model.family, int(model.n_fibres), orders, noises.find("gaussian"), determined)

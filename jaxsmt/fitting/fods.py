@@ -18,7 +18,6 @@ from ..models.model import SphericalMeanModel
 from ..physics.convolution import ORDER_MAX, order_needed
 from ..physics.densities.base import Density
 from ..problems.fods import UNCERTAIN
-from ..problems.lobe_starts import determined_order
 from ..problems.lobes import Lobes
 from ..status import FITTED, Status
 from .fod_results import FodFit
@@ -61,12 +60,11 @@ class FodStage:
         pulses = [shell.pulse for shell in shells]
         kernel.require(pulses)
         directions = [acquisition.bvecs[shell.volumes] for shell in shells]
-        determined = max(map(determined_order, directions))
         orders = orders_of(model.spherical, model.family, pulses)
         how: dict[str, Any] = {"dtype": settings.dtype, "device": settings.device}
         self._fitters = [
             FodFitter(
-                Lobes(model.family, count, orders, self.noise, determined),
+                Lobes(model.family, count, orders, self.noise),
                 kernel,
                 pulses,
                 directions,

@@ -7,7 +7,9 @@ shell alone. So a direction costs one Horner pass, and the derivatives come with
 
 from __future__ import annotations
 
-from functools import partial
+import operator
+from collections.abc import Sequence
+from functools import partial, reduce
 from typing import Any, NamedTuple
 
 import jax
@@ -48,6 +50,21 @@ def by_powers_of_d(basis: FrameHarmonics, polynomial: Array) -> Polynomial:
     """(monomials, ...) coefficients, divided by their powers of d, as `horner` wants them."""
     starts = np.flatnonzero(np.diff(basis.powers[:, 1])) + 1
     return tuple(jnp.split(polynomial, starts))
+
+
+def polynomial_of_numbers(
+    basis: FrameHarmonics, coefficients: Sequence[Array], moments: Sequence[Array]
+) -> list[Array]:
+    """One row of `polynomials` number by number, for kernels in which there are no arrays: (monomials,) of them."""
+    scaled = [c * moments[l // 2] for c, l in zip(coefficients[: len(basis.l)], basis.l, strict=True)]
+    rows = [[float(f) * c for f, c in zip(row, scaled, strict=True) if abs(f) > 1e-12] for row in basis.polynomials]
+    return [reduce(operator.add, row) for row in rows]
+
+
+def numbers_by_powers_of_d(basis: FrameHarmonics, polynomial: Sequence[Array]) -> Polynomial:
+    """`by_powers_of_d` of numbers."""
+    powers = basis.powers[:, 1].tolist()
+    return tuple(tuple(c for c, j in zip(polynomial, powers, strict=True) if j == n) for n in range(powers[-1] + 1))
 
 
 def horner(polynomial: Polynomial, s: Array, d: Array) -> Value:

@@ -7,18 +7,16 @@ same functions, `Lobes.signals` and `mixed`, as everywhere.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from ..physics.convolution import Polynomial
-from ..physics.frame_harmonics import FrameHarmonics
+from ..geometry import frames as vectors
+from ..physics.convolution import Polynomial, numbers_by_powers_of_d, polynomial_of_numbers
 from ..solvers import Normal, Point
 from ..solvers.linear import few
 from .lobes import Data, Lobes, mixed
@@ -140,27 +138,17 @@ def _read(lobes: Lobes, moments: Sequence[int], numbers: Any) -> _Voxel:
     if _kernel_makes_polynomials(lobes):
         of_shells = [read(n) for n in moments]
         of_lobes = [
-            [[_polynomial(basis, row, k) for row in rows] for basis, k in zip(bases, of_shells, strict=True)]
+            [[polynomial_of_numbers(basis, row, k) for row in rows] for basis, k in zip(bases, of_shells, strict=True)]
             for rows in of_lobes
         ]
     rows = [
-        [[_by_powers(basis, row) for row in of_shell] for basis, of_shell in zip(bases, of_lobe, strict=True)]
+        [
+            [numbers_by_powers_of_d(basis, row) for row in of_shell]
+            for basis, of_shell in zip(bases, of_lobe, strict=True)
+        ]
         for of_lobe in of_lobes
     ]
     return _Voxel(weights, parts, frames, rows)
-
-
-def _polynomial(basis: FrameHarmonics, coefficients: Sequence[Array], moments: Sequence[Array]) -> list[Array]:
-    """As `physics.convolution.polynomials`, number by number: (monomials,) of them."""
-    scaled = [c * moments[l // 2] for c, l in zip(coefficients[: len(basis.l)], basis.l, strict=True)]
-    rows = [[float(f) * c for f, c in zip(row, scaled, strict=True) if abs(f) > 1e-12] for row in basis.polynomials]
-    return [reduce(operator.add, row) for row in rows]
-
-
-def _by_powers(basis: FrameHarmonics, row: Sequence[Array]) -> Polynomial:
-    """As `physics.convolution.by_powers_of_d`, of numbers."""
-    powers = basis.powers[:, 1]
-    return tuple(tuple(c for c, power in zip(row, powers, strict=True) if power == j) for j in range(powers.max() + 1))
 
 
 def _sums(
@@ -179,7 +167,7 @@ def _sums(
             g = direction(i)
             signals, columns = [], []
             for frame, rows, weight in zip(voxel.frames, voxel.rows, voxel.weights, strict=True):
-                u, v, w = (g[0] * axis[0] + g[1] * axis[1] + g[2] * axis[2] for axis in frame)
+                u, v, w = (vectors.dot(tuple(g), tuple(axis)) for axis in frame)
                 of_lobe, *by_step = lobes.signals(rows[shell], u, v, w)
                 signals.append(of_lobe)
                 columns += [weight * by for by in by_step]

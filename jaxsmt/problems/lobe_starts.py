@@ -54,6 +54,11 @@ class Table(NamedTuple):
     fits: tuple[Any, ...]
     counts: tuple[Any, ...]
 
+    @property
+    def order(self) -> int:
+        """The highest order of harmonics that a shell's directions determine; of a table whose counts are known."""
+        return max(2 * int(np.count_nonzero(count)) for count in self.counts)
+
 
 def table_of(directions: Sequence[np.ndarray]) -> Table:
     """Prepare the harmonic fits for shells of (n, 3) directions, NumPy's or JAX's.
@@ -62,7 +67,9 @@ def table_of(directions: Sequence[np.ndarray]) -> Table:
     """
     fits, counts = [], []
     for g in directions:
-        n, order = len(g), determined_order(g)
+        n, order = len(g), ORDER
+        while order and (n_coefficients(order) > n or (isinstance(g, np.ndarray) and _poor(g, order))):
+            order -= 2
         count = np.zeros(len(_L))
         count[: order // 2] = n * (2 * _L + 1)[: order // 2]
         xp = g.__array_namespace__()
@@ -72,16 +79,8 @@ def table_of(directions: Sequence[np.ndarray]) -> Table:
     return Table(tuple(fits), tuple(counts))
 
 
-def determined_order(directions: Any) -> int:
-    """The order, to 8, of the harmonics that a shell's directions determine well; see `table_of`."""
-    order = ORDER
-    while order and (n_coefficients(order) > len(directions) or _poor(directions, order)):
-        order -= 2
-    return order
-
-
-def _poor(directions: Any, order: int) -> bool:
-    return isinstance(directions, np.ndarray) and bool(np.linalg.cond(even_harmonics(directions, order)) > 3)
+def _poor(directions: np.ndarray, order: int) -> bool:
+    return bool(np.linalg.cond(even_harmonics(directions, order)) > 3)
 
 
 class Summary(NamedTuple):

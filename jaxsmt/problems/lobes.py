@@ -73,7 +73,7 @@ class Lobes:
 
     Attributes:
         density: the family. count: N. orders: at which each shell's signal is cut. noise: the distribution.
-        determined: the highest order of harmonics that the directions of a shell determine; see `determined_order`.
+        determined: the highest order of harmonics that the directions of a shell determine; see `Table.order`.
         fused: makes the normal equations of many lanes on a GPU; None: they are written as arrays.
     """
 

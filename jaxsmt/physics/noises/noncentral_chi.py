@@ -165,7 +165,10 @@ def _ratio(n: int, z: Array) -> Array:
 
 
 def real(n: int, m: Array, x: Array) -> Array:
-    """x + d log p/dx = m I_n(mx)/I_{n-1}(mx)."""
+    """x + d log p/dx = m I_n(mx)/I_{n-1}(mx).
+
+    Source, for one coil: Solo & Noh 2007, ISBI, doi:10.1109/ISBI.2007.356797.
+    """
     return m * _ratio(n, m * x)
 
 
