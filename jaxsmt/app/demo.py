@@ -45,7 +45,7 @@ def run_demo(folder: Path, device: str, screen: Screen, command: Sequence[str]) 
     with screen:
         outcome = workflow.run_fit(request, screen.progress, command)
     fitted = {**outcome.fit.parameters, "s0": outcome.fit.s0}
-    shown = {name: fitted[name] for name in phantom.truth}
+    shown = {name: outcome.voxels.place(fitted[name]) for name in phantom.truth}
     pictures = _draw(folder, outcome, shown, phantom)
     warn(outcome.run["warnings"])
     screen.say(workflow.summary(outcome))
@@ -83,6 +83,7 @@ def _draw(
     picture, fod_picture = folder / "maps_and_truth.png", folder / "fods.png"
     figure = maps.draw_maps([("fitted", fitted), ("truth", phantom.truth)], phantom.mask)
     nifti.write_bytes(picture, maps.to_png(figure))
-    figure = glyphs.draw_glyphs(outcome.fods, fitted["lambda_perp"], phantom.mask, phantom.affine)
+    fods = outcome.fods.changed(outcome.voxels.place)
+    figure = glyphs.draw_glyphs(fods, fitted["lambda_perp"], phantom.mask, phantom.affine)
     nifti.write_bytes(fod_picture, maps.to_png(figure))
     return picture, fod_picture

@@ -15,7 +15,7 @@ from .request import Request
 _POSITIONAL = ("dwi",)
 _SHORT = {"out": ("-o",)}
 # Options of what comes after the fit; `check` has none of them.
-_OUTPUTS = ("out", "prefix", "overwrite", "no_cache", "no_report", "device", "quiet")
+_OUTPUTS = ("out", "prefix", "overwrite", "memory_limit", "scratch", "no_cache", "no_report", "device", "quiet")
 
 _Group = argparse.ArgumentParser | argparse._ArgumentGroup
 

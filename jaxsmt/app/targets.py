@@ -31,8 +31,12 @@ def report(request: Request) -> Path:
     return request.out / "report.html"
 
 
-def check_targets(request: Request, model: SphericalMeanModel, uncertainty: bool, inputs: Mapping[str, Path]) -> None:
+def check_targets(
+    request: Request, model: SphericalMeanModel, uncertainty: bool, inputs: Mapping[str, Path], resumed: bool = False
+) -> None:
     """Check that the fit may write its files, and make their folder if it is missing.
+
+    resumed: files that are there may be those of the run that goes on.
 
     Raises:
         InputError: files exist and may not be overwritten, or are among the inputs; the prefix is no plain name; two
@@ -48,7 +52,7 @@ def check_targets(request: Request, model: SphericalMeanModel, uncertainty: bool
     names += [run_json(request).name, *([] if request.no_report else [report(request).name])]
     _refuse_inputs(request.out, names, inputs)
     taken = [name for name in names if (request.out / name).exists()]
-    if taken and not request.overwrite:
+    if taken and not request.overwrite and not resumed:
         raise InputError(
             f"{taken[0]} exists" + (f", and {len(taken) - 1} more outputs" if len(taken) > 1 else ""),
             file=request.out,
