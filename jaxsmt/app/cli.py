@@ -6,6 +6,7 @@ import argparse
 import gc
 import io
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 from ..errors import JaxsmtError, JaxsmtWarning
 from . import parser, words
 from .request import make_request
-from .screen import Screen, warn
+from .screen import Screen, Stopped, warn
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,7 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: its words, without the program's name; None: those of the process.
     Returns:
-        the exit code: 0 done, 1 the self-test failed, 2 bad input, 73 cannot write, 75 no resources, 130 interrupted.
+        the exit code: 0 done, 1 the self-test failed, 2 bad input, 73 cannot write, 75 no resources; 130 and 143 stopped
+        by Ctrl-C and SIGTERM.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     options = parser.make_parser().parse_args(argv)
@@ -43,9 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print("jaxsmt: out of memory\n  fix: free some memory and run the same command again", file=sys.stderr)
         return 75
-    except KeyboardInterrupt:
-        print("jaxsmt: interrupted", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        print("jaxsmt: interrupted\n  fix: the same command goes on where it stopped", file=sys.stderr)
+        return 128 + (stop.number if isinstance(stop, Stopped) else signal.SIGINT)
 
 
 def _fit(options: argparse.Namespace, command: list[str]) -> int:

@@ -72,7 +72,7 @@ def _refuse_inputs(folder: Path, names: Iterable[str], inputs: Mapping[str, Path
 def remove_earlier(request: Request, model: SphericalMeanModel, keep: Iterable[str]) -> None:
     """Remove what an earlier fit of the model wrote under the same prefix: it would seem to belong to this one.
 
-    keep: names of the maps that this fit will replace, and of its inputs.
+    keep: names that stay, of its inputs.
     """
     prefix, kept = request.file_prefix, set(keep)
     for path in (run_json(request), report(request)):

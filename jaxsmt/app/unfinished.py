@@ -39,6 +39,8 @@ class Unfinished:
         self._out, self._prefix = out, prefix
         self.folder = out / f".{prefix}unfinished"
         self._facts = self.folder / "run.json"
+        self._new = self.folder / "new"
+        self._begun = self._published = False
         self._lock = out / f".{prefix}lock"
 
     @property
@@ -83,6 +85,7 @@ class Unfinished:
                     fix="give its command again, or overwrite=True to begin anew",
                 )
             if not changed and earlier.get("machine") == facts["machine"]:
+                self._begun = True
                 return
             if not changed:
                 warnings.warn(
@@ -95,7 +98,41 @@ class Unfinished:
             self.folder.mkdir(mode=0o700)
         except OSError as error:
             raise nifti.output_error(error, self.folder) from None
+        self._begun = True
         nifti.write_bytes(self._facts, sidecars.to_json(facts))
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """At the end nothing is kept; if the run is stopped, what programs have computed so far."""
+        try:
+            yield
+        except BaseException as error:
+            shutil.rmtree(self._new, ignore_errors=True)
+            worthless = isinstance(error, InputError) or not any(self.folder.glob("call-*"))
+            if self._begun and worthless and not self._published:
+                self.finish()
+            raise
+        self.finish()
+
+    @contextmanager
+    def publishing(self) -> Iterator[Path]:
+        """A folder for new outputs, which go to their places when all are written, by the order of their names.
+
+        Raises:
+            OutputError: they cannot get there.
+        """
+        shutil.rmtree(self._new, ignore_errors=True)
+        try:
+            self._new.mkdir(mode=0o700)
+        except OSError as error:
+            raise nifti.output_error(error, self._new) from None
+        yield self._new
+        self._published = True  # at least some
+        for path in sorted(self._new.iterdir()):
+            try:
+                path.replace(self._out / path.name)
+            except OSError as error:
+                raise nifti.output_error(error, self._out / path.name) from None
 
     def finish(self) -> None:
         """Remove all that is kept."""

@@ -75,26 +75,31 @@ def run_fit(request: Request, progress: Progress = lambda *_: None, command: Seq
             model, uncertainty = job.loaded.model, inputs.settings.uncertainty
             targets.check_targets(request, model, uncertainty, inputs.files, unfinished.exists)
             clock.lap("check")
-        with unfinished.locked():
+        with unfinished.locked(), unfinished.running():
             with collected_warnings() as more:
                 result, hashes = _fit(job, unfinished, progress, clock)
             run = describe.run_facts(request, inputs, result.fit, result.fods, hashes, command)
             run["warnings"] = [*inputs.warnings, *texts, *more, *describe.status_warnings(result.fit, result.fods)]
-            files = _write(job, result, run, progress, clock)
-            unfinished.finish()
+            files = _write(job, result, run, unfinished, progress, clock)
     return Outcome(result.fit, result.fods, job.voxels, files, run)
 
 
-def _write(job: Job, result: Result, run: dict[str, Any], progress: Progress, clock: _Clock) -> list[Path]:
-    """Write maps, the report, and last run.json, which tells that all is there; returns the paths of the maps."""
-    files = _write_maps(job, result, run, progress)
-    clock.lap("write")
-    run["timings_s"] = clock.seconds
-    if not job.request.no_report:
-        _write_report(job, result, run)
-        clock.lap("report")
-    nifti.write_bytes(targets.run_json(job.request), sidecars.to_json(run))
-    return files
+def _write(
+    job: Job, result: Result, run: dict[str, Any], unfinished: Unfinished, progress: Progress, clock: _Clock
+) -> list[Path]:
+    """Write maps, report and run.json, and put them where they belong when all are there; returns the maps' paths."""
+    request = job.request
+    with unfinished.publishing() as folder:
+        files = _write_maps(job, result, run, folder, progress)
+        clock.lap("write")
+        run["timings_s"] = clock.seconds
+        if not request.no_report:
+            nifti.write_bytes(folder / targets.report(request).name, _report(job, result, run))
+            clock.lap("report")
+        nifti.write_bytes(folder / targets.run_json(request).name, sidecars.to_json(run))
+        if request.overwrite:
+            targets.remove_earlier(request, result.fit.model, [path.name for path in job.inputs.files.values()])
+    return [request.out / path.name for path in files]
 
 
 def summary(outcome: Outcome) -> str:
@@ -246,12 +251,9 @@ def _rows(data: VoxelData, image: nifti.Image) -> Callable[[Any], np.ndarray]:
     return rows
 
 
-def _write_maps(job: Job, result: Result, run: dict[str, Any], progress: Progress) -> list[Path]:
+def _write_maps(job: Job, result: Result, run: dict[str, Any], folder: Path, progress: Progress) -> list[Path]:
     """Write the maps of kernels and FODs with their sidecars; returns the paths of the maps."""
-    request, prefix, sets = job.request, job.request.file_prefix, _map_sets(job, result)
-    if request.overwrite:
-        names = [name for maps in sets for name in maps.file_names(prefix)]
-        targets.remove_earlier(request, result.fit.model, [*names, *(path.name for path in job.inputs.files.values())])
+    prefix, sets = job.request.file_prefix, _map_sets(job, result)
     total, facts, numbers = sum(map(len, sets)), describe.sidecar_facts(run), itertools.count(1)
 
     def count() -> None:
@@ -259,7 +261,7 @@ def _write_maps(job: Job, result: Result, run: dict[str, Any], progress: Progres
 
     written = []
     for maps in sets:
-        written += outputs.write_maps(request.out, prefix, maps, job.inputs.image, facts, count)
+        written += outputs.write_maps(folder, prefix, maps, job.inputs.image, facts, count)
     return written
 
 
@@ -277,13 +279,13 @@ def _map_sets(job: Job, result: Result) -> list[outputs.MapSet]:
     return sets
 
 
-def _write_report(job: Job, result: Result, run: dict[str, Any]) -> None:
-    """Write report.html."""
+def _report(job: Job, result: Result, run: dict[str, Any]) -> bytes:
+    """The page with the maps."""
     from ..report import page
 
     title = f"{job.request.dwi.name}: {result.fit.model.name} maps"
     text = page.make_page(title, result.fit, result.fods, job.inputs.mask, job.inputs.image.affine, run)
-    nifti.write_bytes(targets.report(job.request), text.encode("utf-8", "backslashreplace"))
+    return text.encode("utf-8", "backslashreplace")
 
 
 @contextmanager

@@ -143,10 +143,15 @@ def write_maps(
         return path
 
     written = []
-    with ThreadPoolExecutor(_AT_ONCE) as pool:  # for the most part they wait for the disk
+    pool = ThreadPoolExecutor(_AT_ONCE)  # for the most part they wait for the disk
+    try:
         for path in pool.map(write, _planned(maps)):
             written.append(path)
             progress()
+    except KeyboardInterrupt:  # what is being written is of no use
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
     return written
 
 
