@@ -18,6 +18,7 @@ from ..errors import JaxsmtError, JaxsmtWarning
 from . import parser, words
 from .request import make_request
 from .screen import Screen, warn
+from .simulation.options import make_simulation
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -76,6 +77,14 @@ def _demo(options: argparse.Namespace, command: list[str]) -> int:
     return 0
 
 
+def _simulate(options: argparse.Namespace, command: list[str]) -> int:
+    """Simulate brains."""
+    from .simulation.command import run_simulate
+
+    run_simulate(make_simulation(vars(options)), Screen(options.quiet))
+    return 0
+
+
 def _doctor(options: argparse.Namespace, command: list[str]) -> int:
     """Examine this machine."""
     from ..batch.runner import find_device
@@ -93,6 +102,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace, list[str]], int]] = {
     "fit": _fit,
     "check": _check,
     "demo": _demo,
+    "simulate": _simulate,
     "doctor": _doctor,
 }
 
