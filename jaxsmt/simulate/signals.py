@@ -13,7 +13,7 @@ from ..acquisition.acquisition import Acquisition
 # Nodes of the product rule: in the cosine, and in azimuth.
 _COSINES = _AZIMUTHS = 16
 # Numbers in a block of lobes: more of them leave the processor's cache.
-_BLOCK = 2**18
+_BLOCK = 2**17
 
 
 def rician(signal: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarray:
@@ -74,36 +74,46 @@ def zeppelin_signal(
               dtype=float32)
     """
     lambda_par, lambda_perp, axes, kappa, weight = map(np.asarray, (lambda_par, lambda_perp, axes, kappa, weight))
-    b, g = acquisition.bvals * 1e-3, acquisition.bvecs
-    contrast = lambda_par - lambda_perp
+    b, contrast = acquisition.bvals * 1e-3, lambda_par - lambda_perp
     out = np.zeros((len(lambda_par), b.size), np.float32)
-    per_block = max(1, _BLOCK // (b.size * _COSINES * _AZIMUTHS))
     for lobe in range(weight.shape[1]):
         present = np.flatnonzero(weight[:, lobe] > 0)
-        for at in _parts(present, per_block):
-            signal = _lobe_signal(b, g, contrast[at], axes[at, lobe], kappa[at, lobe])
+        signals = _lobe_signals(acquisition, contrast[present], axes[present, lobe], kappa[present, lobe])
+        for part, signal in signals:
+            at = present[part]
             out[at] += weight[at, lobe, None] * signal
-    for at in _parts(np.arange(len(out)), _BLOCK // b.size + 1):
-        out[at] *= np.exp(-b * lambda_perp[at, None])
+    for part in _parts(len(out), _BLOCK // b.size + 1):
+        out[part] *= np.exp(-b * lambda_perp[part, None])
     return out
 
 
-def _parts(numbers: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    """Numbers in parts of at most this size."""
-    for first in range(0, len(numbers), size):
-        yield numbers[first : first + size]
+def _lobe_signals(
+    acquisition: Acquisition, contrast: np.ndarray, axes: np.ndarray, kappa: np.ndarray
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Signals (part, volumes) of one lobe in each of n voxels, without the decay across the fibres, part by part.
 
-
-def _lobe_signal(b: np.ndarray, g: np.ndarray, contrast: np.ndarray, axes: np.ndarray, kappa: np.ndarray) -> np.ndarray:
-    """Signal of lobes (n, volumes), without the decay across the fibres; contrast is λ∥ - λ⊥, (n,)."""
+    contrast: λ∥ - λ⊥, (n,).
+    """
+    b, g = acquisition.bvals * 1e-3, acquisition.bvecs
     t, dt, ring = _half_sphere()
     density = dt * np.exp(kappa[:, None] * (t * t - 1))
     density = density / density.sum(axis=1, keepdims=True) / _AZIMUTHS
-    density = np.repeat(density, _AZIMUTHS, axis=1).astype(np.float32)
-    x = (g @ (_frames(axes) @ ring)).astype(np.float32)
-    exponent = (-b * contrast[:, None]).astype(np.float32)[:, :, None] * x
-    exponent *= x
-    return (np.exp(exponent, out=exponent) @ density[:, :, None])[:, :, 0]
+    frames = _frames(axes)
+    size = (max(1, _BLOCK // (b.size * ring.shape[1])), b.size, ring.shape[1])
+    scratch = np.empty(size), np.empty(size, np.float32), np.empty(size, np.float32)
+    for part in _parts(len(axes), size[0]):
+        in_double, cosines, exponent = (array[: len(axes[part])] for array in scratch)
+        cosines[...] = np.matmul(g, frames[part] @ ring, out=in_double)
+        np.multiply((-b * contrast[part, None]).astype(np.float32)[:, :, None], cosines, out=exponent)
+        exponent *= cosines
+        weights = np.repeat(density[part], _AZIMUTHS, axis=1).astype(np.float32)
+        yield part, (np.exp(exponent, out=exponent) @ weights[:, :, None])[:, :, 0]
+
+
+def _parts(n: int, size: int) -> Iterator[slice]:
+    """Slices of at most this size which cover n."""
+    for first in range(0, n, size):
+        yield slice(first, min(first + size, n))
 
 
 @cache
