@@ -19,6 +19,7 @@ from ..errors import JaxsmtError, JaxsmtWarning
 from . import parser, words
 from .request import make_request
 from .screen import Screen, Stopped, warn
+from .simulation.options import make_simulation
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,8 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: its words, without the program's name; None: those of the process.
     Returns:
-        the exit code: 0 done, 1 the self-test failed, 2 bad input, 73 cannot write, 75 no resources; 130 and 143 stopped
-        by Ctrl-C and SIGTERM.
+        the exit code: 0 done, 1 the self-test failed, 2 bad input, 73 cannot write, 75 no resources; stopped: 130 by
+        Ctrl-C, 143 by SIGTERM.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     options = parser.make_parser().parse_args(argv)
@@ -78,6 +79,14 @@ def _demo(options: argparse.Namespace, command: list[str]) -> int:
     return 0
 
 
+def _simulate(options: argparse.Namespace, command: list[str]) -> int:
+    """Simulate brains."""
+    from .simulation.command import run_simulate
+
+    run_simulate(make_simulation(vars(options)), Screen(options.quiet))
+    return 0
+
+
 def _doctor(options: argparse.Namespace, command: list[str]) -> int:
     """Examine this machine."""
     from ..batch.runner import find_device
@@ -95,6 +104,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace, list[str]], int]] = {
     "fit": _fit,
     "check": _check,
     "demo": _demo,
+    "simulate": _simulate,
     "doctor": _doctor,
 }
 

@@ -11,6 +11,7 @@ from typing import Any
 from ..fitting.settings import Option, Settings, options_of
 from ..version import __version__
 from .request import Request
+from .simulation.options import Simulation
 
 _POSITIONAL = ("dwi",)
 _SHORT = {"out": ("-o",)}
@@ -38,6 +39,9 @@ def make_parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="simulate a brain slice, fit it, show the truth beside")
     _add_options(demo, Request, ("out",), default=Path("jaxsmt-demo"), required=False)
     _add_options(demo, Request, ("device", "quiet"))
+
+    simulate = commands.add_parser("simulate", help="write a simulated brain, or a BIDS data set of several")
+    _add_options(simulate, Simulation, options_of(Simulation))
 
     doctor = commands.add_parser("doctor", help="versions, devices and a numeric self-test")
     _add_options(doctor, Request, ("device",))
@@ -70,8 +74,9 @@ def _add_option(parser: _Group, name: str, entry: Option, field: Field[Any], cha
         arguments["choices"] = entry.choices
     arguments |= changed
     text = entry.help.replace("%", "%%")
-    if arguments["default"] not in (None, False) and not arguments.get("required"):
-        text += f" (default: {_shown(arguments['default'])})"
+    default = arguments["default"]
+    if default is not None and default is not False and not arguments.get("required"):
+        text += f" (default: {_shown(default)})"
     if name in _POSITIONAL:
         del arguments["default"]
         parser.add_argument(name, help=text, **arguments)
@@ -82,4 +87,6 @@ def _add_option(parser: _Group, name: str, entry: Option, field: Field[Any], cha
 
 def _shown(value: Any) -> str:
     """A default as help texts show it."""
+    if isinstance(value, tuple):
+        return " ".join(map(_shown, value))
     return f"{value:g}" if isinstance(value, float) else str(value)

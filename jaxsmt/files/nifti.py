@@ -188,7 +188,7 @@ def _header_of(
     """The header of a map of a series, or of an image with this affine."""
     if like is None:
         header = nib.Nifti1Header()
-        header.set_xyzt_units("mm")
+        header.set_xyzt_units("mm", "sec")
         header.set_sform(affine, code=1)
         header.set_qform(affine, code=1)
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -224,3 +225,24 @@ def make_folder(path: Path) -> None:
         raise OutputError(error.strerror or str(error), file=path, fix="choose a folder that can be made") from None
     if not os.access(path, os.W_OK):
         raise OutputError("cannot be written", file=path, fix="choose a folder that can be written")
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[None]:
+    """A new or empty folder for outputs that stand alone; it is gone if nothing was written when something fails.
+
+    Raises:
+        InputError: it is there and holds something.
+        OutputError: it cannot be made or written.
+    """
+    is_new = not path.exists()
+    make_folder(path)
+    if any(path.iterdir()):
+        raise InputError("is not empty", file=path, fix="choose another folder with out=")
+    try:
+        yield
+    except BaseException:
+        if is_new:
+            with suppress(OSError):  # it is not empty
+                path.rmdir()
+        raise
