@@ -6,7 +6,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..files import nifti
-from . import memory, workflow
+from . import workflow
 from .inputs import Inputs, collected_warnings, open_inputs
 from .request import Request
 from .screen import warn
@@ -30,7 +30,7 @@ def check(request: Request) -> None:
         job = workflow.prepare(request, inputs)
         lines = _expected_errors(job)
     print("\n".join(lines))
-    print(f"  {_memory(job)}")
+    print(f"  the {job.loaded.model.name} fit would take {job.memory}")
     warn([*inputs.warnings, *texts])
     print("no problems found in the headers and tables; the data themselves are verified when they are read")
 
@@ -73,13 +73,3 @@ def _relative_sigma(inputs: Inputs) -> float:
     if not np.isfinite(ratio).any():
         raise InputError("no signal at b = 0 inside the mask", file=image.path, fix="check series and mask")
     return float(np.nanmedian(ratio))
-
-
-def _memory(job: workflow.Job) -> str:
-    """How much memory the fit would take, and where the data would be."""
-    name, whole = job.loaded.model.name, workflow.memory_needed(job, kept=True)
-    text = f"the {name} fit would take about {whole / 2**20:.0f} MiB of memory"
-    if whole <= memory.limit(None):
-        return text
-    less = workflow.memory_needed(job, kept=False)
-    return f"{text}, more than is free: about {less / 2**20:.0f} MiB with the voxels' data in a scratch file"

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?\s*", re.IGNORECASE)
-# Volumes that are read ahead.
-_AHEAD = 4
+_ARTICLE = {"memory": "memory", "scratch file": "a scratch file"}
+#: Volumes in memory while a series is read.
+AHEAD = 4
 # Of JAX, its programs and a part of the voxels at work.
 _KERNELS, _FODS = 350 * 2**20, 700 * 2**20
 # Of the memory that is free: what a fit may take where nobody says how much.
@@ -29,19 +32,49 @@ def parsed(text: str) -> int | None:
     return None if match is None else int(float(match[1]) * _UNITS[match[2].lower()])
 
 
-def needed(
-    *, shape: tuple[int, ...], itemsize: int, inside: int, shells: int, numbers: int, lobes: int, kept: bool
-) -> int:
-    """Bytes that a fit takes, about.
+class Place(StrEnum):
+    """Where the data of the voxels are while they are fitted."""
+
+    NOWHERE = "nowhere"  # spherical means are enough
+    MEMORY = "memory"
+    FILE = "scratch file"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much memory a fit is to take, and may take, in bytes; and where the data of the voxels go."""
+
+    predicted: int
+    limit: int
+    data: Place
+
+    def facts(self) -> dict[str, Any]:
+        """What run.json says."""
+        mib = 2**20
+        return {
+            "predicted_MiB": round(self.predicted / mib),
+            "limit_MiB": round(self.limit / mib),
+            "data_in": self.data.value,
+        }
+
+    def __str__(self) -> str:
+        where = "" if self.data == Place.NOWHERE else f", the voxels' data in {_ARTICLE[self.data]}"
+        more = "" if self.predicted <= self.limit else f": more than the {self.limit / 2**20:.0f} MiB that it may take"
+        return f"about {self.predicted / 2**20:.0f} MiB of memory{where}{more}"
+
+
+def plan(*, reading: int, results: int, data: int, fods: bool, most: int) -> Plan:
+    """Decide where the data go: into memory if they fit.
 
     Args:
-        shape: of the series. inside: voxels in the mask. shells: with b = 0. numbers: of a voxel's results.
-        lobes: of a FOD; 0 without FODs. kept: whether the voxels' data are in memory.
+        reading: bytes of the volumes at work and of the shells' means. results: of what a fit has of all voxels.
+        data: of the voxels' data; 0 if nobody needs them. fods: whether FODs are fitted. most: that a fit may take.
     """
-    voxels, volumes = math.prod(shape[:3]), shape[3]
-    reading = _AHEAD * voxels * itemsize + 8 * shells * (voxels + inside) + (inside * volumes * itemsize) * kept
-    fitting = 8 * shells * inside + 4 * numbers * inside + (inside * volumes * itemsize) * kept
-    return (_FODS if lobes else _KERNELS) + max(reading, fitting)
+    base = _FODS if fods else _KERNELS
+    least, whole = base + max(reading, results), base + data + max(reading, results)
+    if not data:
+        return Plan(least, most, Place.NOWHERE)
+    return Plan(whole, most, Place.MEMORY) if whole <= most else Plan(least, most, Place.FILE)
 
 
 def limit(text: str | None) -> int:

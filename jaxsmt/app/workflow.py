@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -35,7 +36,7 @@ Progress = Callable[[str, int, int], None]
 class Job:
     """A fit that is ready to run: its inputs have been checked, its model is loaded.
 
-    voxels: those inside the mask, in the order of the file. pipeline: of these voxels alone.
+    voxels: those inside the mask, in the order of the file. pipeline: of these voxels alone. memory: how much it takes.
     """
 
     request: Request
@@ -43,6 +44,7 @@ class Job:
     loaded: catalogue.LoadedModel
     voxels: Voxels
     pipeline: Pipeline
+    memory: memory.Plan
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ def run_fit(request: Request, progress: Progress = lambda *_: None, command: Seq
             with collected_warnings() as more:
                 result, hashes = _fit(job, unfinished, progress, clock)
             run = describe.run_facts(request, inputs, result.fit, result.fods, hashes, command)
+            run["memory"] = job.memory.facts()
             run["warnings"] = [*inputs.warnings, *texts, *more, *describe.status_warnings(result.fit, result.fods)]
             files = _write(job, result, run, unfinished, progress, clock)
     return Outcome(result.fit, result.fods, job.voxels, files, run)
@@ -136,7 +139,7 @@ def prepare(request: Request, inputs: Inputs) -> Job:
     spherical = of_voxels(loaded.model, voxels)
     model = spherical if request.fod == "none" else FodModel(spherical, request.fod, request.n_fibres)
     pipeline = Pipeline(model, inputs.acquisition, settings, np.ones(voxels.count, bool))
-    return Job(request, inputs, loaded, voxels, pipeline)
+    return Job(request, inputs, loaded, voxels, pipeline, _memory_plan(request, inputs, pipeline, voxels.count))
 
 
 def _fit(job: Job, unfinished: Unfinished, progress: Progress, clock: _Clock) -> tuple[Result, dict[str, str]]:
@@ -219,25 +222,22 @@ def _read_series(job: Job, progress: Progress) -> tuple[np.ndarray, VoxelData]:
 def _store(job: Job) -> VoxelData:
     """Where the data of the voxels go: into memory, or into a file if it is too small; nowhere if nobody needs them."""
     image, voxels = job.inputs.image, job.voxels.count
-    if not job.pipeline.needs_volumes:
+    if job.memory.data == memory.Place.NOWHERE:
         return InMemory(0, voxels, image.dtype)
-    if memory_needed(job, kept=True) <= memory.limit(job.request.memory_limit):
+    if job.memory.data == memory.Place.MEMORY:
         return InMemory(image.shape[3], voxels, image.dtype)
     return InFile(image.shape[3], voxels, image.dtype, job.request.scratch or job.request.out)
 
 
-def memory_needed(job: Job, kept: bool) -> int:
-    """Bytes that a fit takes. kept: whether the voxels' data are in memory."""
-    request, inputs = job.request, job.inputs
-    lobes = 0 if request.fod == "none" else 3 if request.n_fibres == "auto" else int(request.n_fibres)
-    return memory.needed(
-        shape=inputs.image.shape,
-        itemsize=inputs.image.dtype.itemsize,
-        inside=job.voxels.count,
-        shells=len(inputs.acquisition.shells),
-        numbers=job.pipeline.numbers,
-        lobes=lobes,
-        kept=kept and job.pipeline.needs_volumes,
+def _memory_plan(request: Request, inputs: Inputs, pipeline: Pipeline, voxels: int) -> memory.Plan:
+    """How much memory the fit takes, and where the voxels' data go."""
+    shape, itemsize = inputs.image.shape, inputs.image.dtype.itemsize
+    return memory.plan(
+        reading=memory.AHEAD * math.prod(shape[:3]) * itemsize + 8 * len(inputs.acquisition.shells) * inputs.mask.size,
+        results=4 * pipeline.numbers * voxels,
+        data=voxels * shape[3] * itemsize if pipeline.needs_volumes else 0,
+        fods=request.fod != "none",
+        most=memory.limit(request.memory_limit),
     )
 
 

@@ -13,7 +13,7 @@ from jaxsmt.app import unfinished
 from jaxsmt.batch.journal import Record
 from tests.app.commands import run
 
-FODS = ("--fod", "watson", "--noise", "rician", "--uncertainty", "--no-report")
+FODS = ("--fod", "watson", "--uncertainty", "--sigma", "1", "--no-report")
 
 
 def contents(folder, out="out"):
