@@ -15,7 +15,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from ..status import Status
 
 _COLUMNS = 4  # panels in a row
-_PANEL, _LEFT, _WIDTH, _BOTTOM, _TOP = (2.8, 2.3), 0.6, 1.0, 0.12, 0.42  # inches of a panel, and around its axes
+_PANEL, _LEFT, _WIDTH, _BOTTOM, _TOP = (2.8, 2.4), 0.6, 1.0, 0.2, 0.42  # inches of a panel, and around its axes
 _DOT, _ODD = "#0072B2", "#D55E00"  # of Okabe and Ito's palette
 _ALL_LABELLED = 6  # series; of more only the outliers have labels
 _MOST_LABELS, _LABEL_LENGTH, _LABEL_HEIGHT = 12, 18, 0.125  # of a panel; characters; inches

@@ -15,7 +15,7 @@ STATISTICS = {"median": 50, "q1": 25, "q3": 75}
 _NOT_COMPARED = ("s0", "sigma", "nfibres", "fapow3", "mse")
 #: Maps that have no median worth telling: vectors, harmonics, codes.
 NOT_SUMMARISED = ("direction", "across", "fod", "status")
-_SHARE_STEP = 0.001  # a difference of shares that is never worth a word
+_SHARE_STEP = 0.002  # a spread of shares that nobody minds
 _FIXED, _OF_FODS, OF_MAPS = 0, 1, 2  # order of columns
 
 

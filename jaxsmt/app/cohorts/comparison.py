@@ -132,7 +132,7 @@ DEFINITIONS = (
         "|z| above the larger of 4.5 and 4 + 30/n among n series; normally distributed numbers exceed it in one column "
         f"of about a hundred. z = 0.6745 (value - median)/MAD; if more than half of the values are equal (MAD = 0), "
         "0.7979 (value - median)/(mean absolute deviation) and 4.5. Differences are measured against no less than "
-        f"0.1 % of the median, shares against no less than 0.1 %. Fewer than {outliers.FEWEST} series are not "
+        f"0.5 % of the median, shares against no less than 0.2 %. Fewer than {outliers.FEWEST} series are not "
         "compared. The others are those that are no outliers in this column. (Iglewicz & Hoaglin 1993.)",
     ),
     ("SNR", f"{columns.SNR.description}: the map of sigma if it was estimated, else the median of what was given."),

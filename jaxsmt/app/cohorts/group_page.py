@@ -177,7 +177,8 @@ def _cell(value: float | None, column: Column) -> str:
         return "–"
     if column.is_share:
         return f"{100 * value:.1f} %"
-    return f"{value:,}" if isinstance(value, int) else f"{value:.3f}" if abs(value) < 10 else f"{value:.4g}"
+    digits = 0 if isinstance(value, int) or abs(value) >= 1000 else 3 if abs(value) < 10 else 1
+    return f"{value:,.{digits}f}"
 
 
 def _regions(rows: Sequence[Summary]) -> list[tuple[str, str]]:

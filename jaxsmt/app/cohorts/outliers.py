@@ -12,7 +12,7 @@ FEWEST = 6
 _LOWEST_LIMIT = 4.5
 _TO_SD = 0.6745  # median absolute deviation of a normal distribution, over its standard deviation
 _MEAN_TO_SD = 0.7979  # mean absolute deviation, likewise
-_FINEST = 0.001  # smaller spreads, relative to the median, count as this: rounding is no finding
+_FINEST = 0.005  # smaller spreads, relative to the median, count as this: what nobody minds is no finding
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def robust_z(values: np.ndarray, step: float = 0.0) -> tuple[np.ndarray, float]:
     z is 0.6745 (x - median)/MAD, with MAD the median absolute deviation from the median. If more than half of the
     values are equal, MAD is 0, and 0.7979 (x - median)/(mean absolute deviation) takes its place, with the limit 4.5:
     one of six values that differs from the rest, which are equal, has z = 4.8. No standard deviation is taken to be
-    smaller than 0.1 % of the median, nor than `step`.
+    smaller than 0.5 % of the median, nor than `step`.
 
     Args:
         values: (n,) finite numbers.

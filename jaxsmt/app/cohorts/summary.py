@@ -55,8 +55,7 @@ def summarise(series: FittedSeries) -> Summary:
         series: one that was found.
     """
     if not series.is_complete:
-        some = any(series.folder.glob("*_dwimap.nii.gz"))
-        fact = "has maps but no run.json: its fit has not ended" if some else "has no maps"
+        fact = "has maps but no run.json: its fit has not ended" if series.has_maps else "has no maps"
         return Summary(series, INCOMPLETE, (fact,))
     try:
         run = read_run(series)

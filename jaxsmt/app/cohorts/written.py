@@ -15,6 +15,8 @@ from ...status import Status
 
 _MAP = re.compile(r"(?P<prefix>.*?)model-[^_]+_(?:[^_]+_)*dwimap\.nii\.gz", re.DOTALL)
 _RUN = "run.json"
+_LOGS, _LOG = "logs", ".log"
+_FOLDERS = re.compile(r"sub-[^_]+_(ses-[^_]+_)?")  # of a prefix, what names its folders
 _ENTITY = re.compile(r"([A-Za-z0-9]+)-(.+)", re.DOTALL)
 
 
@@ -55,6 +57,11 @@ class FittedSeries:
         """Whether its fit has ended: run.json is written last."""
         return (self.folder / f"{self.prefix}{_RUN}").is_file()
 
+    @property
+    def has_maps(self) -> bool:
+        """Whether there is any map of it."""
+        return any((match := _MAP.fullmatch(path.name)) and match["prefix"] == self.prefix for path in _in(self.folder))
+
     def maps(self, model: str) -> dict[str, Path]:
         """Paths of the maps of a model by parameter; standard deviations are not among them."""
         start, end = f"{self.prefix}model-{model}_param-", "_dwimap.nii.gz"
@@ -64,12 +71,14 @@ class FittedSeries:
 
 
 def find_series(out: Path) -> list[FittedSeries]:
-    """All series under the participants' folders, sorted; a folder without maps counts as one.
+    """All series under the participants' folders, sorted; those that have only a log, and folders without maps, count.
 
     Args:
         out: the derivative data set.
     """
     found = []
+    logs = out / _LOGS
+    logged = [path.name.removesuffix(_LOG) + "_" for path in _in(logs) if path.name.endswith(_LOG)]
     for participant in _folders(out, "sub-"):
         sessions = _folders(participant, "ses-")
         places = [(session.name, session / "dwi") for session in sessions]
@@ -77,7 +86,8 @@ def find_series(out: Path) -> list[FittedSeries]:
             places.insert(0, ("", participant / "dwi"))
         for session, folder in places:
             usual = "".join(f"{name}_" for name in (participant.name, session) if name)
-            prefixes = sorted(set(_prefixes(folder))) or [usual]
+            begun = [prefix for prefix in logged if (match := _FOLDERS.match(prefix)) and match[0] == usual]
+            prefixes = sorted({*_prefixes(folder), *begun}) or [usual]
             found += [FittedSeries(folder, prefix, participant.name, session) for prefix in prefixes]
     return found
 
@@ -87,9 +97,14 @@ def _folders(above: Path, start: str) -> list[Path]:
     return sorted(path for path in above.iterdir() if path.name.startswith(start) and path.is_dir())
 
 
+def _in(folder: Path) -> Iterator[Path]:
+    """What is in a folder; nothing if there is none."""
+    return folder.iterdir() if folder.is_dir() else iter(())
+
+
 def _prefixes(folder: Path) -> Iterator[str]:
     """The prefix of each map and each run.json of a folder."""
-    for path in folder.iterdir() if folder.is_dir() else ():
+    for path in _in(folder):
         if path.name.endswith(_RUN):
             yield path.name.removesuffix(_RUN)
         elif match := _MAP.fullmatch(path.name):
