@@ -49,16 +49,16 @@ class Column:
 
 def status_columns(scope: str) -> list[Column]:
     """Numbers of voxels of kernels or of FODs by status, and the shares that are compared."""
-    start, of_fods = ("", "") if scope == "kernel" else ("fod_", " of the FODs")
+    start, of_fods, what = ("", "", "voxels") if scope == "kernel" else ("fod_", " of the FODs", "FODs")
     order = (_FIXED,) if scope == "kernel" else (_OF_FODS,)
     columns = [
         Column(f"{start}{code.name.lower()}", f"Voxels with status{of_fods} {code.value}: {code.text}", order=order)
         for code in Status
     ]
     shares = {
-        "at_bound_share": (f"share of voxels at a bound{of_fods}", "Voxels with status 2 over those in the mask"),
+        "at_bound_share": (f"share of {what} at a bound", "Voxels with status 2 over those in the mask"),
         "failed_share": (
-            f"share of voxels without a sound fit{of_fods}",
+            f"share of {what} without a sound fit",
             "Voxels with status 3, 4 or 5 over those in the mask",
         ),
     }

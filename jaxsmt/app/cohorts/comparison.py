@@ -35,7 +35,7 @@ class Odd:
         scale, unit = (100, " %") if self.column.is_share else (1, f" {self.column.unit}" * bool(self.column.unit))
         value, low, high = (_number(scale * x) for x in (self.outlier.value, self.outlier.low, self.outlier.high))
         others = low if low == high else f"{low} to {high}"
-        return f"{self.column.short} {value}{unit}, the others {others}, z = {_signed(self.outlier.z)}"
+        return f"{self.column.short} is {value}{unit}, the others {others}, z = {_signed(self.outlier.z)}"
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ _DOTS = (
     " Each dot is a series, and each diamond one that is unlike the others; the box goes from the first to the third "
     "quartile of the series, the line is their median."
 )
+_OF_FODS = " The status of the FOD is such too; of several lobes the heaviest counts."
 
 
 def describe(group: Group, out: Path) -> GroupPage:
@@ -30,7 +31,7 @@ def describe(group: Group, out: Path) -> GroupPage:
         out: the derivative data set, where the pages of the series are.
     """
     rows = group.rows
-    compared = [column for column in group.columns if column.scope]
+    compared = [column for column in group.columns if column.scope and _tells(column, rows)]
     shown = [column for column in compared if column.order[0] == columns.OF_MAPS and "_mask_" not in column.name]
     cells = [columns.VOXELS, *_named(compared, "at_bound_share", "failed_share"), columns.SNR, *shown, columns.WARNINGS]
     return GroupPage(
@@ -59,6 +60,11 @@ def _count(n: int, one: str, many: str) -> str:
 def _named(all_columns: Sequence[Column], *names: str) -> list[Column]:
     """Columns by name, those that there are."""
     return [column for column in all_columns if column.name in names]
+
+
+def _tells(column: Column, rows: Sequence[Summary]) -> bool:
+    """Whether a column says something: that of a map that is 0 everywhere, such as β of Watson lobes, does not."""
+    return column.order[0] != columns.OF_MAPS or any(row.numbers.get(column) for row in rows)
 
 
 def _summary(group: Group, compared: Sequence[Column]) -> str:
@@ -114,7 +120,7 @@ def _pictures(group: Group, compared: Sequence[Column]) -> Iterator[tuple[str, l
             labels = _tags([row.series.label for row in rows])
             there = [column for column in compared if column.scope == scope and any(column in r.numbers for r in rows)]
             pictures: list[Picture] = []
-            for heading, caption, some in _panels(rows, there):
+            for heading, caption, some in _panels(rows, there, scope):
                 strips = [_strip(group, indices, labels, column) for column in some]
                 pictures.append(Picture(heading, caption + _DOTS * (not pictures), strips))
             counts = [row.run.counts[scope] for row in rows if row.run]
@@ -123,13 +129,14 @@ def _pictures(group: Group, compared: Sequence[Column]) -> Iterator[tuple[str, l
             yield f"{model} {what} of {_count(len(rows), 'series', 'series')}", pictures
 
 
-def _panels(rows: Sequence[Summary], there: Sequence[Column]) -> Iterator[tuple[str, str, list[Column]]]:
+def _panels(rows: Sequence[Summary], there: Sequence[Column], scope: str) -> Iterator[tuple[str, str, list[Column]]]:
     """Heading, caption and columns of each picture."""
     used = list(dict.fromkeys(row.region for row in rows if row.region))
     for region in (*used, regions.FITTED_VOXELS):
         some = [column for column in there if column.order[0] == columns.OF_MAPS and f"_{region.key}_" in column.name]
         if some:
-            yield f"Medians in {region.name}", f"{region.text[0].upper()}{region.text[1:]}.", some
+            caption = f"{region.text[0].upper()}{region.text[1:]}." + _OF_FODS * (scope == "fod")
+            yield f"Medians in {region.name}", caption, some
     others = [column for column in there if column.order[0] != columns.OF_MAPS]
     if others:
         yield "Series", "What tells whether data, mask and fit are sound.", others
