@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-_UNITS = {"read": "volumes", "write": "maps"}  # of progress; voxels otherwise
+_UNITS = {"read": "volumes", "write": "maps", "gather": "series"}  # of progress; voxels otherwise
 
 
 # Signals that stop a run, and what handles them where nobody has changed it.

@@ -24,13 +24,28 @@ def render(title: str, figures: Sequence[tuple[str, Figure]], tables: Sequence[T
         tables: what follows the figures.
         warnings: stand before the figures.
     """
+    pictures = [(text, to_base64(figure)) for text, figure in figures]
+    return fill("template.html", title=title, pictures=pictures, tables=tables, warnings=warnings)
+
+
+def fill(template: str, **values: Any) -> str:
+    """A page from one of the templates beside this file.
+
+    Args:
+        template: its name.
+        values: what it names.
+    """
+    loader = jinja2.FunctionLoader(_source)
+    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True)
+    return environment.get_template(template).render(values)
+
+
+def _source(template: str) -> str:
+    """The text of a template."""
     assert __package__ is not None
-    template = jinja2.Template(
-        files(__package__).joinpath("template.html").read_text("utf-8"), autoescape=True, trim_blocks=True
-    )
-    return template.render(
-        title=title,
-        pictures=[(text, base64.b64encode(to_png(figure)).decode()) for text, figure in figures],
-        tables=tables,
-        warnings=warnings,
-    )
+    return files(__package__).joinpath(template).read_text("utf-8")
+
+
+def to_base64(figure: Figure) -> str:
+    """A figure as a page embeds it."""
+    return base64.b64encode(to_png(figure)).decode()
