@@ -8,13 +8,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?\s*", re.IGNORECASE)
 _ARTICLE = {"memory": "memory", "scratch file": "a scratch file"}
 #: Volumes in memory while a series is read.
 AHEAD = 4
+_LEAST = 32_768  # voxels of a slab
 # Of JAX, its programs and a part of the voxels at work.
 _KERNELS, _FODS = 350 * 2**20, 700 * 2**20
 # Of the memory that is free: what a fit may take where nobody says how much.
@@ -42,11 +43,12 @@ class Place(StrEnum):
 
 @dataclass(frozen=True)
 class Plan:
-    """How much memory a fit is to take, and may take, in bytes; and where the data of the voxels go."""
+    """How much memory a fit is to take, and may take, in bytes; where the data go; how many voxels are in a slab."""
 
     predicted: int
     limit: int
     data: Place
+    slab: int
 
     def facts(self) -> dict[str, Any]:
         """What run.json says."""
@@ -55,6 +57,7 @@ class Plan:
             "predicted_MiB": round(self.predicted / mib),
             "limit_MiB": round(self.limit / mib),
             "data_in": self.data.value,
+            "slab_voxels": self.slab,
         }
 
     def __str__(self) -> str:
@@ -63,18 +66,37 @@ class Plan:
         return f"about {self.predicted / 2**20:.0f} MiB of memory{where}{more}"
 
 
-def plan(*, reading: int, results: int, data: int, fods: bool, most: int) -> Plan:
-    """Decide where the data go: into memory if they fit.
+class Needs(NamedTuple):
+    """What a fit needs, in bytes.
 
-    Args:
-        reading: bytes of the volumes at work and of the shells' means. results: of what a fit has of all voxels.
-        data: of the voxels' data; 0 if nobody needs them. fods: whether FODs are fitted. most: that a fit may take.
+    reading: volumes at work, and the shells' means. kernels, results, slab: of a voxel, see `pipeline.Numbers`.
+    data: of the voxels; 0 if nobody needs them. fods: whether FODs are fitted.
     """
-    base = _FODS if fods else _KERNELS
-    least, whole = base + max(reading, results), base + data + max(reading, results)
-    if not data:
-        return Plan(least, most, Place.NOWHERE)
-    return Plan(whole, most, Place.MEMORY) if whole <= most else Plan(least, most, Place.FILE)
+
+    reading: int
+    kernels: int
+    results: int
+    slab: int
+    data: int
+    fods: bool
+
+    def total(self, voxels: int, slab: int, data: int) -> int:
+        """Bytes of a fit of so many voxels, so many of them in a slab. data: those in memory."""
+        fitting = max(self.kernels * voxels, self.results * voxels + self.slab * slab)
+        return (_FODS if self.fods else _KERNELS) + data + max(self.reading, fitting)
+
+
+def plan(needs: Needs, voxels: int, most: int) -> Plan:
+    """Decide where the data go, into memory if they fit, and how many voxels are in a slab. most: bytes to take."""
+    whole = needs.total(voxels, voxels, needs.data)
+    if not needs.data:
+        return Plan(whole, most, Place.NOWHERE, voxels)
+    if whole <= most:
+        return Plan(whole, most, Place.MEMORY, voxels)
+    slab = voxels
+    while needs.total(voxels, slab, 0) > most and slab > _LEAST:
+        slab = max(slab // 2, _LEAST)
+    return Plan(needs.total(voxels, slab, 0), most, Place.FILE, slab)
 
 
 def limit(text: str | None) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -144,6 +143,8 @@ def prepare(request: Request, inputs: Inputs) -> Job:
 
 def _fit(job: Job, unfinished: Unfinished, progress: Progress, clock: _Clock) -> tuple[Result, dict[str, str]]:
     """The result, and the hashes of all inputs; reading, hashing and compiling go on at the same time."""
+    from ..fitting.pipeline import Result
+
     inputs, pipeline = job.inputs, job.pipeline
     pool = ThreadPoolExecutor(4)
     try:
@@ -175,7 +176,8 @@ def _fit(job: Job, unfinished: Unfinished, progress: Progress, clock: _Clock) ->
                     clock.lap("wait for compilation of the FODs")
 
         with _kept(job, unfinished), closing(data):
-            result = pipeline.run(means, _rows(data, inputs.image), watched)
+            slabs = pipeline.slabs(means, _rows(data, inputs.image), job.memory.slab, watched)
+            result = Result.joined(slabs, job.voxels.count)
         later.result()  # so that they are kept for the next process, even those that no voxel needed
         clock.lap("fit" if result.fods is None else "fit FODs")
         return result, hashes
@@ -187,7 +189,8 @@ def _begin(job: Job, unfinished: Unfinished, hashing: Mapping[str, Future[str]])
     """Begin the run, or go on with one that was stopped; returns the hashes of the inputs."""
     hashes = {name: future.result() for name, future in hashing.items()}
     asked = describe.asked_facts(job.request, job.inputs, hashes)
-    unfinished.begin(asked, describe.machine_facts(job.pipeline.settings), job.request.overwrite)
+    machine = describe.machine_facts(job.pipeline.settings) | {"slab_voxels": job.memory.slab}
+    unfinished.begin(asked, machine, job.request.overwrite)
     return hashes
 
 
@@ -231,14 +234,18 @@ def _store(job: Job) -> VoxelData:
 
 def _memory_plan(request: Request, inputs: Inputs, pipeline: Pipeline, voxels: int) -> memory.Plan:
     """How much memory the fit takes, and where the voxels' data go."""
-    shape, itemsize = inputs.image.shape, inputs.image.dtype.itemsize
-    return memory.plan(
-        reading=memory.AHEAD * math.prod(shape[:3]) * itemsize + 8 * len(inputs.acquisition.shells) * inputs.mask.size,
-        results=4 * pipeline.numbers * voxels,
+    shape, numbers = inputs.image.shape, pipeline.numbers
+    itemsize, each = inputs.image.dtype.itemsize, np.dtype(inputs.settings.dtype).itemsize
+    means = 8 * len(inputs.acquisition.shells)
+    needs = memory.Needs(
+        reading=(memory.AHEAD * itemsize + means) * inputs.mask.size + means * voxels,
+        kernels=each * numbers.kernels + means,
+        results=each * numbers.results + means,
+        slab=each * numbers.slab,
         data=voxels * shape[3] * itemsize if pipeline.needs_volumes else 0,
         fods=request.fod != "none",
-        most=memory.limit(request.memory_limit),
     )
+    return memory.plan(needs, voxels, memory.limit(request.memory_limit))
 
 
 def _rows(data: VoxelData, image: nifti.Image) -> Callable[[Any], np.ndarray]:

@@ -84,10 +84,13 @@ class FodFit(WithStatus):
         Returns:
             a `FodFit` of the changed arrays.
         """
-        fields = ("parameters", "n_fibres", "quality", "status", "sd")
-        maps = {name: jax.tree.map(change, getattr(self, name)) for name in fields}
         model = replace(self.model, kernels=self.model.fitted.changed(change)) if kernels else self.model
-        return replace(self, model=model, **maps)
+        return replace(self, model=model, **jax.tree.map(change, self.arrays))
+
+    @property
+    def arrays(self) -> dict[str, Any]:
+        """All that has a value for each voxel, by field; without the kernels."""
+        return {name: getattr(self, name) for name in ("parameters", "n_fibres", "quality", "status", "sd")}
 
     def peaks(self) -> np.ndarray:
         """Directions times weights.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -14,7 +15,6 @@ from ..batch.corrector import Corrector, Rows
 from ..batch.fitters import FodFitter
 from ..batch.predictions import predicted_means
 from ..batch.programs import Fits
-from ..geometry.harmonics import n_coefficients
 from ..models.model import SphericalMeanModel
 from ..physics.convolution import ORDER_MAX, order_needed
 from ..physics.densities.base import Density
@@ -53,7 +53,7 @@ class FodStage:
 
     def __init__(self, model: FodModel, acquisition: Acquisition, settings: Settings, voxels: Voxels):
         acquisition.require(shells=1, model=model.spherical.name)
-        self.model, self.acquisition, self.settings, self.voxels = model, acquisition, settings, voxels
+        self.model, self.acquisition, self.settings = model, acquisition, settings
         self.noise = settings.distribution
         kernel = model.spherical.kernel
         self._b0, *shells = acquisition.shells
@@ -80,13 +80,19 @@ class FodStage:
         if self._deviation is not None:
             self._corrector = Corrector(kernel, acquisition, self.noise, **how)
 
+    def of(self, part: slice) -> FodStage:
+        """This stage for a part of the voxels."""
+        stage = copy.copy(self)
+        stage._deviation = None if self._deviation is None else self._deviation[part]
+        return stage
+
     @property
-    def numbers(self) -> int:
-        """How many numbers a voxel has while it is fitted, about."""
+    def numbers(self) -> tuple[int, int]:
+        """How many numbers a voxel has, about: in results, and while it is fitted."""
         lobes = self._fitters[-1].lobes
-        maps = lobes.count * (4 + 3 * lobes.density.axes) * (2 + self.settings.uncertainty)
+        results = lobes.count * (4 + 3 * lobes.density.axes + 4 * self.settings.uncertainty) + 4
         points = sum(fitter.lobes.point for fitter in self._fitters)
-        return 2 * maps + 3 * points + n_coefficients(8)
+        return results, 3 * results + 4 * points + 16
 
     def compile(self) -> None:
         """Compile now, so that the first call does not wait for it."""
@@ -115,8 +121,9 @@ class FodStage:
         """Fit.
 
         Args:
-            rows: the data, in the units of the kernels' S0. final: standard deviations are of use. earlier: points
-                of an earlier call with nearly the same kernels, from which the searches then start.
+            kernels: of these voxels, arrays (voxels,). rows: the data, in the units of the kernels' S0.
+            final: standard deviations are of use.
+            earlier: points of an earlier call with nearly the same kernels, from which the searches then start.
         """
         data = _Data(self, kernels, rows)
         inside = len(data.status)
@@ -170,22 +177,21 @@ class FodStage:
     def _assemble(self, kernels: Fit, best: _Best, data: _Data) -> FodFit:
         fitted = np.isin(best.status, FITTED)
 
-        def place(values: np.ndarray) -> np.ndarray:
-            keep = fitted.reshape(-1, *[1] * (values.ndim - 1))
-            return self.voxels.place(np.where(keep, values, 0))
+        def clear(values: np.ndarray) -> np.ndarray:
+            return np.where(fitted.reshape(-1, *[1] * (values.ndim - 1)), values, 0)
 
         squares, n = best.squares + data.at_zero, data.volumes
         r2 = 1 - squares / np.where(data.total > 0, data.total, 1)
         return FodFit(
             model=FodModel(kernels, self.model.family, self.model.n_fibres),
-            parameters={name: place(values) for name, values in best.maps.items()},
-            n_fibres=place(best.lobes),
-            quality={"mse": place((squares / n).astype(self.dtype)), "r2": place(r2.astype(self.dtype))},
-            status=self.voxels.place(best.status),
+            parameters={name: clear(values) for name, values in best.maps.items()},
+            n_fibres=clear(best.lobes),
+            quality={"mse": clear((squares / n).astype(self.dtype)), "r2": clear(r2.astype(self.dtype))},
+            status=best.status,
             acquisition=self.acquisition,
             axes=self.acquisition.axes,
             device=self.device,
-            sd=None if best.sd is None else {name: self.voxels.place(v) for name, v in best.sd.items()},
+            sd=best.sd,
         )
 
 
@@ -198,12 +204,12 @@ class _Data:
     """
 
     def __init__(self, stage: FodStage, kernels: Fit, rows: Rows):
-        self._stage, take = stage, stage.voxels.take
+        self._stage = stage
         self._measured_rows = self._rows = rows
-        self._s0 = take(kernels.s0)
-        self._kernel = {name: take(kernels.parameters[name]) for name in kernels.model.kernel.names}
-        self._sigma = None if kernels.sigma is None else take(kernels.sigma)
-        self.status = take(kernels.status).copy()
+        self._s0 = kernels.s0
+        self._kernel = {name: kernels.parameters[name] for name in kernels.model.kernel.names}
+        self._sigma = kernels.sigma
+        self.status = kernels.status.copy()
         self.volumes = len(stage._b0.volumes) + len(stage._volumes)
         self.at_zero, self.total = self._measure(kernels)
         if stage._corrector is not None:
@@ -245,8 +251,7 @@ class _Data:
         """Standard deviations of converged lobes in the voxels with these numbers. points: (voxels, …)."""
         assert kernels.effects is not None
         assert self._relative_sigma is not None
-        take = self._stage.voxels.take
-        effects = {name: take(kernels.effects[name])[numbers] for name in (*self._kernel, "s0")}
+        effects = {name: kernels.effects[name][numbers] for name in (*self._kernel, "s0")}
         effects["s0"] = effects["s0"] / self._over_s0[numbers][:, None]
         kernel, sigma = _chosen(self._kernel, numbers), self._relative_sigma[numbers]
         return fitter.uncertainty(points, kernel, sigma, effects)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from ..batch.programs import Fits
 from ..errors import InputError, JaxsmtWarning
 from ..models.model import SphericalMeanModel
 from ..models.priors import NormalPrior
+from ..problems.corrections import L
 from ..status import Status
 from .inputs import Voxels, deviation_of, model_maps, sigma_of
 from .results import Fit
@@ -32,7 +34,7 @@ _CORRECTIONS, _CORRECTIONS_BEFORE_FODS = 3, 1
 _CORRECTIONS_OF_MANY_COILS = 6
 # Part of the volumes that may be negative before a warning that they are not magnitudes.
 _NEGATIVE = 0.01
-_BLOCK = 65_536  # voxels whose predicted signals are in memory at once
+_BLOCK = 16_384  # voxels whose predicted signals are in memory at once
 # Fewest degrees of freedom with which σ is estimated in every voxel.
 _LEAST_FREEDOM = 10
 # Parameters that a kernel and a FOD of free harmonics take from the data, at most: 3 and 27.
@@ -53,6 +55,16 @@ class KernelFits:
     sigma: np.ndarray | None = None
     sigma_error: float | None = None
 
+    def of(self, part: slice) -> KernelFits:
+        """Those of a part of the voxels."""
+        return replace(
+            self,
+            fits=jax.tree.map(lambda values: values[part], self.fits),
+            means=self.means[:, part],
+            variances=None if self.variances is None else self.variances[:, part],
+            sigma=None if self.sigma is None else self.sigma[part],
+        )
+
 
 class KernelStage:
     """Fits a model to the spherical means of the voxels inside a mask; compiles once.
@@ -62,7 +74,7 @@ class KernelStage:
     """
 
     def __init__(self, model: SphericalMeanModel, acquisition: Acquisition, settings: Settings, voxels: Voxels):
-        self.model, self.acquisition, self.settings, self.voxels = model, acquisition, settings, voxels
+        self.model, self.acquisition, self.settings = model, acquisition, settings
         self.noise = settings.distribution
         how: dict[str, Any] = {"dtype": settings.dtype, "device": settings.device}
         self._sigma, self._deviation = sigma_of(settings, voxels), deviation_of(settings, voxels)
@@ -96,11 +108,12 @@ class KernelStage:
         return self.corrects or (self._uses_sigma and self._sigma is None)
 
     @property
-    def numbers(self) -> int:
-        """How many numbers a voxel has while it is fitted, about."""
-        maps = len(self.model.names) + len(self.model.derived) + 4
-        corrections = 2 * (27 + 4 * len(self.acquisition.shells)) if self.corrects else 0
-        return maps * (3 + 2 * self.settings.uncertainty) + maps * self.effects + corrections
+    def numbers(self) -> tuple[int, int, int]:
+        """How many numbers a voxel has, about: in results, while it is fitted, and for standard deviations."""
+        shells, maps = len(self.acquisition.shells), len(self.model.names) + len(self.model.derived) + 4
+        fitted = 2 * maps + 4 * shells
+        corrected = 2 * (len(L) + 2 * shells + 1) if self.corrects else 0
+        return maps * (1 + self.settings.uncertainty), fitted + corrected, maps * (1 + self.effects)
 
     @property
     def _uses_sigma(self) -> bool:
@@ -114,6 +127,14 @@ class KernelStage:
         """
         priors = 0 if self.fitter.prior is None else len(self.fitter.prior.names)
         return len(self.acquisition.shells) + priors if self.settings.uncertainty else 0
+
+    def of(self, part: slice) -> KernelStage:
+        """This stage for a part of the voxels."""
+        stage = copy.copy(self)
+        stage._sigma = None if self._sigma is None else self._sigma[part]
+        stage._deviation = None if self._deviation is None else self._deviation[part]
+        stage._maps = [values[part] for values in self._maps]
+        return stage
 
     def compile(self, second: bool = False) -> None:
         """Compile now, so that the first call does not wait for it. second: `refit` will be called."""
@@ -163,7 +184,7 @@ class KernelStage:
         if not self.corrects:
             return KernelFits(self.fitter(means, progress, self._maps, sigma), means, variances, sigma, error)
         if self.noise.magnitudes:
-            self._warn_of_negative(rows)
+            self._warn_of_negative(rows(slice(0, min(len(sigma), _BLOCK))))
             means = self._corrector.signals_of_means(means, sigma)
         return self._corrected(means, rows, sigma, error, progress, before_fods)
 
@@ -254,33 +275,33 @@ class KernelStage:
         return np.asarray(corrected.magnitude)
 
     def fit(self, kernels: KernelFits, final: bool = True) -> Fit:
-        """The fits as maps; with standard deviations, if they are asked for and the fits are final."""
-        fits, place = kernels.fits, self.voxels.place
+        """The fits, arrays (voxels,); with standard deviations, if they are asked for and the fits are final."""
+        fits = kernels.fits
         uncertainty: Any = (None, None, None)
         if final and kernels.variances is not None:
             assert kernels.sigma is not None
             uncertainty = self.fitter.uncertainty(fits, kernels.means, self._maps, kernels.sigma, kernels.variances)
-        sd, shrinkage, effects = (jax.tree.map(place, values) for values in uncertainty)
+        sd, shrinkage, effects = uncertainty
         names = (*self.model.names, *(link.target for link in self.model.derived), "s0")
         return Fit(
             model=self.model,
             acquisition=self.acquisition,
             settings=self.settings,
-            parameters={name: place(fits.maps[name]) for name in self.model.names},
-            derived={link.target: place(fits.maps[link.target]) for link in self.model.derived},
-            s0=place(fits.maps["s0"]),
-            quality={name: place(values) for name, values in fits.maps.items() if name not in names},
-            status=place(fits.status),
-            sigma=None if kernels.sigma is None else place(kernels.sigma),
+            parameters={name: fits.maps[name] for name in self.model.names},
+            derived={link.target: fits.maps[link.target] for link in self.model.derived},
+            s0=fits.maps["s0"],
+            quality={name: values for name, values in fits.maps.items() if name not in names},
+            status=fits.status,
+            sigma=kernels.sigma,
             sigma_error=kernels.sigma_error,
             sd=sd,
             shrinkage=shrinkage,
             effects=effects,
         )
 
-    def _warn_of_negative(self, rows: Rows) -> None:
+    def _warn_of_negative(self, data: np.ndarray) -> None:
         with np.errstate(invalid="ignore"):
-            negative = np.mean(rows(slice(0, min(self.voxels.count, _BLOCK))) < 0)
+            negative = np.mean(data < 0)
         if negative > _NEGATIVE:
             _warn(
                 f"{negative:.1%} of the values are negative, which magnitudes never are; with {self.noise.name} noise "

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from ..acquisition.acquisition import Acquisition
@@ -29,6 +32,31 @@ class Result:
 
     fit: Fit
     fods: FodFit | None = None
+
+    @classmethod
+    def joined(cls, slabs: Iterable[tuple[slice, Result]], count: int) -> Result:
+        """The results of all `count` voxels from those of slabs, without the effects on kernels, which FODs used."""
+        whole: Result | None = None
+        for part, result in slabs:
+            fit, fods = replace(result.fit, effects=None), result.fods
+            if whole is None:
+                room = partial(_room, count)
+                whole = cls(fit.changed(room), None if fods is None else fods.changed(room, kernels=False))
+            _fill(whole.fit.arrays, fit.arrays, part)
+            if fods is not None and whole.fods is not None:
+                _fill(whole.fods.arrays, fods.arrays, part)
+        assert whole is not None
+        if whole.fods is None:
+            return whole
+        return cls(whole.fit, replace(whole.fods, model=replace(whole.fods.model, kernels=whole.fit)))
+
+
+class Numbers(NamedTuple):
+    """How many numbers a voxel has, about: while kernels are fitted, in results, and in a slab beside these."""
+
+    kernels: int
+    results: int
+    slab: int
 
 
 class Pipeline:
@@ -72,10 +100,11 @@ class Pipeline:
         return self._fods is not None or (self._kernels is not None and self._kernels.needs_volumes)
 
     @property
-    def numbers(self) -> int:
-        """How many numbers a voxel has while it is fitted, about: results, those of steps before, points."""
-        kernels = 0 if self._kernels is None else self._kernels.numbers
-        return kernels + (0 if self._fods is None else self._fods.numbers)
+    def numbers(self) -> Numbers:
+        """How many numbers a voxel has, about."""
+        results, kernels, deviations = (0, 0, 0) if self._kernels is None else self._kernels.numbers
+        of_fods, fods = (0, 0) if self._fods is None else self._fods.numbers
+        return Numbers(kernels, results + of_fods, kernels + deviations + fods)
 
     @property
     def _twice(self) -> bool:
@@ -107,46 +136,119 @@ class Pipeline:
         Args:
             means: (shells, voxels inside) plain spherical means; None where kernels are fitted already.
             rows: `(slice or numbers) -> (voxels, volumes)` data of the voxels inside, where `needs_volumes`.
+        Returns:
+            maps.
         """
-        if self._kernels is None:
+        [(_, result)] = self.slabs(means, rows, max(self._voxels.count, 1), progress)
+        model = self.model
+        known = model.kernels if isinstance(model, FodModel) else None
+        fit = known if isinstance(known, Fit) else result.fit.changed(self._voxels.place)
+        if result.fods is None:
+            return Result(fit)
+        fods = result.fods.changed(self._voxels.place, kernels=False)
+        return Result(fit, replace(fods, model=replace(fods.model, kernels=fit)))
+
+    def slabs(
+        self,
+        means: np.ndarray | None,
+        rows: Rows | None,
+        size: int,
+        progress: Progress = lambda stage, done, total: None,
+    ) -> Iterator[tuple[slice, Result]]:
+        """Fit, slab by slab, as FODs and standard deviations have many numbers in work for each voxel.
+
+        Args:
+            means, rows: as of `run`. size: of a slab, in voxels; no result depends on it.
+        Yields:
+            the voxels of each slab, and its results, arrays (voxels, …).
+        """
+        count = self._voxels.count
+        kernels = None
+        if self._kernels is not None:
+            assert means is not None
+            kernels = self._kernels(means, rows, _told(progress, "fit", count), before_fods=self._fods is not None)
+        for start in range(0, count, size):
+            part = slice(start, min(start + size, count))
+
+            def tell(stage: str, done: int, total: int, part: slice = part) -> None:
+                progress(stage, part.start + done, part.start + total + count - part.stop)
+
+            yield part, self._of(part, kernels, None if rows is None else _shifted(rows, part), tell)
+
+    def _of(self, part: slice, all_kernels: KernelFits | None, rows: Rows | None, progress: Progress) -> Result:
+        """The results of a slab. rows: of its voxels."""
+        if all_kernels is None:
             assert isinstance(self.model, FodModel)
-            return self._with_fods(self.model.fitted, rows, progress)[0]
-        assert means is not None
-        done, total = 0, means.shape[1]
-
-        def tell(voxels: int) -> None:
-            nonlocal done
-            done += voxels
-            progress("fit", done, total)
-
-        kernels = self._kernels(means, rows, tell, before_fods=self._fods is not None)
-        final = not self._twice
-        result, points = self._with_fods(self._kernels.fit(kernels, final), rows, progress, final)
-        return result if final else self._second_pass(kernels, result, points, rows, progress)
+            fitted = self.model.fitted.changed(lambda values: self._voxels.take(values)[part])
+            return self._with_fods(part, fitted, rows, progress)[0]
+        assert self._kernels is not None
+        stage, kernels, final = self._kernels.of(part), all_kernels.of(part), not self._twice
+        result, points = self._with_fods(part, stage.fit(kernels, final), rows, progress, final)
+        if final:
+            return result
+        # Once more: the means are corrected for the noise floor of the signals that FODs predict.
+        fods = result.fods
+        assert fods is not None
+        assert rows is not None
+        numbers = np.arange(part.stop - part.start)
+        chosen = np.isin(fods.status, FITTED)
+        refitted = stage.refit(kernels, rows, lambda block: fods.voxels(numbers[block]).predict(), chosen)
+        return self._with_fods(part, stage.fit(refitted), rows, progress, earlier=points)[0]
 
     def _with_fods(
-        self, fit: Fit, rows: Rows | None, progress: Progress, final: bool = True, earlier: Points | None = None
+        self,
+        part: slice,
+        fit: Fit,
+        rows: Rows | None,
+        progress: Progress,
+        final: bool = True,
+        earlier: Points | None = None,
     ) -> tuple[Result, Points]:
+        """Kernels with their FODs, if asked for. final: there is no second time. earlier: of the first time."""
         if self._fods is None:
             return Result(fit), []
         assert rows is not None
-        fods, points = self._fods(fit, rows, lambda done, total: progress("fit FODs", done, total), final, earlier)
+
+        def tell(done: int, total: int) -> None:
+            progress("fit FODs", done, total)
+
+        fods, points = self._fods.of(part)(fit, rows, tell, final, earlier)
         return Result(fit, fods), points
 
-    def _second_pass(
-        self, kernels: KernelFits, first: Result, points: Points, rows: Rows | None, progress: Progress
-    ) -> Result:
-        """Kernels whose means are corrected for the noise floor of the signals that FODs predict; then their FODs.
 
-        points: of the first FODs.
-        """
-        fods, numbers = first.fods, self._voxels.numbers()
-        assert self._kernels is not None
-        assert fods is not None
-        assert rows is not None
-        chosen = np.isin(self._voxels.take(fods.status), FITTED)
-        refitted = self._kernels.refit(kernels, rows, lambda part: fods.voxels(numbers[part]).predict(), chosen)
-        return self._with_fods(self._kernels.fit(refitted), rows, progress, earlier=points)[0]
+def _room(count: int, values: np.ndarray) -> np.ndarray:
+    """Room for the values of all voxels."""
+    return np.empty((count, *values.shape[1:]), values.dtype)
+
+
+def _fill(whole: Any, values: Any, part: slice) -> None:
+    """Put the arrays of a part where they belong."""
+    for array, of_part in zip(jax.tree.leaves(whole), jax.tree.leaves(values), strict=True):
+        array[part] = of_part
+
+
+def _told(progress: Progress, stage: str, total: int) -> Callable[[int], None]:
+    """Takes how many voxels are done now, and tells how many are done in all."""
+    done = 0
+
+    def tell(voxels: int) -> None:
+        nonlocal done
+        done += voxels
+        progress(stage, done, total)
+
+    return tell
+
+
+def _shifted(rows: Rows, part: slice) -> Rows:
+    """The data of a part of the voxels."""
+
+    def of_part(index: Any) -> np.ndarray:
+        if isinstance(index, slice):
+            start, stop, _ = index.indices(part.stop - part.start)
+            return rows(slice(part.start + start, part.start + stop))
+        return rows(part.start + np.asarray(index))
+
+    return of_part
 
 
 def _with_noise_of(kernels: Fit, settings: Settings) -> Settings:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -116,8 +117,13 @@ class Fit(WithStatus):
         Returns:
             a `Fit` of the changed arrays.
         """
+        return replace(self, **jax.tree.map(change, self.arrays))
+
+    @property
+    def arrays(self) -> dict[str, Any]:
+        """All that has a value for each voxel, by field."""
         fields = ("parameters", "derived", "s0", "quality", "status", "sigma", "sd", "shrinkage", "effects")
-        return replace(self, **{name: jax.tree.map(change, getattr(self, name)) for name in fields})
+        return {name: getattr(self, name) for name in fields}
 
     def predict(self, acquisition: Acquisition | None = None) -> np.ndarray:
         """Spherical means that the fitted parameters give.
