@@ -62,6 +62,7 @@ def run_facts(
         "device": f"{devices[0].platform}: {devices[0].device_kind}" + f", {len(devices)} of them" * (len(devices) > 1),
         "inputs": {name: {"path": str(path), "sha256": hashes[name]} for name, path in inputs.files.items()},
         "model": fit.model.name,
+        "asked": asked(request, inputs),
         "options": {**fit.settings.facts(), **request.facts(), **_measured_facts(request, fit)},
         "shells": [
             {
@@ -81,6 +82,15 @@ def run_facts(
         counts = np.bincount(fods.n_fibres[np.isin(fods.status, FITTED)], minlength=1)
         run["fibres"] = {str(n): int(count) for n, count in enumerate(counts) if count}
     return run
+
+
+def asked(request: Request, inputs: Inputs) -> dict[str, Any]:
+    """The options that decide the maps as they were asked for, without paths: a run with the same ones, the same inputs
+    and the same version of jaxsmt gives the same maps."""
+    stated = {name: "file" if name in inputs.files else value for name, value in request.deciding().items()}
+    if inputs.model.file is not None:
+        stated["model"] = f"file:{inputs.model.function}"
+    return stated
 
 
 def sidecar_facts(run: Mapping[str, Any]) -> dict[str, Any]:

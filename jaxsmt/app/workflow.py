@@ -70,6 +70,7 @@ def run_fit(request: Request, progress: Progress = lambda *_: None, command: Seq
         run = describe.run_facts(request, inputs, fit, fods, hashes, command)
         run["warnings"] = [*inputs.warnings, *texts, *describe.status_warnings(fit, fods)]
         files = _write_maps(job, result, run, progress)
+        run["maps"] = [path.name for path in files]
         clock.lap("write")
         run["timings_s"] = clock.seconds
         if not request.no_report:
@@ -227,7 +228,8 @@ def _write_report(job: Job, result: Result, run: dict[str, Any]) -> None:
     """Write report.html."""
     from ..report import page
 
-    title = f"{job.request.dwi.name}: {result.fit.model.name} maps"
+    name = (job.request.prefix or "").rstrip("_") or job.request.dwi.name
+    title = f"{name}: {result.fit.model.name} maps"
     text = page.make_page(title, result.fit, result.fods, job.inputs.mask, job.inputs.image.affine, run)
     nifti.write_bytes(targets.report(job.request), text.encode("utf-8", "backslashreplace"))
 

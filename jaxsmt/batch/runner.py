@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import os
 import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +14,7 @@ import jax
 import numpy as np
 
 from ..errors import InputError, ResourceError
-from . import cache
+from . import cache, processors
 from .sizes import BatchSize
 
 #: Where to compute: a device, several of one kind, or None, the first that JAX finds.
@@ -138,7 +137,7 @@ class Program:
             voxels: `(slice) -> arrays (n, …)` of those voxels. progress: told how many voxels are done, part by part.
         """
         devices = self.runner.devices
-        each = max(1, _cores() // len(devices)) if self.runner.platform == "cpu" else _IN_FLIGHT
+        each = max(1, processors.count() // len(devices)) if self.runner.platform == "cpu" else _IN_FLIGHT
         workers = each * len(devices)
         shares = workers if self.runner.platform == "cpu" else len(devices)
         parts = max(1, -(-count // self.size.chunk))
@@ -235,8 +234,3 @@ def in_blocks(predict: Callable[[Any], jax.Array], inputs: Any, dtype: np.dtype,
         with jax.enable_x64(np.dtype(dtype) == np.float64):
             parts.append(np.asarray(predict(jax.tree.map(part, inputs)))[:size])
     return np.concatenate(parts)
-
-
-def _cores() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
