@@ -11,13 +11,13 @@ from pathlib import Path
 
 from ...errors import InputError, JaxsmtWarning
 
-_NAME = re.compile(r"((?:[A-Za-z0-9]+-[A-Za-z0-9+]+_)+)([A-Za-z0-9]+)((?:\.[A-Za-z0-9]+)+)")
+_NAME = re.compile(r"((?:[A-Za-z0-9]+-[A-Za-z0-9+]+_)*)([A-Za-z0-9]+)((?:\.[A-Za-z0-9]+)+)")
 _IMAGES = (".nii.gz", ".nii")
 
 
 @dataclass(frozen=True)
 class BidsFile:
-    """A file whose name is `<entity>-<label>_…_<suffix><extension>`.
+    """A file whose name is `<entity>-<label>_…_<suffix><extension>`, with any number of entities.
 
     Attributes:
         path: of the file.
@@ -42,7 +42,7 @@ class BidsFile:
         match = _NAME.fullmatch(path.name)
         if match is None:
             return None
-        pairs = [pair.split("-") for pair in match[1][:-1].split("_")]
+        pairs = [pair.split("-") for pair in match[1].split("_")[:-1]]
         entities: dict[str, str] = dict(pairs)
         return cls(path, entities, match[2], match[3]) if len(entities) == len(pairs) else None
 

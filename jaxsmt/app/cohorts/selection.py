@@ -70,7 +70,7 @@ def read_filters(path: Path | None) -> dict[str, Any]:
         for one in _values(value):
             if not isinstance(one, str | int | None) or isinstance(one, bool):
                 raise InputError(f"{name} cannot be {one!r}", file=path, fix=fix)
-    return {short.get(name, name): value for name, value in filters.items()}
+    return {str(short.get(name, name)): value for name, value in filters.items()}
 
 
 def choose(
@@ -102,7 +102,8 @@ def choose(
                 f"no diffusion series{of} of {', '.join(f'{entity}-{label}' for label in missing)}",
                 fix=f"there are {', '.join(known)}" if known else "check the folder and its kind, --input-type",
             )
-    chosen = [s for s in series if sessions is None or s.session in sessions]
+    chosen = [s for s in series if subjects is None or s.subject in subjects]
+    chosen = [s for s in chosen if sessions is None or s.session in sessions]
     chosen = [s for s in chosen if all(_passes(s, entity, value) for entity, value in filters.items())]
     if not chosen:
         rest = f"; {len(series)} do not pass the filters" if series else ""

@@ -136,7 +136,7 @@ def _has_files(request: Request, run: Mapping[str, Any]) -> bool:
     if not isinstance(maps, list) or not maps or not all(isinstance(name, str) for name in maps):
         return False
     paths = [request.out / name for name in maps]
-    paths += map(outputs.sidecar_path, paths)
+    paths += [outputs.sidecar_path(path) for path in paths]
     paths += [] if request.no_report else [targets.report(request)]
     return all(path.is_file() for path in paths)
 
