@@ -81,7 +81,12 @@ def run_fit(request: Request, progress: Progress = lambda *_: None, command: Seq
 
 
 def summary(outcome: Outcome) -> str:
-    """What a fit did: voxels by status, fibres, times, and where the maps are."""
+    """What a fit did, and where the maps are."""
+    return f"{facts(outcome)}\nmaps and report in {outcome.files[0].parent}"
+
+
+def facts(outcome: Outcome) -> str:
+    """What a fit did: voxels by status, fibres, times."""
     run = outcome.run
     voxels = ", ".join(
         f"{count} {name.replace('_', ' ')}" for name, count in run["voxels"].items() if count and name != "outside"
@@ -90,7 +95,7 @@ def summary(outcome: Outcome) -> str:
     fods = ""
     if "fibres" in run:
         fods = "fibres: " + ", ".join(f"{n} in {count} voxels" for n, count in run["fibres"].items()) + "\n"
-    return f"voxels: {voxels}\n{fods}times: {seconds}\nmaps and report in {outcome.files[0].parent}"
+    return f"voxels: {voxels}\n{fods}times: {seconds}"
 
 
 def prepare(request: Request, inputs: Inputs) -> Job:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,7 @@ from .tasks import Record, Task
 # Processors of a worker: one decompresses a series while the other computes.
 _EACH = 2
 _CONNECT_S = 30
+_LOGGED = logging.WARNING  # what Dask says from here on is shown
 _one_at_a_time = threading.Lock()
 
 
@@ -87,10 +89,8 @@ def _client(connect: Any, where: str, workers: int, gpus: Sequence[str]) -> Iter
     if where == "local":
         from distributed import SpecCluster
 
-        with (
-            SpecCluster(workers=_workers(workers, gpus), scheduler=_scheduler()) as cluster,
-            connect(cluster) as client,
-        ):
+        cluster = SpecCluster(workers=_workers(workers, gpus), scheduler=_scheduler(), silence_logs=_LOGGED)
+        with cluster, connect(cluster) as client:
             yield client
         return
     try:
@@ -109,7 +109,8 @@ def _workers(n: int, gpus: Sequence[str]) -> dict[int, dict[str, Any]]:
 
     def options(i: int) -> dict[str, Any]:
         env = {"CUDA_VISIBLE_DEVICES": gpus[i]} if len(gpus) > 1 else {}
-        return {"nthreads": 1, "memory_limit": 0, "dashboard_address": None, "host": "127.0.0.1", "env": env}
+        quiet = {"memory_limit": 0, "dashboard_address": None, "silence_logs": _LOGGED}
+        return {"nthreads": 1, "host": "127.0.0.1", "env": env, **quiet}
 
     return {i: {"cls": Nanny, "options": options(i)} for i in range(n)}
 

@@ -18,7 +18,7 @@ from ...files import nifti, outputs, sidecars
 from .. import describe, targets, words
 from ..inputs import Inputs, open_inputs
 from ..request import Request
-from ..workflow import Outcome, Progress, run_fit, summary
+from ..workflow import Outcome, Progress, facts, run_fit
 
 FITTED, COMPLETE, FAILED = "fitted", "complete", "failed"
 
@@ -158,7 +158,7 @@ def _recorded_hashes(run: Mapping[str, Any]) -> dict[str, Any]:
 def _outcome_lines(outcome: Outcome) -> list[str]:
     """What the log says of a fit."""
     inputs = [f"input {name}: {entry['path']}" for name, entry in outcome.run["inputs"].items()]
-    return [*inputs, *(f"warning: {text}" for text in outcome.run["warnings"]), summary(outcome)]
+    return [*inputs, *(f"warning: {text}" for text in outcome.run["warnings"]), facts(outcome)]
 
 
 class _Log:
