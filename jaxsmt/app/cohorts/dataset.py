@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ...errors import InputError
+from ...errors import InputError, OutputError
 from ...files import nifti, outputs, sidecars
 from . import layouts
 
@@ -71,8 +71,18 @@ def describe(out: Path, source: Path, kind: str) -> None:
     }
     for name, content in contents.items():
         path = out / name
-        if not path.is_file() or path.read_bytes() != content:
+        if _holds(path, content):
+            continue
+        try:
             nifti.write_bytes(path, content)
+        except OutputError:  # jobs of an array begin side by side: another may have written it at this moment
+            if not _holds(path, content):
+                raise
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    """Whether a file has this content."""
+    return path.is_file() and path.read_bytes() == content
 
 
 def _refuse_others(out: Path) -> None:

@@ -93,6 +93,26 @@ def test_other_data_sets_are_not_touched(tmp_path, source):
         describe(tmp_path, "../file")
 
 
+def test_jobs_that_begin_side_by_side(tmp_path, source, monkeypatch):
+    """Another job may write a file while this one does, under the same temporary name: what counts is what is there."""
+    real = dataset.nifti.write_bytes
+
+    def overtaken(path, content):
+        real(path, content)
+        raise OutputError("No such file or directory", file=path)
+
+    monkeypatch.setattr(dataset.nifti, "write_bytes", overtaken)
+    describe(tmp_path)
+    assert files_below(source / "derivatives" / "jaxsmt") == ABOUT
+
+    def full(path, content):
+        raise OutputError("No space left on device", file=path)
+
+    monkeypatch.setattr(dataset.nifti, "write_bytes", full)
+    with pytest.raises(OutputError, match="No space"):
+        describe(tmp_path, "../out")
+
+
 def test_the_code_has_an_address_if_the_package_says_it(tmp_path, source, monkeypatch):
     said = Message()
     said["Project-URL"] = "Documentation, https://docs.example"
