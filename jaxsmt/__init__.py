@@ -5,11 +5,16 @@ The public names are listed in `__init__.pyi`. Each is loaded on first use, so t
 """
 
 import ast
+import os
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from .version import __version__ as __version__
+
+# Before JAX is loaded. On some Intel processors its compiler prints a page of errors for each program from a cache,
+# about features that are hints and no instructions; what is wrong raises an exception anyway.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 # (module, name) of each public name, as the stub imports them; "from . import x" is a module of its own.
 _HOMES = {

@@ -5,14 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import InputError
-from ..files import map_table, nifti
+from ..files import nifti
 from . import workflow
 from .inputs import Inputs, collected_warnings, open_inputs
 from .request import Request
 from .screen import warn
-
-# Bytes that a fit of FODs takes beside what grows with the voxels.
-_FOD_MEMORY = 2**29
 
 
 def check(request: Request) -> None:
@@ -33,7 +30,7 @@ def check(request: Request) -> None:
         job = workflow.prepare(request, inputs)
         lines = _expected_errors(job)
     print("\n".join(lines))
-    print(f"  the {job.loaded.model.name} fit would take about {_memory(job) / 2**20:.0f} MiB for data and maps")
+    print(f"  the {job.loaded.model.name} fit would take {job.memory}")
     warn([*inputs.warnings, *texts])
     print("no problems found in the headers and tables; the data themselves are verified when they are read")
 
@@ -71,23 +68,8 @@ def _relative_sigma(inputs: Inputs) -> float:
     assert b0 is not None
     first = int(b0.volumes.min())
     volume = next(volume for i, volume in enumerate(nifti.read_volumes(image)) if i == first)
-    s0 = volume.reshape(inputs.mask.shape, order="F") * image.slope + image.inter
-    ratio = (inputs.settings.sigma / np.where(s0 > 0, s0, np.nan))[inputs.mask]
+    s0 = volume[inputs.mask.ravel(order="F")] * image.slope + image.inter
+    ratio = inputs.settings.sigma / np.where(s0 > 0, s0, np.nan)
     if not np.isfinite(ratio).any():
         raise InputError("no signal at b = 0 inside the mask", file=image.path, fix="check series and mask")
     return float(np.nanmedian(ratio))
-
-
-def _memory(job: workflow.Job) -> int:
-    """Bytes for the volumes in flight, the shells' means and the maps of a fit; for FODs all voxels inside."""
-    inputs, request = job.inputs, job.request
-    voxels, inside, shells = inputs.mask.size, int(inputs.mask.sum()), len(inputs.acquisition.shells)
-    item = inputs.image.dtype.itemsize
-    maps = len(job.loaded.model.names) + len(map_table.of_fits("kernel"))
-    total = 3 * voxels * item + 8 * shells * (voxels + inside) + 4 * maps * (voxels + inside)
-    if job.pipeline.needs_volumes:
-        total += inside * inputs.image.shape[3] * item
-    if request.fod != "none":
-        lobes = 3 if request.n_fibres == "auto" else int(request.n_fibres)
-        total += 4 * (voxels + inside) * (60 + 10 * lobes) + _FOD_MEMORY
-    return total

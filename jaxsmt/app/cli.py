@@ -6,6 +6,7 @@ import argparse
 import gc
 import io
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -17,7 +18,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 from ..errors import JaxsmtError, JaxsmtWarning
 from . import parser, words
 from .request import make_request
-from .screen import Screen, warn
+from .screen import Screen, Stopped, warn
+from .simulation.options import make_simulation
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: its words, without the program's name; None: those of the process.
     Returns:
         the exit code: 0 done, 1 the self-test or a series of many failed, 2 bad input, 73 cannot write, 75 no
-        resources, 130 interrupted.
+        resources; stopped: 130 by Ctrl-C, 143 by SIGTERM.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     options = parser.make_parser().parse_args(argv)
@@ -44,9 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print("jaxsmt: out of memory\n  fix: free some memory and run the same command again", file=sys.stderr)
         return 75
-    except KeyboardInterrupt:
-        print("jaxsmt: interrupted", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        print("jaxsmt: interrupted\n  fix: the same command goes on where it stopped", file=sys.stderr)
+        return 128 + (stop.number if isinstance(stop, Stopped) else signal.SIGINT)
 
 
 def _fit(options: argparse.Namespace, command: list[str]) -> int:
@@ -90,6 +92,14 @@ def _demo(options: argparse.Namespace, command: list[str]) -> int:
     return 0
 
 
+def _simulate(options: argparse.Namespace, command: list[str]) -> int:
+    """Simulate brains."""
+    from .simulation.command import run_simulate
+
+    run_simulate(make_simulation(vars(options)), Screen(options.quiet))
+    return 0
+
+
 def _doctor(options: argparse.Namespace, command: list[str]) -> int:
     """Examine this machine."""
     from ..batch.runner import find_device
@@ -108,6 +118,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace, list[str]], int]] = {
     "check": _check,
     "bids": _bids,
     "demo": _demo,
+    "simulate": _simulate,
     "doctor": _doctor,
 }
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from .. import simulate
-from ..errors import InputError
 from ..files import nifti, outputs
 from ..simulate import Phantom
 from . import workflow
 from .request import Request
 from .screen import Screen, warn
+from .simulation.phantom_files import write_phantom
 
 
 def run_demo(folder: Path, device: str, screen: Screen, command: Sequence[str]) -> None:
@@ -27,12 +27,15 @@ def run_demo(folder: Path, device: str, screen: Screen, command: Sequence[str]) 
     Raises:
         InputError: the folder is not empty.
     """
-    outputs.make_folder(folder)
-    if any(folder.iterdir()):
-        raise InputError("is not empty", file=folder, fix="choose another folder with out=")
+    with outputs.new_folder(folder):
+        _simulate_and_fit(folder, device, screen, command)
+
+
+def _simulate_and_fit(folder: Path, device: str, screen: Screen, command: Sequence[str]) -> None:
+    """What `run_demo` does in its folder."""
     screen.say("simulating a coronal slice with the HCP scheme: b = 0, 1000, 2000, 3000 s/mm², Rician noise, SNR 50")
     phantom = simulate.coronal_slice()
-    dwi, mask = _write_phantom(folder, phantom)
+    dwi, mask = write_phantom(folder, "slice", phantom)
     request = Request(
         dwi=dwi,
         mask=mask,
@@ -45,7 +48,7 @@ def run_demo(folder: Path, device: str, screen: Screen, command: Sequence[str]) 
     with screen:
         outcome = workflow.run_fit(request, screen.progress, command)
     fitted = {**outcome.fit.parameters, "s0": outcome.fit.s0}
-    shown = {name: fitted[name] for name in phantom.truth}
+    shown = {name: outcome.voxels.place(fitted[name]) for name in phantom.truth}
     pictures = _draw(folder, outcome, shown, phantom)
     warn(outcome.run["warnings"])
     screen.say(workflow.summary(outcome))
@@ -55,22 +58,6 @@ def run_demo(folder: Path, device: str, screen: Screen, command: Sequence[str]) 
     voxels, seconds = int(phantom.mask.sum()), outcome.run["timings_s"]["fit"]
     screen.say(f"{voxels} voxels fitted in {seconds:.3f} s: {voxels / max(seconds, 1e-3):,.0f} voxels/s")
     screen.say(f"look at {', '.join(map(str, pictures))} and {folder / 'report.html'}")
-
-
-def _write_phantom(folder: Path, phantom: Phantom) -> tuple[Path, Path]:
-    """Write series, gradient table, mask and truth; returns the paths of series and mask."""
-    dwi, mask = folder / "slice_dwi.nii.gz", folder / "slice_mask.nii.gz"
-    nifti.write_image(dwi, phantom.data, like=None, affine=phantom.affine)
-    nifti.write_image(mask, phantom.mask.astype(np.uint8), like=None, affine=phantom.affine)
-    # FSL's x axis points the other way, as the affine's determinant is positive.
-    table = phantom.acquisition.bvecs * [-1, 1, 1]
-    for name, rows in (("slice_dwi.bval", phantom.acquisition.bvals[None]), ("slice_dwi.bvec", table.T)):
-        text = "".join(" ".join(f"{value:.9g}" for value in row) + "\n" for row in rows)
-        nifti.write_bytes(folder / name, text.encode())
-    for name, values in phantom.truth.items():
-        path = folder / f"truth_{name.replace('_', '')}.nii.gz"
-        nifti.write_image(path, values, like=None, affine=phantom.affine)
-    return dwi, mask
 
 
 def _draw(
@@ -83,6 +70,7 @@ def _draw(
     picture, fod_picture = folder / "maps_and_truth.png", folder / "fods.png"
     figure = maps.draw_maps([("fitted", fitted), ("truth", phantom.truth)], phantom.mask)
     nifti.write_bytes(picture, maps.to_png(figure))
-    figure = glyphs.draw_glyphs(outcome.fods, fitted["lambda_perp"], phantom.mask, phantom.affine)
+    fods = outcome.fods.changed(outcome.voxels.place)
+    figure = glyphs.draw_glyphs(fods, fitted["lambda_perp"], phantom.mask, phantom.affine)
     nifti.write_bytes(fod_picture, maps.to_png(figure))
     return picture, fod_picture

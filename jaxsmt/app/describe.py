@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..files import sidecars
+from ..fitting.settings import Settings
 from ..models.priors import NormalPrior
 from ..status import FITTED, Status
 from .inputs import Inputs
@@ -51,15 +52,11 @@ def run_facts(
         hashes: SHA-256 of each input, by the option that names it.
         command: the command line.
     """
-    versions = {name: __import__(name).__version__ for name in ("jax", "jaxlib", "numpy", "nibabel")}
-    from ..batch.runner import devices_of
-
-    devices = devices_of(fit.settings.device)
     run: dict[str, Any] = {
         "command": list(command),
         "software": sidecars.SOFTWARE,
-        "versions": {**versions, "python": platform.python_version()},
-        "device": f"{devices[0].platform}: {devices[0].device_kind}" + f", {len(devices)} of them" * (len(devices) > 1),
+        "versions": _versions(),
+        "device": device_text(fit.settings),
         "inputs": {name: {"path": str(path), "sha256": hashes[name]} for name, path in inputs.files.items()},
         "model": fit.model.name,
         "asked": asked(request, inputs),
@@ -73,12 +70,12 @@ def run_facts(
             }
             for shell in inputs.acquisition.shells
         ],
-        "voxels": {code.name.lower(): fit.count(code) for code in Status},
+        "voxels": _counts(fit, inputs.mask),
     }
     if inputs.model.file is not None:
         run["inputs"]["model"]["function"] = inputs.model.function
     if fods is not None:
-        run["fod_voxels"] = {code.name.lower(): fods.count(code) for code in Status}
+        run["fod_voxels"] = _counts(fods, inputs.mask)
         counts = np.bincount(fods.n_fibres[np.isin(fods.status, FITTED)], minlength=1)
         run["fibres"] = {str(n): int(count) for n, count in enumerate(counts) if count}
     return run
@@ -93,6 +90,38 @@ def asked(request: Request, inputs: Inputs) -> dict[str, Any]:
     return stated
 
 
+def _counts(result: Fit | FodFit, mask: np.ndarray) -> dict[str, int]:
+    """Numbers of voxels by status."""
+    counts = {code.name.lower(): result.count(code) for code in Status}
+    return counts | {Status.OUTSIDE.name.lower(): int(mask.size - np.count_nonzero(mask))}
+
+
+def asked_facts(request: Request, inputs: Inputs, hashes: Mapping[str, str]) -> dict[str, Any]:
+    """What decides which numbers a run computes: inputs, options and the program itself."""
+    from ..batch.fingerprint import of_package
+
+    options = {**inputs.settings.facts(), **request.facts(), "model": request.model, "fod": request.fod}
+    return {"inputs": dict(hashes), "options": options, "version": f"{sidecars.SOFTWARE['version']} {of_package()}"}
+
+
+def machine_facts(settings: Settings) -> dict[str, Any]:
+    """What can change the last digits of numbers: devices, processors, and the versions of what computes."""
+    return {"device": device_text(settings), "processor": platform.processor() or platform.machine(), **_versions()}
+
+
+def device_text(settings: Settings) -> str:
+    """Where a fit computes."""
+    from ..batch.runner import devices_of
+
+    devices = devices_of(settings.device)
+    return f"{devices[0].platform}: {devices[0].device_kind}" + f", {len(devices)} of them" * (len(devices) > 1)
+
+
+def _versions() -> dict[str, str]:
+    versions = {name: __import__(name).__version__ for name in ("jax", "jaxlib", "numpy", "nibabel")}
+    return {**versions, "python": platform.python_version()}
+
+
 def sidecar_facts(run: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a run's facts that every map's sidecar repeats."""
     sources = [entry["path"] for entry in run["inputs"].values()]
@@ -102,14 +131,13 @@ def sidecar_facts(run: Mapping[str, Any]) -> dict[str, Any]:
 def _measured_facts(request: Request, fit: Fit) -> dict[str, Any]:
     """What is known after the fit of options that are arrays: σ, gradient deviation, prior."""
     facts: dict[str, Any] = {}
-    inside = fit.status > 0
     if fit.sigma is not None:
         origin = "residuals" if fit.sigma_error is not None else os.fspath(request.settings.get("sigma", ""))
-        facts["sigma"] = {"from": origin, "median": _median(fit.sigma[inside], 6)}
+        facts["sigma"] = {"from": origin, "median": _median(fit.sigma, 6)}
         if fit.sigma_error is not None:
             facts["sigma"]["relative_error"] = _digits(fit.sigma_error, 3)
     if fit.settings.grad_dev is not None:
-        lengths = np.linalg.norm(np.eye(3) + fit.settings.grad_dev[inside], axis=-2)
+        lengths = np.linalg.norm(np.eye(3) + fit.settings.grad_dev, axis=-2)
         facts["grad_dev"] = {"largest_b_change": _digits(np.abs(lengths**2 - 1).max(), 3)}
     prior = NormalPrior.make(fit.settings.prior, fit.model)
     if prior is not None:

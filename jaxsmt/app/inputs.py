@@ -32,7 +32,7 @@ class Inputs:
         image: the series, whose data are not read yet.
         acquisition: directions in scanner axes.
         mask: (x, y, z) bool, voxels to fit.
-        settings: how to fit, arrays read from their files; the device is still the default.
+        settings: how to fit, arrays read from their files, of the voxels inside; the device is still the default.
         model: where the model comes from.
         files: paths of all inputs by the option that names them.
         warnings: what the user should know, in the words of the command line.
@@ -84,7 +84,7 @@ def open_inputs(request: Request) -> Inputs:
         if request.mask is not None:
             files["mask"] = request.mask
         mask = _read_mask(request.mask, image)
-        settings = _read_settings(request, image, files)
+        settings = _read_settings(request, image, mask, files)
     return Inputs(image, acquisition, mask, settings, source, files, texts)
 
 
@@ -130,36 +130,36 @@ def _read_mask(path: Path | None, image: nifti.Image) -> np.ndarray:
     return masks.inside(_read_like(path, image, "mask", ()), os.fspath(path))
 
 
-def _read_settings(request: Request, image: nifti.Image, files: dict[str, Path]) -> Settings:
-    """Settings from the flags' values, with numbers and arrays in place of texts and paths."""
+def _read_settings(request: Request, image: nifti.Image, mask: np.ndarray, files: dict[str, Path]) -> Settings:
+    """Settings from the flags' values, with numbers, and arrays of the voxels inside, in place of texts and paths."""
     values = dict(request.settings)
     for name, read in _READERS.items():
         if values.get(name) is not None:
-            values[name] = read(str(values[name]), image, files)
+            values[name] = read(str(values[name]), image, mask, files)
     return Settings(**values)
 
 
-def _read_sigma(text: str, image: nifti.Image, files: dict[str, Path]) -> Any:
-    """None for "auto", a number, or a map."""
+def _read_sigma(text: str, image: nifti.Image, mask: np.ndarray, files: dict[str, Path]) -> Any:
+    """None for "auto", a number, or those of the voxels inside."""
     if text == "auto":
         return None
     try:
         return float(text)
     except ValueError:
         files["sigma"] = Path(text)
-        return _read_like(files["sigma"], image, "sigma map", ()).astype(float)
+        return masks.take(_read_like(files["sigma"], image, "sigma map", ()), mask, "F").astype(float)
 
 
-def _read_grad_dev(text: str, image: nifti.Image, files: dict[str, Path]) -> np.ndarray:
-    """L of gradients (I + L)g, (x, y, z, 3, 3), turned from FSL's axes, in which files have it, to the scanner's."""
+def _read_grad_dev(text: str, image: nifti.Image, mask: np.ndarray, files: dict[str, Path]) -> np.ndarray:
+    """L of gradients (I + L)g, (voxels, 3, 3), turned from FSL's axes, in which files have it, to the scanner's."""
     files["grad_dev"] = Path(text)
-    values = _read_like(files["grad_dev"], image, "gradient deviation", (9,)).astype(np.float32)
+    values = masks.take(_read_like(files["grad_dev"], image, "gradient deviation", (9,)), mask, "F").astype(np.float32)
     turn = gradients.fsl_to_scanner(np.eye(3), image.affine).T
-    deviation = np.swapaxes(values.reshape(*values.shape[:3], 3, 3), -1, -2)  # stored column by column
+    deviation = np.swapaxes(values.reshape(-1, 3, 3), -1, -2)  # stored column by column
     return turn @ deviation @ turn.T
 
 
-def _read_prior(text: str, image: nifti.Image, files: dict[str, Path]) -> str | NormalPrior:
+def _read_prior(text: str, image: nifti.Image, mask: np.ndarray, files: dict[str, Path]) -> str | NormalPrior:
     """ "population", which depends on the model, or the prior of a JSON file."""
     if text == "population":
         return text
@@ -168,7 +168,7 @@ def _read_prior(text: str, image: nifti.Image, files: dict[str, Path]) -> str | 
 
 
 # Settings that the command line has as texts or paths; the others are as they are.
-_READERS: dict[str, Callable[[str, nifti.Image, dict[str, Path]], Any]] = {
+_READERS: dict[str, Callable[[str, nifti.Image, np.ndarray, dict[str, Path]], Any]] = {
     "sigma": _read_sigma,
     "grad_dev": _read_grad_dev,
     "prior": _read_prior,

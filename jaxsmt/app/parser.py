@@ -12,11 +12,12 @@ from ..fitting.settings import Option, Settings, options_of
 from ..version import __version__
 from .cohorts import layouts
 from .request import Request
+from .simulation.options import Simulation
 
 _POSITIONAL = ("dwi",)
 _SHORT = {"out": ("-o",)}
 # Options of what comes after the fit; `check` has none of them.
-_OUTPUTS = ("out", "prefix", "overwrite", "no_cache", "no_report", "device", "quiet")
+_OUTPUTS = ("out", "prefix", "overwrite", "memory_limit", "scratch", "no_cache", "no_report", "device", "quiet")
 # Options that each series of a data set has of its own.
 _OF_ONE_SERIES = ("dwi", "bval", "bvec", "grad", "mask", "grad_dev")
 
@@ -43,6 +44,9 @@ def make_parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="simulate a brain slice, fit it, show the truth beside")
     _add_options(demo, Request, ("out",), default=Path("jaxsmt-demo"), required=False)
     _add_options(demo, Request, ("device", "quiet"))
+
+    simulate = commands.add_parser("simulate", help="write a simulated brain, or a BIDS data set of several")
+    _add_options(simulate, Simulation, options_of(Simulation))
 
     doctor = commands.add_parser("doctor", help="versions, devices and a numeric self-test")
     _add_options(doctor, Request, ("device",))
@@ -109,8 +113,9 @@ def _add_option(parser: _Group, name: str, entry: Option, field: Field[Any], cha
         arguments["choices"] = entry.choices
     arguments |= changed
     text = entry.help.replace("%", "%%")
-    if arguments["default"] not in (None, False) and not arguments.get("required"):
-        text += f" (default: {_shown(arguments['default'])})"
+    default = arguments["default"]
+    if default is not None and default is not False and not arguments.get("required"):
+        text += f" (default: {_shown(default)})"
     if name in _POSITIONAL:
         del arguments["default"]
         parser.add_argument(name, help=text, **arguments)
@@ -121,4 +126,6 @@ def _add_option(parser: _Group, name: str, entry: Option, field: Field[Any], cha
 
 def _shown(value: Any) -> str:
     """A default as help texts show it."""
+    if isinstance(value, tuple):
+        return " ".join(map(_shown, value))
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -16,7 +16,7 @@ from ..acquisition.units import B_TO_MS_PER_UM2
 from ..files import sidecars
 from ..fitting.settings import Settings, option, options_of
 from ..physics import densities
-from . import catalogue
+from . import catalogue, memory
 
 _SCHEME = {f.name: f.default for f in fields(Acquisition)}
 
@@ -83,6 +83,20 @@ class Request:
     out: Path = option(Path(), "folder for the maps", flag={"type": Path, "required": True}, fact=None)
     prefix: str | None = option(None, "start of the file names (default: from DWI's name)", fact=None)
     overwrite: bool = _switch("replace outputs that exist")
+    memory_limit: str | None = option(
+        None,
+        "most memory to take, such as 4G; data that do not fit go to a scratch file (default: 80 % of what is free)",
+        check=lambda size: memory.parsed(size) is not None,
+        rule="a size such as 500M or 4G",
+        flag={"metavar": "SIZE"},
+        fact=None,
+    )
+    scratch: Path | None = option(
+        None,
+        "folder for the scratch file (default: that of the maps)",
+        flag={"type": Path, "metavar": "DIR"},
+        fact=None,
+    )
     no_cache: bool = _switch("compile all programs anew, and keep none for the next run")
     no_report: bool = _switch("write no report.html")
     quiet: bool = _switch("say only what is wrong")

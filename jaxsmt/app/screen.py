@@ -12,11 +12,27 @@ from typing import Any
 _UNITS = {"read": "volumes", "write": "maps"}  # of progress; voxels otherwise
 
 
+# Signals that stop a run, and what handles them where nobody has changed it.
+_STOPS = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal asked to stop.
+
+    Args:
+        number: of the signal.
+    """
+
+    def __init__(self, number: int):
+        super().__init__()
+        self.number = number
+
+
 class Screen:
     """Says what happens, unless it shall be quiet. Texts go to standard output, progress to standard error.
 
-    As a context it sees to it that Ctrl-C ends the run: Python drops an exception that is raised in a callback of its
-    garbage collector, and JAX has such callbacks.
+    As a context it sees to it that Ctrl-C and SIGTERM end the run: Python drops an exception that is raised in a
+    callback of its garbage collector, and JAX has such callbacks.
     """
 
     def __init__(self, quiet: bool) -> None:
@@ -25,8 +41,8 @@ class Screen:
         self._bar: Any = None
         self._stage = self._finished = ""
         self._since = 0.0
-        self._interrupted = False
-        self._handler: Any = None
+        self._stop: Stopped | None = None
+        self._handlers: dict[int, Any] = {}
 
     def say(self, text: str) -> None:
         """Print a text."""
@@ -37,10 +53,10 @@ class Screen:
         """Show how far a stage is.
 
         Raises:
-            KeyboardInterrupt: there was one, whatever became of it.
+            Stopped: a signal came, whatever became of it.
         """
-        if self._interrupted:
-            raise KeyboardInterrupt
+        if self._stop is not None:
+            raise self._stop
         if self._quiet:
             return
         if stage != self._stage:
@@ -65,21 +81,22 @@ class Screen:
             self._bar = None
 
     def __enter__(self) -> Screen:
-        handles = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # not where it is ignored
-        if handles and threading.current_thread() is threading.main_thread():
-            self._handler = signal.signal(signal.SIGINT, self._interrupt)
+        if threading.current_thread() is threading.main_thread():
+            for number, usual in _STOPS.items():
+                if signal.getsignal(number) is usual:  # not where it is ignored
+                    self._handlers[number] = signal.signal(number, self._interrupt)
         return self
 
     def __exit__(self, kind: object, *error: object) -> None:
-        if self._handler is not None:
-            signal.signal(signal.SIGINT, self._handler)
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
         self.close()
-        if self._interrupted and kind is None:
-            raise KeyboardInterrupt
+        if self._stop is not None and kind is None:
+            raise self._stop
 
     def _interrupt(self, number: int, frame: object) -> None:
-        self._interrupted = True
-        raise KeyboardInterrupt
+        self._stop = Stopped(number)
+        raise self._stop
 
 
 def warn(texts: Iterable[str]) -> None:

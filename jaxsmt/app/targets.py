@@ -31,8 +31,12 @@ def report(request: Request) -> Path:
     return request.out / "report.html" if request.report is None else request.report
 
 
-def check_targets(request: Request, model: SphericalMeanModel, uncertainty: bool, inputs: Mapping[str, Path]) -> None:
+def check_targets(
+    request: Request, model: SphericalMeanModel, uncertainty: bool, inputs: Mapping[str, Path], resumed: bool = False
+) -> None:
     """Check that the fit may write its files, and make their folder if it is missing.
+
+    resumed: files that are there may be those of the run that goes on.
 
     Raises:
         InputError: files exist and may not be overwritten, or are among the inputs; the prefix is no plain name; two
@@ -49,7 +53,7 @@ def check_targets(request: Request, model: SphericalMeanModel, uncertainty: bool
     paths += [run_json(request), *([] if request.no_report else [report(request)])]
     _refuse_inputs(paths, inputs)
     taken = [path.name for path in paths if path.exists()]
-    if taken and not request.overwrite:
+    if taken and not request.overwrite and not resumed:
         raise InputError(
             f"{taken[0]} exists" + (f", and {len(taken) - 1} more outputs" if len(taken) > 1 else ""),
             file=request.out,
@@ -71,7 +75,7 @@ def _refuse_inputs(paths: Iterable[Path], inputs: Mapping[str, Path]) -> None:
 def remove_earlier(request: Request, model: SphericalMeanModel, keep: Iterable[str]) -> None:
     """Remove what an earlier fit of the model wrote under the same prefix: it would seem to belong to this one.
 
-    keep: names of the maps that this fit will replace, and of its inputs.
+    keep: names that stay, of its inputs.
     """
     prefix, kept = request.file_prefix, set(keep)
     for path in (run_json(request), report(request)):

@@ -8,6 +8,7 @@ import shlex
 from ..errors import JaxsmtError
 from ..fitting.settings import Settings, options_of
 from .request import Request
+from .simulation.options import Simulation
 
 # What Python calls otherwise.
 _ALIASES = {
@@ -19,7 +20,7 @@ _ALIASES = {
 }
 _FLAGS = {
     name: "--" + name.replace("_", "-")
-    for record in (Settings, Request)
+    for record in (Settings, Request, Simulation)
     for name, (declared, _) in options_of(record).items()
     if declared.flag is not None
 }

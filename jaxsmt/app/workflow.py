@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,14 +15,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..acquisition.means import MeansAccumulator
-from ..errors import ResourceError
 from ..files import nifti, outputs, sidecars
-from . import catalogue, describe, targets
+from ..files.voxels import InFile, InMemory, VoxelData
+from . import catalogue, describe, memory, targets
 from .inputs import Inputs, collected_warnings, open_inputs
 from .request import Request
+from .unfinished import Unfinished
 
 if TYPE_CHECKING:
     from ..fitting.fod_results import FodFit
+    from ..fitting.inputs import Voxels
     from ..fitting.pipeline import Pipeline, Result
     from ..fitting.results import Fit
 
@@ -31,20 +34,26 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Job:
-    """A fit that is ready to run: its inputs have been checked, its model is loaded."""
+    """A fit that is ready to run: its inputs have been checked, its model is loaded.
+
+    voxels: those inside the mask, in the order of the file. pipeline: of these voxels alone. memory: how much it takes.
+    """
 
     request: Request
     inputs: Inputs
     loaded: catalogue.LoadedModel
+    voxels: Voxels
     pipeline: Pipeline
+    memory: memory.Plan
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a fit wrote, and the facts of the run."""
+    """What a fit wrote, and the facts of the run. fit, fods: of the voxels inside the mask."""
 
     fit: Fit
     fods: FodFit | None
+    voxels: Voxels
     files: list[Path]
     run: dict[str, Any]
 
@@ -53,31 +62,51 @@ def run_fit(request: Request, progress: Progress = lambda *_: None, command: Seq
     """Read, fit, write maps, sidecars, run.json and the report.
 
     The series is read once, volume by volume, into the shells' means, while the programs of the fit are compiled.
-    Nothing is fitted before the stream has proved sound to its end. Nothing is written before the fit is complete.
+    Nothing is fitted before the stream has proved sound to its end. Nothing is written before the fit is complete, but
+    what the same command needs to go on if the run is stopped.
 
     Raises:
         JaxsmtError: bad input, a folder that cannot be written, or too little memory. A new folder is removed again.
     """
     clock = _Clock()
     inputs = open_inputs(request)
+    unfinished = Unfinished(request.out, request.file_prefix)
     with _removed_if_it_fails(request.out):
         with collected_warnings() as texts:
             job = prepare(request, inputs)
-            targets.check_targets(request, job.loaded.model, inputs.settings.uncertainty, inputs.files)
+            model, uncertainty = job.loaded.model, inputs.settings.uncertainty
+            targets.check_targets(request, model, uncertainty, inputs.files, unfinished.exists)
             clock.lap("check")
-            result, hashes = _fit(job, progress, clock)
-        fit, fods = result.fit, result.fods
-        run = describe.run_facts(request, inputs, fit, fods, hashes, command)
-        run["warnings"] = [*inputs.warnings, *texts, *describe.status_warnings(fit, fods)]
-        files = _write_maps(job, result, run, progress)
+        with unfinished.locked(), unfinished.running():
+            with collected_warnings() as more:
+                result, hashes = _fit(job, unfinished, progress, clock)
+            run = describe.run_facts(request, inputs, result.fit, result.fods, hashes, command)
+            run["memory"] = job.memory.facts()
+            run["warnings"] = [*inputs.warnings, *texts, *more, *describe.status_warnings(result.fit, result.fods)]
+            files = _write(job, result, run, unfinished, progress, clock)
+    return Outcome(result.fit, result.fods, job.voxels, files, run)
+
+
+def _write(
+    job: Job, result: Result, run: dict[str, Any], unfinished: Unfinished, progress: Progress, clock: _Clock
+) -> list[Path]:
+    """Write maps, report and run.json, and put them where they belong when all are there; returns the maps' paths."""
+    request = job.request
+    with unfinished.publishing() as folder:
+        files = _write_maps(job, result, run, folder, progress)
         run["maps"] = [path.name for path in files]
         clock.lap("write")
         run["timings_s"] = clock.seconds
+        page = folder / targets.report(request).name
         if not request.no_report:
-            _write_report(job, result, run)
+            nifti.write_bytes(page, _report(job, result, run))
             clock.lap("report")
-        nifti.write_bytes(targets.run_json(request), sidecars.to_json(run))
-    return Outcome(fit, fods, files, run)
+        nifti.write_bytes(folder / targets.run_json(request).name, sidecars.to_json(run))
+        if request.overwrite:
+            targets.remove_earlier(request, result.fit.model, [path.name for path in job.inputs.files.values()])
+        if request.report is not None and not request.no_report:
+            page.replace(request.report)
+    return [request.out / path.name for path in files]
 
 
 def summary(outcome: Outcome) -> str:
@@ -108,21 +137,28 @@ def prepare(request: Request, inputs: Inputs) -> Job:
     loaded = catalogue.load(inputs.model)
     from ..batch import cache
     from ..batch.runner import find_devices
+    from ..fitting.inputs import Voxels, of_voxels
     from ..fitting.pipeline import Pipeline
     from ..fitting.results import FodModel
 
     if request.no_cache:
         cache.turn_off()
     settings = replace(inputs.settings, device=find_devices(request.device))
-    model = loaded.model if request.fod == "none" else FodModel(loaded.model, request.fod, request.n_fibres)
-    return Job(request, inputs, loaded, Pipeline(model, inputs.acquisition, settings, inputs.mask, order="F"))
+    voxels = Voxels(inputs.mask, "F")
+    spherical = of_voxels(loaded.model, voxels)
+    model = spherical if request.fod == "none" else FodModel(spherical, request.fod, request.n_fibres)
+    pipeline = Pipeline(model, inputs.acquisition, settings, np.ones(voxels.count, bool))
+    return Job(request, inputs, loaded, voxels, pipeline, _memory_plan(request, inputs, pipeline, voxels.count))
 
 
-def _fit(job: Job, progress: Progress, clock: _Clock) -> tuple[Result, dict[str, str]]:
+def _fit(job: Job, unfinished: Unfinished, progress: Progress, clock: _Clock) -> tuple[Result, dict[str, str]]:
     """The result, and the hashes of all inputs; reading, hashing and compiling go on at the same time."""
     inputs, pipeline = job.inputs, job.pipeline
     pool = ThreadPoolExecutor(4)
     try:
+        hashing = {name: pool.submit(sidecars.sha256, path) for name, path in inputs.files.items()}
+        if unfinished.exists:  # is it this run?
+            _begin(job, unfinished, hashing)
         kernels, fods = pool.submit(pipeline.prepare_kernels), pool.submit(pipeline.prepare_fods)
 
         def prepare_uncertainty() -> None:
@@ -131,11 +167,11 @@ def _fit(job: Job, progress: Progress, clock: _Clock) -> tuple[Result, dict[str,
             pipeline.prepare_uncertainty()
 
         later = pool.submit(prepare_uncertainty)
-        hashes = {name: pool.submit(sidecars.sha256, path) for name, path in inputs.files.items()}
         if not job.request.no_report:
             pool.submit(_load_report)
-        means, signal = _read_series(inputs, pipeline.needs_volumes, progress)
+        means, data = _read_series(job, progress)
         clock.lap("read")
+        hashes = _begin(job, unfinished, hashing)
         kernels.result()
         clock.lap("wait for compilation")
 
@@ -147,12 +183,28 @@ def _fit(job: Job, progress: Progress, clock: _Clock) -> tuple[Result, dict[str,
                     fods.result()
                     clock.lap("wait for compilation of the FODs")
 
-        result = pipeline.run(means, _rows(signal, inputs.image), watched)
+        with _kept(job, unfinished), closing(data):
+            result = pipeline.run(means, _rows(data, inputs.image), watched)
         later.result()  # so that they are kept for the next process, even those that no voxel needed
         clock.lap("fit" if result.fods is None else "fit FODs")
-        return result, {name: future.result() for name, future in hashes.items()}
+        return result, hashes
     finally:  # a compiler at work is not waited for
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _begin(job: Job, unfinished: Unfinished, hashing: Mapping[str, Future[str]]) -> dict[str, str]:
+    """Begin the run, or go on with one that was stopped; returns the hashes of the inputs."""
+    hashes = {name: future.result() for name, future in hashing.items()}
+    asked = describe.asked_facts(job.request, job.inputs, hashes)
+    unfinished.begin(asked, describe.machine_facts(job.pipeline.settings), job.request.overwrite)
+    return hashes
+
+
+def _kept(job: Job, unfinished: Unfinished) -> AbstractContextManager[None]:
+    """While what programs compute is kept for a run that goes on; spherical means alone are fitted again as fast."""
+    from ..batch.journal import Journal
+
+    return Journal(unfinished.folder).recording() if job.pipeline.needs_volumes else nullcontext()
 
 
 def _load_report() -> None:
@@ -160,51 +212,57 @@ def _load_report() -> None:
     from ..report import page  # noqa: F401
 
 
-def _read_series(inputs: Inputs, keep: bool, progress: Progress) -> tuple[np.ndarray, np.ndarray | None]:
-    """(shells, voxels in the mask) spherical means and, with `keep`, (volumes, voxels in the mask) data as stored.
-
-    Voxels are in the order of the file (Fortran's).
-    """
-    image = inputs.image
+def _read_series(job: Job, progress: Progress) -> tuple[np.ndarray, VoxelData]:
+    """(shells, voxels in the mask) spherical means, and the data of these voxels as stored, where they are needed."""
+    image, inside = job.inputs.image, job.inputs.mask.ravel(order="F")
     n = image.shape[3]
-    inside = inputs.mask.ravel(order="F")
-    means = MeansAccumulator(inputs.acquisition.weights, inside.size)
-    signal = None
-    if keep:
-        try:
-            signal = np.empty((n, int(inside.sum())), image.dtype)
-        except MemoryError:
-            raise ResourceError(
-                "the voxels inside the mask do not fit into memory", fix="a tighter mask=, or fod='none'"
-            ) from None
+    means = MeansAccumulator(job.inputs.acquisition.weights, inside.size)
+    data = _store(job)
     for i, volume in enumerate(nifti.read_volumes(image)):
         means.add(i, volume)
-        if signal is not None:
-            np.compress(inside, volume, out=signal[i])
+        if data.volumes:
+            data.put(i, np.compress(inside, volume))
         progress("read", i + 1, n)
     # The weights of a shell sum to 1, so scaling its mean scales its volumes.
     with np.errstate(invalid="ignore", over="ignore"):
-        return means.sums[:, inside] * image.slope + image.inter, signal
+        return means.sums[:, inside] * image.slope + image.inter, data
 
 
-def _rows(signal: np.ndarray | None, image: nifti.Image) -> Callable[[Any], np.ndarray] | None:
-    """`(slice or numbers) -> (voxels, volumes)` data, scaled; None where they were not kept."""
-    if signal is None:
-        return None
+def _store(job: Job) -> VoxelData:
+    """Where the data of the voxels go: into memory, or into a file if it is too small; nowhere if nobody needs them."""
+    image, voxels = job.inputs.image, job.voxels.count
+    if job.memory.data == memory.Place.NOWHERE:
+        return InMemory(0, voxels, image.dtype)
+    if job.memory.data == memory.Place.MEMORY:
+        return InMemory(image.shape[3], voxels, image.dtype)
+    return InFile(image.shape[3], voxels, image.dtype, job.request.scratch or job.request.out)
+
+
+def _memory_plan(request: Request, inputs: Inputs, pipeline: Pipeline, voxels: int) -> memory.Plan:
+    """How much memory the fit takes, and where the voxels' data go."""
+    shape, itemsize = inputs.image.shape, inputs.image.dtype.itemsize
+    return memory.plan(
+        reading=memory.AHEAD * math.prod(shape[:3]) * itemsize + 8 * len(inputs.acquisition.shells) * inputs.mask.size,
+        results=4 * pipeline.numbers * voxels,
+        data=voxels * shape[3] * itemsize if pipeline.needs_volumes else 0,
+        fods=request.fod != "none",
+        most=memory.limit(request.memory_limit),
+    )
+
+
+def _rows(data: VoxelData, image: nifti.Image) -> Callable[[Any], np.ndarray]:
+    """`(slice or numbers) -> (voxels, volumes)` data, scaled."""
 
     def rows(index: Any) -> np.ndarray:
         with np.errstate(invalid="ignore", over="ignore"):
-            return signal[:, index].T * image.slope + image.inter
+            return data.rows(index) * image.slope + image.inter
 
     return rows
 
 
-def _write_maps(job: Job, result: Result, run: dict[str, Any], progress: Progress) -> list[Path]:
+def _write_maps(job: Job, result: Result, run: dict[str, Any], folder: Path, progress: Progress) -> list[Path]:
     """Write the maps of kernels and FODs with their sidecars; returns the paths of the maps."""
-    request, prefix, sets = job.request, job.request.file_prefix, _map_sets(job, result)
-    if request.overwrite:
-        names = [name for maps in sets for name in maps.file_names(prefix)]
-        targets.remove_earlier(request, result.fit.model, [*names, *(path.name for path in job.inputs.files.values())])
+    prefix, sets = job.request.file_prefix, _map_sets(job, result)
     total, facts, numbers = sum(map(len, sets)), describe.sidecar_facts(run), itertools.count(1)
 
     def count() -> None:
@@ -212,7 +270,7 @@ def _write_maps(job: Job, result: Result, run: dict[str, Any], progress: Progres
 
     written = []
     for maps in sets:
-        written += outputs.write_maps(request.out, prefix, maps, job.inputs.image, facts, count)
+        written += outputs.write_maps(folder, prefix, maps, job.inputs.image, facts, count)
     return written
 
 
@@ -220,23 +278,24 @@ def _map_sets(job: Job, result: Result) -> list[outputs.MapSet]:
     """The maps of kernels and FODs, and what is said of their models."""
     request, fit, fods = job.request, result.fit, result.fods
     about = sidecars.about_model(fit.model.name, job.loaded.description, job.loaded.url)
-    sets = [outputs.MapSet(fit.model.name, fit.maps(), fit.units, fit.sd, about)]
+    inside = job.inputs.mask
+    sets = [outputs.MapSet(fit.model.name, fit.maps(), fit.units, fit.sd, about, inside)]
     if fods is not None:
         lobes = f"{request.fod.capitalize()} lobes, convolved with the kernels of a fit: {about['Description']}"
         details = {"Density": request.fod, "Fibres": request.n_fibres}
         about = sidecars.about_model(fods.model.name, lobes, job.loaded.url, **details)
-        sets.append(outputs.MapSet(fods.model.name, fods.maps(), {}, fods.sd, about))
+        sets.append(outputs.MapSet(fods.model.name, fods.maps(), {}, fods.sd, about, inside))
     return sets
 
 
-def _write_report(job: Job, result: Result, run: dict[str, Any]) -> None:
-    """Write report.html."""
+def _report(job: Job, result: Result, run: dict[str, Any]) -> bytes:
+    """The page with the maps."""
     from ..report import page
 
     name = (job.request.prefix or "").rstrip("_") or job.request.dwi.name
     title = f"{name}: {result.fit.model.name} maps"
     text = page.make_page(title, result.fit, result.fods, job.inputs.mask, job.inputs.image.affine, run)
-    nifti.write_bytes(targets.report(job.request), text.encode("utf-8", "backslashreplace"))
+    return text.encode("utf-8", "backslashreplace")
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import functools
 import itertools
 import queue
 import threading
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
@@ -13,8 +14,8 @@ from typing import Any, TypeAlias
 import jax
 import numpy as np
 
-from ..errors import InputError, ResourceError
-from . import cache, processors
+from ..errors import InputError, JaxsmtWarning, ResourceError
+from . import cache, journal, processors
 from .sizes import BatchSize
 
 #: Where to compute: a device, several of one kind, or None, the first that JAX finds.
@@ -78,6 +79,7 @@ class Runner:
         self.dtype = np.dtype(dtype)
         self.devices = find_devices() if device is None else devices_of(device)
         self.device = self.devices[0]
+        self.halvings = 0  # of chunks, as a device was out of memory
         cache.find()  # before anything is compiled, small programs of checks too
 
     @property
@@ -108,12 +110,12 @@ class Program:
         Args:
             voxel: one voxel's arrays as a pytree of `jax.ShapeDtypeStruct`, without the voxels' axis.
         """
-        compiled, *_ = [self._compiled(voxel, device) for device in self.runner.devices]
+        compiled, *_ = [self._compiled(voxel, device, self._chunk) for device in self.runner.devices]
         return compiled
 
-    def _compiled(self, voxel: Any, device: jax.Device) -> Callable[..., Any]:
+    def _compiled(self, voxel: Any, device: jax.Device, chunk: int) -> Callable[..., Any]:
         dtype = self.runner.dtype
-        voxels = jax.tree.map(lambda s: jax.ShapeDtypeStruct((self.size.chunk, *s.shape), dtype), voxel)
+        voxels = jax.tree.map(lambda s: jax.ShapeDtypeStruct((chunk, *s.shape), dtype), voxel)
         shared = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), self._shared)
         leaves, tree = jax.tree.flatten((voxels, shared, jax.ShapeDtypeStruct((), np.dtype(np.int32))))
         kinds = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
@@ -131,22 +133,17 @@ class Program:
 
         The voxels are divided into equal parts of at most a chunk, as many for each core of a CPU or for each GPU;
         small work is not divided. A GPU has two workers, so that it computes while the other's part is copied. A part
-        goes to the device that is free first, which no number depends on.
+        goes to the device that is free first, which no number depends on. While a journal is open, parts that it has
+        are not computed again, but for the last of them, which shows that it belongs to these voxels.
 
         Args:
             voxels: `(slice) -> arrays (n, …)` of those voxels. progress: told how many voxels are done, part by part.
         """
-        devices = self.runner.devices
-        each = max(1, processors.count() // len(devices)) if self.runner.platform == "cpu" else _IN_FLIGHT
-        workers = each * len(devices)
-        shares = workers if self.runner.platform == "cpu" else len(devices)
-        parts = max(1, -(-count // self.size.chunk))
-        parts = max(parts, min(-(-parts // shares) * shares, count // self.size.lanes))
-        edges = np.linspace(0, count, parts + 1).astype(int)
-        slices = [slice(i, j) for i, j in itertools.pairwise(edges.tolist())]
-        results: list[Any] = []
+        record = journal.record()
+        results, done = (_Results(count), 0) if record is None else self._recorded(record, voxels, count, progress)
+        workers = self._workers * len(self.runner.devices)
         free: queue.SimpleQueue[jax.Device] = queue.SimpleQueue()
-        for device in devices * each:
+        for device in self.runner.devices * self._workers:
             free.put(device)
 
         def run(part: slice) -> Any:
@@ -156,36 +153,142 @@ class Program:
             finally:
                 free.put(device)
 
-        with ThreadPoolExecutor(workers) as pool:
+        slices = [slice(max(part.start, done), part.stop) for part in self._parts(count) if part.stop > done]
+        slices = slices if count else [slice(0, 0)]
+        pool = ThreadPoolExecutor(workers)
+        try:
             for part, result in zip(slices, pool.map(run, slices), strict=True):
-                results.append(result)
+                leaves = results.put(part, result)
+                if record is not None:
+                    record.add(part, leaves)
                 progress(part.stop - part.start)
+        finally:  # an interrupt does not wait for what is computed
+            pool.shutdown(wait=False, cancel_futures=True)
+        return results.tree()
+
+    @property
+    def _workers(self) -> int:
+        """For each device."""
+        return max(1, processors.count() // len(self.runner.devices)) if self.runner.platform == "cpu" else _IN_FLIGHT
+
+    def _parts(self, count: int) -> list[slice]:
+        """The voxels of each part."""
+        devices = len(self.runner.devices)
+        shares = self._workers * devices if self.runner.platform == "cpu" else devices
+        parts = max(1, -(-count // self._chunk))
+        parts = max(parts, min(-(-parts // shares) * shares, count // self.size.lanes))
+        edges = np.linspace(0, count, parts + 1).astype(int)
+        return [slice(i, j) for i, j in itertools.pairwise(edges.tolist())]
+
+    def _recorded(
+        self, record: journal.Record, voxels: Callable[[slice], Any], count: int, progress: Callable[[int], None]
+    ) -> tuple[_Results, int]:
+        """What a journal has of the first voxels, and how many they are; its last part is computed once more."""
+        results, last = _Results(count), None
+        for part, leaves in record.parts():
+            if part.stop > count:
+                last = None
+                break
+            results.fill(part, leaves)
+            last = part, leaves
+        if last is None:
+            record.forget()
+            return _Results(count), 0
+        part, leaves = last
+        again = results.put(part, self._run_again(voxels, part))
+        equal = len(again) == len(leaves) and all(map(_same, again, leaves))
+        if not equal:  # another machine's, or of other voxels
+            record.forget()
+            return _Results(count), 0
+        progress(part.stop)
+        return results, part.stop
+
+    def _run_again(self, voxels: Callable[[slice], Any], part: slice) -> Any:
+        """Results of a part of any size."""
+        pieces = range(part.start, part.stop, self._chunk)
+        results = [self._run(voxels(slice(i, min(i + self._chunk, part.stop))), self.runner.device) for i in pieces]
         return jax.tree.map(lambda *leaves: np.concatenate(leaves), *results)
 
+    @property
+    def _chunk(self) -> int:
+        """Voxels in one call: fewer after the device ran out of memory."""
+        return max(self.size.chunk >> self.runner.halvings, self.size.lanes)
+
     def _run(self, voxels: Any, device: jax.Device) -> Any:
-        """Results of one part."""
-        count = len(jax.tree.leaves(voxels)[0])
-        shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(np.shape(a)[1:], self.runner.dtype), voxels)
-        compiled = self._compiled(shapes, device)
+        """Results of one part; in halves where the device has not enough memory for it."""
+        count, chunk = len(jax.tree.leaves(voxels)[0]), self._chunk
+        if count > chunk:  # as it has become smaller
+            pieces = [jax.tree.map(lambda a, i=i: a[i : i + chunk], voxels) for i in range(0, count, chunk)]
+            results = [self._run(piece, device) for piece in pieces]
+            return jax.tree.map(lambda *leaves: np.concatenate(leaves), *results)
         try:
-            # The setting is each thread's own.
-            with jax.enable_x64(self.runner.dtype == np.float64), jax.default_device(device):
-                out = compiled(jax.tree.map(self._padded, voxels), self._shared, np.int32(count))
-                out = jax.block_until_ready(out)
+            return self._computed(voxels, count, chunk, device)
         except jax.errors.JaxRuntimeError as error:
             if "RESOURCE_EXHAUSTED" not in str(error):
                 raise
-            raise ResourceError(
-                f"the device is out of memory: {str(error).splitlines()[0]}", fix="free it, or use device='cpu'"
-            ) from None
+            if chunk == self.size.lanes:
+                raise ResourceError(
+                    f"the device is out of memory: {str(error).splitlines()[0]}", fix="free it, or use device='cpu'"
+                ) from None
+            fact = str(error).splitlines()[0]
+        with _COMPILING:
+            if self._chunk == chunk:  # another thread may have been first
+                self.runner.halvings += 1
+                warnings.warn(
+                    f"the device is out of memory ({fact}): it gets {self._chunk} voxels at once instead of {chunk}",
+                    JaxsmtWarning,
+                    stacklevel=2,
+                )
+        return self._run(voxels, device)
+
+    def _computed(self, voxels: Any, count: int, chunk: int, device: jax.Device) -> Any:
+        """Results of at most a chunk of voxels."""
+        shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(np.shape(a)[1:], self.runner.dtype), voxels)
+        compiled = self._compiled(shapes, device, chunk)
+        # The setting is each thread's own.
+        with jax.enable_x64(self.runner.dtype == np.float64), jax.default_device(device):
+            padded = jax.tree.map(lambda values: self._padded(values, chunk), voxels)
+            out = jax.block_until_ready(compiled(padded, self._shared, np.int32(count)))
         return jax.tree.map(lambda leaf: np.asarray(leaf)[:count], out)
 
-    def _padded(self, values: np.ndarray) -> np.ndarray:
+    def _padded(self, values: np.ndarray, chunk: int) -> np.ndarray:
         """(n, …) values as a whole chunk of the runner's type."""
-        padded = np.zeros((self.size.chunk, *np.shape(values)[1:]), self.runner.dtype)
+        padded = np.zeros((chunk, *np.shape(values)[1:]), self.runner.dtype)
         with np.errstate(over="ignore"):  # beyond single precision: infinite, and reported as such
             padded[: len(values)] = values
         return padded
+
+
+class _Results:
+    """Results of voxels, filled part by part; leaves (count, …)."""
+
+    def __init__(self, count: int):
+        self._count = count
+        self._leaves: list[np.ndarray] | None = None
+        self._tree: Any = None
+
+    def put(self, part: slice, result: Any) -> list[np.ndarray]:
+        """Take the results of a part; returns their leaves."""
+        leaves, self._tree = jax.tree.flatten(result)
+        self.fill(part, leaves)
+        return leaves
+
+    def fill(self, part: slice, leaves: journal.Leaves) -> None:
+        """Take the leaves of a part."""
+        if self._leaves is None:
+            self._leaves = [np.empty((self._count, *leaf.shape[1:]), leaf.dtype) for leaf in leaves]
+        for whole, leaf in zip(self._leaves, leaves, strict=True):
+            whole[part] = leaf
+
+    def tree(self) -> Any:
+        """All results, as the program returns them."""
+        assert self._leaves is not None
+        return jax.tree.unflatten(self._tree, self._leaves)
+
+
+def _same(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two arrays are the same bytes."""
+    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
 
 
 _FEW = 1024  # small blocks are padded to so many

@@ -130,7 +130,56 @@ def fsl_to_scanner(bvecs: np.ndarray, affine: np.ndarray) -> np.ndarray:
     Returns:
         (n, 3).
     """
+    return bvecs @ _turn_of_fsl(affine).T
+
+
+def scanner_to_fsl(bvecs: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """Turn directions in scanner axes into FSL's: what `fsl_to_scanner` undoes.
+
+    Args:
+        bvecs: (n, 3).
+        affine: (4, 4) voxel indices to scanner mm.
+    Returns:
+        (n, 3), as an FSL file has them.
+    """
+    return bvecs @ _turn_of_fsl(affine)
+
+
+def _turn_of_fsl(affine: np.ndarray) -> np.ndarray:
+    """The orthogonal matrix (3, 3) that turns a vector of FSL's axes into scanner axes."""
     linear = np.asarray(affine, float)[:3, :3]
     u, _, vt = np.linalg.svd(linear)
-    flip = np.array([-1.0 if np.linalg.det(linear) > 0 else 1.0, 1.0, 1.0])
-    return (bvecs * flip) @ (u @ vt).T
+    return u @ vt @ np.diag([-1.0 if np.linalg.det(linear) > 0 else 1.0, 1.0, 1.0])
+
+
+def fsl_texts(bvals: np.ndarray, bvecs: np.ndarray) -> tuple[str, str]:
+    """The contents of FSL's `bval` and `bvec` files: a row, and three rows.
+
+    Args:
+        bvals: (n,) s/mm².
+        bvecs: (n, 3), in FSL's axes.
+
+    Example:
+        >>> fsl_texts(np.array([0.0, 1000.0]), np.array([[0.0, 0.0, 0.0], [0.0, 0.6, 0.8]]))
+        ('0 1000\\n', '0 0\\n0 0.6\\n0 0.8\\n')
+    """
+    return _text(bvals[None]), _text(bvecs.T)
+
+
+def mrtrix_text(bvals: np.ndarray, bvecs: np.ndarray) -> str:
+    """The content of an MRtrix `.b` table: rows x y z b.
+
+    Args:
+        bvals: (n,) s/mm².
+        bvecs: (n, 3), in scanner axes.
+
+    Example:
+        >>> mrtrix_text(np.array([1000.0]), np.array([[0.0, 0.6, 0.8]]))
+        '0 0.6 0.8 1000\\n'
+    """
+    return _text(np.column_stack([bvecs, bvals]))
+
+
+def _text(table: np.ndarray) -> str:
+    """Lines of numbers with nine digits; 0 has no sign."""
+    return "".join(" ".join(f"{value:.9g}" for value in row) + "\n" for row in table + 0.0)

@@ -9,10 +9,10 @@ import os
 import queue
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import nibabel as nib
 import numpy as np
@@ -155,9 +155,40 @@ def write_image(path: FilePath, data: np.ndarray, like: Image | None, affine: np
     Raises:
         OutputError: the file cannot be written.
     """
+    further = data.shape[3:]
+    flat = (data[(..., *reversed(at))].ravel(order="F") for at in np.ndindex(*reversed(further)))
+    write_volumes(path, flat, data.shape, data.dtype, like, affine)
+
+
+def write_volumes(
+    path: FilePath,
+    volumes: Iterable[np.ndarray],
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    like: Image | None,
+    affine: np.ndarray | None = None,
+) -> None:
+    """Write a map that comes volume by volume, as `write_image` does.
+
+    Args:
+        volumes: (voxels,) each, in file order (Fortran's). shape, dtype: of the whole map.
+    """
+    header = _header_of(shape, dtype, like, affine)
+    how: dict[str, Any] = {"filename": "", "mode": "wb", "compresslevel": 1}
+    # No time stamp and no file name inside, so that equal maps are equal files.
+    with _replacing(Path(path)) as file, igzip.IGzipFile(fileobj=file, mtime=0, **how) as stream:
+        stream.write(header.binaryblock + b"\0" * 4)
+        for volume in volumes:
+            stream.write(np.ascontiguousarray(volume, dtype).view(np.uint8).data)
+
+
+def _header_of(
+    shape: tuple[int, ...], dtype: np.dtype, like: Image | None, affine: np.ndarray | None
+) -> nib.Nifti1Header:
+    """The header of a map of a series, or of an image with this affine."""
     if like is None:
         header = nib.Nifti1Header()
-        header.set_xyzt_units("mm")
+        header.set_xyzt_units("mm", "sec")
         header.set_sform(affine, code=1)
         header.set_qform(affine, code=1)
     else:
@@ -166,15 +197,13 @@ def write_image(path: FilePath, data: np.ndarray, like: Image | None, affine: np
         header["descrip"] = b""
         header["intent_code"] = 0
         header["cal_min"] = header["cal_max"] = 0
-    header.set_data_dtype(data.dtype)
-    header.set_data_shape(data.shape)
+    header.set_data_dtype(dtype)
+    header.set_data_shape(shape)
     header.set_slope_inter(1, 0)
     size = int(header["sizeof_hdr"]) + 4
     header["vox_offset"] = size
     header["magic"] = b"n+1" if size == 352 else b"n+2\0\r\n\x1a\n"
-    content = header.binaryblock + b"\0" * 4 + np.asarray(data, order="F").tobytes(order="F")
-    # No time stamp and no file name inside, so that equal maps are equal files.
-    write_bytes(path, igzip.compress(content, compresslevel=1, mtime=0))
+    return header
 
 
 def write_bytes(path: FilePath, content: bytes) -> None:
@@ -183,21 +212,32 @@ def write_bytes(path: FilePath, content: bytes) -> None:
     Raises:
         OutputError: it cannot be written; the temporary file is gone again.
     """
-    path = Path(path)
+    with _replacing(Path(path)) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file under a temporary name in the folder of `path`, which gets this name at the end: all or nothing."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with temporary.open("wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        if not isinstance(error, OSError):
+        if not isinstance(error, OSError) or isinstance(error, OutputError):
             raise
-        fix = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "choose another folder or name"
-        raise OutputError(error.strerror or str(error), file=path, fix=fix) from None
+        raise output_error(error, path) from None
+
+
+def output_error(error: OSError, path: Path) -> OutputError:
+    """What to say of a file or folder that cannot be written."""
+    fix = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "choose another folder or name"
+    return OutputError(error.strerror or str(error), file=path, fix=fix)
 
 
 @contextlib.contextmanager

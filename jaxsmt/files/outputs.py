@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,11 @@ class MapSet:
 
     Attributes:
         model: name, as in file names.
-        maps: by name, (x, y, z) or (x, y, z, values).
+        maps: by name, (x, y, z) or (x, y, z, values); with `inside` (voxels,) or (voxels, values).
         units: of the maps that have one.
         sd: standard deviations of some of the maps, in the same units.
         about_model: BEP016's `Model`, see `sidecars.about_model`.
+        inside: (x, y, z) bool, where the maps' voxels are, in the order of the file (Fortran's).
     """
 
     model: str
@@ -36,6 +38,28 @@ class MapSet:
     units: Mapping[str, str]
     sd: Mapping[str, np.ndarray] | None = None
     about_model: Mapping[str, Any] = field(default_factory=dict)
+    inside: np.ndarray | None = None
+
+    @property
+    def is_masked(self) -> bool:
+        """Whether voxels were left out, which are 0 in all maps."""
+        return bool(np.any(self.maps["status"] == 0) if self.inside is None else not self.inside.all())
+
+    def write(self, path: Path, name: str, values: np.ndarray, like: nifti.Image) -> None:
+        """Write the values of a map, volume by volume."""
+        dtype = np.dtype(np.uint8 if name == "status" else np.float32)
+        if self.inside is None:
+            nifti.write_image(path, values.astype(dtype), like)
+            return
+        inside, more = self.inside.ravel(order="F"), values.shape[1:]
+
+        def placed() -> Iterator[np.ndarray]:
+            volume = np.zeros(inside.size, dtype)
+            for column in values.reshape(len(values), -1).T:
+                volume[inside] = column
+                yield volume
+
+        nifti.write_volumes(path, placed(), (*self.inside.shape, *more), dtype, like)
 
     @property
     def with_sd(self) -> tuple[str, ...]:
@@ -107,7 +131,7 @@ def write_maps(
     Returns:
         paths of the NIfTI files.
     """
-    common = {**facts, "model": maps.model, "Model": dict(maps.about_model), "SkullStripped": _is_masked(maps.maps)}
+    common = {**facts, "model": maps.model, "Model": dict(maps.about_model), "SkullStripped": maps.is_masked}
     reference = sidecars.spatial_reference(like.path, prefix)
     if reference is not None:
         common["SpatialReference"] = reference
@@ -115,15 +139,20 @@ def write_maps(
     def write(planned: _Planned) -> Path:
         name, desc, values, side = planned
         path = folder / f"{sidecars.map_name(prefix, maps.model, name, desc)}.nii.gz"
-        nifti.write_image(path, values if name == "status" else values.astype(np.float32), like=like)
+        maps.write(path, name, values, like)
         nifti.write_bytes(sidecar_path(path), sidecars.to_json(common | side))
         return path
 
     written = []
-    with ThreadPoolExecutor(_AT_ONCE) as pool:  # for the most part they wait for the disk
+    pool = ThreadPoolExecutor(_AT_ONCE)  # for the most part they wait for the disk
+    try:
         for path in pool.map(write, _planned(maps)):
             written.append(path)
             progress()
+    except KeyboardInterrupt:  # what is being written is of no use
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
     return written
 
 
@@ -134,7 +163,7 @@ def _planned(maps: MapSet) -> Iterator[_Planned]:
         return {"Description": text, **more, **({"Units": unit} if unit else {})}
 
     for name, values in maps.maps.items():
-        encoding = sidecars.orientation_encoding(name, values.shape[-1])
+        encoding = sidecars.orientation_encoding(name, values.shape[-1] if values.ndim > 1 else 1)
         more = {} if encoding is None else {"OrientationEncoding": encoding}
         yield name, "", values, said(map_table.about(name).description, maps.units.get(name, ""), **more)
     for name in maps.with_sd:
@@ -142,11 +171,6 @@ def _planned(maps: MapSet) -> Iterator[_Planned]:
         text = map_table.about(name)
         unit = text.sd_unit or maps.units.get(name, "")
         yield name, "sd", maps.sd[name], said(f"{text.sd_description or text.description}: {_SD}", unit)
-
-
-def _is_masked(maps: Mapping[str, np.ndarray]) -> bool:
-    """Whether voxels were left out, which are 0 in all maps."""
-    return bool(np.any(maps["status"] == 0))
 
 
 def save(
@@ -201,3 +225,24 @@ def make_folder(path: Path) -> None:
         raise OutputError(error.strerror or str(error), file=path, fix="choose a folder that can be made") from None
     if not os.access(path, os.W_OK):
         raise OutputError("cannot be written", file=path, fix="choose a folder that can be written")
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[None]:
+    """A new or empty folder for outputs that stand alone; it is gone if nothing was written when something fails.
+
+    Raises:
+        InputError: it is there and holds something.
+        OutputError: it cannot be made or written.
+    """
+    is_new = not path.exists()
+    make_folder(path)
+    if any(path.iterdir()):
+        raise InputError("is not empty", file=path, fix="choose another folder with out=")
+    try:
+        yield
+    except BaseException:
+        if is_new:
+            with suppress(OSError):  # it is not empty
+                path.rmdir()
+        raise

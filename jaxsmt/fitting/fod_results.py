@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -72,9 +73,21 @@ class FodFit(WithStatus):
         def take(values: np.ndarray) -> np.ndarray:
             return values.reshape(-1, *values.shape[self.status.ndim :])[numbers]
 
-        names = ("parameters", "n_fibres", "quality", "status", "sd")
-        maps = {name: jax.tree.map(take, getattr(self, name)) for name in names}
-        return replace(self, model=replace(self.model, kernels=self.model.fitted.voxels(numbers)), **maps)
+        chosen = self.changed(take, kernels=False)
+        return replace(chosen, model=replace(self.model, kernels=self.model.fitted.voxels(numbers)))
+
+    def changed(self, change: Callable[[np.ndarray], np.ndarray], kernels: bool = True) -> FodFit:
+        """The FODs with all their arrays changed, as from the voxels of an image to maps.
+
+        Args:
+            change: array (..., further axes) -> array. kernels: change those of `model.kernels` too.
+        Returns:
+            a `FodFit` of the changed arrays.
+        """
+        fields = ("parameters", "n_fibres", "quality", "status", "sd")
+        maps = {name: jax.tree.map(change, getattr(self, name)) for name in fields}
+        model = replace(self.model, kernels=self.model.fitted.changed(change)) if kernels else self.model
+        return replace(self, model=model, **maps)
 
     def peaks(self) -> np.ndarray:
         """Directions times weights.

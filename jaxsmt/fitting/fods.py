@@ -14,6 +14,7 @@ from ..batch.corrector import Corrector, Rows
 from ..batch.fitters import FodFitter
 from ..batch.predictions import predicted_means
 from ..batch.programs import Fits
+from ..geometry.harmonics import n_coefficients
 from ..models.model import SphericalMeanModel
 from ..physics.convolution import ORDER_MAX, order_needed
 from ..physics.densities.base import Density
@@ -78,6 +79,14 @@ class FodStage:
         self._corrector = None
         if self._deviation is not None:
             self._corrector = Corrector(kernel, acquisition, self.noise, **how)
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers a voxel has while it is fitted, about."""
+        lobes = self._fitters[-1].lobes
+        maps = lobes.count * (4 + 3 * lobes.density.axes) * (2 + self.settings.uncertainty)
+        points = sum(fitter.lobes.point for fitter in self._fitters)
+        return 2 * maps + 3 * points + n_coefficients(8)
 
     def compile(self) -> None:
         """Compile now, so that the first call does not wait for it."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 
@@ -106,3 +106,22 @@ def model_maps(model: SphericalMeanModel, maps: tuple[np.ndarray, ...], voxels: 
             raise InputError(fact, fix="shapes must agree")
     model.space.check(voxels.inside)
     return [voxels.take(values) for values in maps]
+
+
+def of_voxels(model: SphericalMeanModel, voxels: Voxels) -> SphericalMeanModel:
+    """The model of the voxels alone: each of its maps has their values, (voxels,).
+
+    Raises:
+        InputError: a map has another shape, or invalid values.
+    """
+    model_maps(model, model.without_values().maps, voxels)
+
+    def taken(value: Any) -> Any:
+        return voxels.take(value) if isinstance(value, np.ndarray) else value
+
+    held = tuple((name, taken(value)) for name, value in model.held)
+    changed = tuple(
+        (name, replace(p, lower=taken(p.lower), upper=taken(p.upper), start=taken(p.start)))
+        for name, p in model.changed
+    )
+    return replace(model, held=held, changed=changed)

@@ -96,6 +96,13 @@ class KernelStage:
         return self.corrects or (self._uses_sigma and self._sigma is None)
 
     @property
+    def numbers(self) -> int:
+        """How many numbers a voxel has while it is fitted, about."""
+        maps = len(self.model.names) + len(self.model.derived) + 4
+        corrections = 2 * (27 + 4 * len(self.acquisition.shells)) if self.corrects else 0
+        return maps * (3 + 2 * self.settings.uncertainty) + maps * self.effects + corrections
+
+    @property
     def _uses_sigma(self) -> bool:
         return self.settings.uncertainty or self.fitter.prior is not None
 

@@ -72,6 +72,12 @@ class Pipeline:
         return self._fods is not None or (self._kernels is not None and self._kernels.needs_volumes)
 
     @property
+    def numbers(self) -> int:
+        """How many numbers a voxel has while it is fitted, about: results, those of steps before, points."""
+        kernels = 0 if self._kernels is None else self._kernels.numbers
+        return kernels + (0 if self._fods is None else self._fods.numbers)
+
+    @property
     def _twice(self) -> bool:
         """Whether kernels and FODs are fitted twice, as FODs predict the noise floor best."""
         return self._kernels is not None and self._fods is not None and self._kernels.noise.magnitudes

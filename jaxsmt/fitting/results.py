@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
@@ -104,14 +105,19 @@ class Fit(WithStatus):
             a `Fit` with arrays (n,).
         """
 
-        def take(values: np.ndarray) -> np.ndarray:
-            return values.reshape(-1)[numbers]
+        without = replace(self, sd=None, shrinkage=None, effects=None)
+        return without.changed(lambda values: values.reshape(-1)[numbers])
 
-        maps = {
-            name: jax.tree.map(take, getattr(self, name))
-            for name in ("parameters", "derived", "s0", "quality", "status", "sigma")
-        }
-        return replace(self, **maps, sd=None, shrinkage=None, effects=None)
+    def changed(self, change: Callable[[np.ndarray], np.ndarray]) -> Fit:
+        """The fits with all their arrays changed, as from the voxels of an image to maps.
+
+        Args:
+            change: array (..., further axes) -> array.
+        Returns:
+            a `Fit` of the changed arrays.
+        """
+        fields = ("parameters", "derived", "s0", "quality", "status", "sigma", "sd", "shrinkage", "effects")
+        return replace(self, **{name: jax.tree.map(change, getattr(self, name)) for name in fields})
 
     def predict(self, acquisition: Acquisition | None = None) -> np.ndarray:
         """Spherical means that the fitted parameters give.

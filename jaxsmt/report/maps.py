@@ -31,9 +31,13 @@ def slice_of(volume: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
     The slice is cut across `slice_axis`, where the mask has most voxels.
     """
+    return np.take(volume, slice_number(mask), axis=slice_axis(mask.shape))
+
+
+def slice_number(mask: np.ndarray) -> int:
+    """Which slice across `slice_axis` has most voxels of the mask."""
     axis = slice_axis(mask.shape)
-    counts = np.count_nonzero(mask, axis=tuple(i for i in range(3) if i != axis))
-    return np.take(volume, int(np.argmax(counts)), axis=axis)
+    return int(np.argmax(np.count_nonzero(mask, axis=tuple(i for i in range(3) if i != axis))))
 
 
 def draw_maps(rows: Sequence[tuple[str, Mapping[str, np.ndarray]]], mask: np.ndarray) -> Figure:

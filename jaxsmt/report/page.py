@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..files import map_table
+from ..files import map_table, masks
 from . import glyphs, maps
 from .html import Table, render
 
@@ -26,9 +26,9 @@ def make_page(
 
     Args:
         title: heading.
-        fit: of an image.
-        fods: FODs of the same image, if there are any.
-        mask: (x, y, z) bool, the voxels that were fitted.
+        fit: of the voxels inside the mask, in the order of the file (Fortran's).
+        fods: FODs of the same voxels, if there are any.
+        mask: (x, y, z) bool.
         affine: (4, 4), voxels to scanner axes.
         run: what run.json says.
     """
@@ -46,13 +46,25 @@ def _figures(fit: Fit, fods: FodFit | None, mask: np.ndarray, affine: np.ndarray
         }
         figures.append(("standard deviations (none at bounds)", _panels(uncertain, mask)))
     if fods is not None:
-        figures.append(("fibre orientations", glyphs.draw_directions(fods, mask, affine)))
-        figures.append(("FOD glyphs", glyphs.draw_glyphs(fods, values[background(fit)], mask, affine)))
+        seen, sheet, grey = _in_slice(fods, values[background(fit)], mask)
+        figures.append(("fibre orientations", glyphs.draw_directions(seen, sheet, affine)))
+        figures.append(("FOD glyphs", glyphs.draw_glyphs(seen, grey, sheet, affine)))
     return figures
 
 
-def _panels(volumes: Mapping[str, np.ndarray], mask: np.ndarray) -> Figure:
+def _in_slice(fods: FodFit, grey: np.ndarray, mask: np.ndarray) -> tuple[FodFit, np.ndarray, np.ndarray]:
+    """FODs, mask and a map in the slice that is shown: (x, y, z) with one voxel across."""
+    axis, nth = maps.slice_axis(mask.shape), maps.slice_number(mask)
+    numbers = masks.place(np.arange(len(grey)), mask, "F").take([nth], axis)
+    sheet = mask.take([nth], axis)
+    numbers = masks.take(numbers, sheet)
+    shown = fods.voxels(numbers).changed(lambda values: masks.place(values, sheet))
+    return shown, sheet, masks.place(grey[numbers], sheet)
+
+
+def _panels(values: Mapping[str, np.ndarray], mask: np.ndarray) -> Figure:
     """Maps in rows of a few."""
+    volumes = {name: masks.place(of_voxels, mask, "F") for name, of_voxels in values.items()}
     names = list(volumes)
     rows = [names[i : i + _COLUMNS] for i in range(0, len(names), _COLUMNS)]
     return maps.draw_maps([("", {name: volumes[name] for name in row}) for row in rows], mask)

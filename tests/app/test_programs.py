@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from jaxsmt import simulate
-from jaxsmt.app import cli, workflow
+from jaxsmt.app import cli
 from jaxsmt.app.screen import Screen
-from jaxsmt.files import nifti
+from jaxsmt.files import nifti, voxels
 from tests.app.commands import run
 from tests.conftest import SHAPE, mask_of
 
@@ -192,12 +192,12 @@ def test_out_of_memory(folder, monkeypatch, capsys, error):
 
 
 def test_voxels_that_do_not_fit_into_memory(folder, monkeypatch, capsys):
-    """FODs need all volumes at once: the message says what needs less."""
+    """More than the machine said that it has: the message says what needs less."""
 
     def empty(*_):
         raise MemoryError
 
-    monkeypatch.setattr(workflow, "np", types.SimpleNamespace(empty=empty))
-    assert run(folder, "--fod", "watson") == 75
-    assert "--fod none" in capsys.readouterr().err
+    monkeypatch.setattr(voxels, "np", types.SimpleNamespace(empty=empty))
+    assert run(folder, "--fod", "watson", "--memory-limit", "1T") == 75
+    assert "--memory-limit" in capsys.readouterr().err
     assert not (folder / "out").exists()

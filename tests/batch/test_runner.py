@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import jaxsmt as js
+from jaxsmt.batch import runner
 from jaxsmt.batch.runner import Runner, block_size, compilations, find_device, in_blocks
 from jaxsmt.batch.sizes import SIZES, BatchSize, size_of
 
@@ -81,3 +82,31 @@ def test_blocks_have_few_sizes():
     """So that other data find their programs kept."""
     assert {block_size(n, 32_768) for n in range(40_000)} == {2**k for k in range(10, 16)}
     assert all(min(n, 100) <= block_size(n, 100) <= 100 for n in range(300))
+
+
+def test_out_of_memory_halves_the_chunk(monkeypatch):
+    """Until it fits, and no number changes; with a warning, and an error when a chunk is as small as can be."""
+    x, sizes = np.arange(200.0).reshape(100, 2), []
+    real = runner.Program._computed
+
+    def small(most):
+        def computed(self, voxels, count, chunk, device):
+            sizes.append(chunk)
+            if chunk > most:
+                raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes.")
+            return real(self, voxels, count, chunk, device)
+
+        return computed
+
+    monkeypatch.setattr(runner.Program, "_computed", small(4))
+    halved = program(power=2)
+    with pytest.warns(js.JaxsmtWarning, match="out of memory"):
+        out = halved(lambda part: {"x": x[part]}, 100)
+    np.testing.assert_array_equal(out["scaled"], 3 * x.astype(np.float32) ** 2)
+    assert max(sizes) == 16
+    sizes.clear()
+    halved(lambda part: {"x": x[part]}, 100)
+    assert set(sizes) == {4}  # what was learnt is kept
+    monkeypatch.setattr(runner.Program, "_computed", small(3))
+    with pytest.warns(js.JaxsmtWarning), pytest.raises(js.JaxsmtError, match="out of memory"):
+        program(power=2)(lambda part: {"x": x[part]}, 100)

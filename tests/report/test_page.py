@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jaxsmt as js
-from jaxsmt.files import map_table
+from jaxsmt.files import map_table, masks
 from jaxsmt.report import maps, page
 from jaxsmt.report.html import render
 from tests.conftest import ACQUISITION, SHAPE, mask_of
@@ -35,7 +35,9 @@ def test_the_page_tells_the_run(fit):
         "warnings": ["mind the <gap>"],
         "timings_s": {"fit": 1.25},
     }
-    text = page.make_page("a title", fit, None, mask_of(SHAPE) > 0, np.eye(4), run)
+    inside = mask_of(SHAPE) > 0
+    of_voxels = fit.changed(lambda values: masks.take(values, inside, "F"))
+    text = page.make_page("a title", of_voxels, None, inside, np.eye(4), run)
     for name, value in (
         ("noise", "rician"),
         ("uncertainty", "yes"),

@@ -50,7 +50,7 @@ def run(todo: Sequence[Task], where: str, n_cpus: int | None, screen: Screen) ->
     each = n_cpus if where != "local" else max(1, n // workers)
     with _client(Client, where, workers, gpus) as client:
         _say_dashboard(client, screen)
-        ready = todo if each is None else [tasks.with_processors(task, each) for task in todo]
+        ready = [tasks.with_share(task, each, workers if where == "local" else 1) for task in todo]
         futures = {client.submit(run_alone, task, pure=False): task for task in ready}
         try:
             for future in as_completed(list(futures)):

@@ -11,6 +11,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from ...errors import InputError
+from ...files import outputs
 from ..inputs import check_options, collected_warnings
 from ..request import Request, make_request
 from ..screen import Screen, warn
@@ -41,6 +42,8 @@ def run_participants(options: argparse.Namespace, screen: Screen, command: Seque
         series = _chosen(options, kind)
     check_options(_request(series[0], options))
     dataset.describe(options.out, options.input, kind)
+    if options.work_dir is not None:
+        outputs.make_folder(options.work_dir)
     warn(texts)
     screen.say(f"{options.input}: {layouts.name_of(kind)}, {len(series)} series to fit")
     logs, words = options.out / dataset.LOGS, tuple(command)
@@ -61,7 +64,7 @@ def _request(series: Series, options: argparse.Namespace) -> Request:
     common = vars(options)
     grad_dev = None if series.grad_dev is None or options.grad_dev == "none" else str(series.grad_dev)
     files = {name: getattr(series, name) for name in ("dwi", "bval", "bvec", "grad", "mask")}
-    outputs = {
+    places = {
         "out": options.out / series.folder,
         "prefix": f"{series.stem}_",
         "report": options.out / f"{series.stem}.html",
@@ -71,7 +74,7 @@ def _request(series: Series, options: argparse.Namespace) -> Request:
         "memory_limit": None if options.mem_mb is None else f"{options.mem_mb}M",
         "scratch": options.work_dir,
     }
-    return make_request({**common, **files, "grad_dev": grad_dev, **outputs, **resources})
+    return make_request({**common, **files, "grad_dev": grad_dev, **places, **resources})
 
 
 def _records(todo: Sequence[Task], options: argparse.Namespace, screen: Screen) -> Iterator[Record]:

@@ -15,7 +15,7 @@ from typing import Any
 from ...batch import processors
 from ...errors import JaxsmtError, OutputError
 from ...files import nifti, outputs, sidecars
-from .. import describe, targets, words
+from .. import describe, memory, targets, words
 from ..inputs import Inputs, open_inputs
 from ..request import Request
 from ..workflow import Outcome, Progress, facts, run_fit
@@ -189,6 +189,8 @@ def _now() -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S")
 
 
-def with_processors(task: Task, n: int) -> Task:
-    """The task, done with at most n processors."""
-    return replace(task, processors=n)
+def with_share(task: Task, n: int | None, workers: int) -> Task:
+    """The task as a worker does it: with at most n processors, and with its share of the memory that all may take."""
+    most = None if task.request.memory_limit is None else memory.parsed(task.request.memory_limit)
+    limit = None if most is None else str(most // workers)
+    return replace(task, processors=n, request=replace(task.request, memory_limit=limit))

@@ -4,11 +4,14 @@ import importlib.util
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
-from jaxsmt.app.cohorts import cluster
-from jaxsmt.app.cohorts.tasks import FAILED, Record
+from jaxsmt.app import memory
+from jaxsmt.app.cohorts import cluster, tasks
+from jaxsmt.app.cohorts.tasks import FAILED, Record, Task
+from jaxsmt.app.request import Request
 from tests.app.cohorts.data_sets import ABOUT, bids, files_below, series_files, write_raw
 
 pytestmark = pytest.mark.skipif(
@@ -82,7 +85,7 @@ def test_what_a_cluster_itself_finds_wrong_is_a_failure_of_the_series(tmp_path):
         (KilledWorker(), "every worker that had it died"),
         (ImportError("jaxsmt"), "ImportError: jaxsmt"),
     ):
-        task = cluster.Task("sub-01", None, tmp_path)
+        task = Task("sub-01", None, tmp_path)
         record = cluster._record(Future(error), task)
         assert (record.state, record.title) == (FAILED, "sub-01")
         assert reason in record.reason
@@ -97,7 +100,7 @@ def test_a_series_alone_in_its_process(monkeypatch, tmp_path):
         return Record(task.title, FAILED)
 
     monkeypatch.setattr(cluster.tasks, "run_task", run_task)
-    assert cluster.run_alone(cluster.Task("sub-01", None, tmp_path)).title == "sub-01"
+    assert cluster.run_alone(Task("sub-01", None, tmp_path)).title == "sub-01"
     assert held == [True]
 
 
@@ -129,3 +132,12 @@ def test_gpus_are_counted_without_loading_jax(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert cluster._gpus() == []
     assert cluster._workers(1, [])[0]["options"]["env"] == {}
+
+
+def test_local_workers_share_memory_and_processors(tmp_path):
+    request = Request(dwi=tmp_path / "d.nii", memory_limit="3000M")
+    task = tasks.with_share(Task("sub-01", request, tmp_path), 2, 3)
+    assert task.processors == 2
+    assert memory.limit(task.request.memory_limit) == 1000 * 2**20
+    free = tasks.with_share(Task("sub-01", replace(request, memory_limit=None), tmp_path), None, 3)
+    assert (free.processors, free.request.memory_limit) == (None, None)

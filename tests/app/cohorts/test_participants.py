@@ -142,6 +142,20 @@ def test_a_changed_option_fits_all_anew(raw, capsys):
         assert capsys.readouterr().out.splitlines()[-1] == f"2 series: {said}"
 
 
+def test_memory_and_work_folder_reach_the_fit(raw):
+    """Data that do not fit into memory go to a file there, and the maps are the same bytes."""
+    assert bids(raw, "--participant-label", "01", "--fod", "watson", "--no-report") == 0
+    maps = sorted((raw / "out/sub-01/dwi").glob("*_dwimap.nii.gz"))
+    before = [path.read_bytes() for path in maps]
+    (raw / "out/sub-01/dwi/sub-01_run.json").unlink()
+    words = ["--participant-label", "01", "--fod", "watson", "--no-report", "--mem-mb", "1", "-w", raw / "work"]
+    assert bids(raw, *words) == 0
+    memory = json.loads((raw / "out/sub-01/dwi/sub-01_run.json").read_text())["memory"]
+    assert (memory["limit_MiB"], memory["data_in"]) == (1, "scratch file")
+    assert (raw / "work").is_dir()
+    assert [path.read_bytes() for path in maps] == before
+
+
 def test_a_moved_data_set_is_complete_still(raw, capsys):
     """Hashes count, not paths: clusters copy data to other places."""
     assert bids(raw) == 0

@@ -1,18 +1,11 @@
-"""Simulated data: signals against dense quadrature, noise against its moments, the slice's truth."""
+"""Signals against dense quadrature, noise against its moments."""
 
 import numpy as np
 import pytest
 
-import jaxsmt as js
 from jaxsmt import simulate
 from jaxsmt.geometry.quadrature import fibonacci_sphere
-
-
-def test_hcp_scheme():
-    acquisition = simulate.hcp_scheme()
-    assert [len(s.volumes) for s in acquisition.shells] == [18, 90, 90, 90]
-    np.testing.assert_allclose(acquisition.b, [0, 1, 2, 3], atol=1e-9)
-    assert all(s.order >= 8 for s in acquisition.shells[1:])
+from jaxsmt.simulate import signals
 
 
 @pytest.mark.parametrize("kappa", [0.0, 1.5, 17.0])
@@ -51,22 +44,16 @@ def test_lobes_without_weight_may_have_no_axis():
     np.testing.assert_array_equal(padded, single)
 
 
-def test_slice_is_the_same_for_the_same_seed():
-    acquisition = simulate.hcp_scheme(n_b0=1, n_directions=6, shells=(1000.0,))
-    one, again, other = (simulate.coronal_slice(seed=seed, acquisition=acquisition) for seed in (0, 0, 1))
-    assert one == again
-    assert one != other
-    for name, values in one.truth.items():
-        assert np.all(values[~one.mask] == 0), name
-        assert np.all(values[one.mask] > 0), name
-
-
-def test_slice_without_noise_is_fitted_to_its_truth():
-    phantom = simulate.coronal_slice(snr=1e6)
-    assert 8000 <= phantom.mask.sum() <= 8400
-    fit = js.fit(js.smt(), phantom.acquisition, phantom.data, phantom.mask)
-    for name in ("lambda_par", "lambda_perp"):
-        error = np.abs(fit.parameters[name] - phantom.truth[name])[phantom.mask]
-        assert np.median(error) < 2e-3
-        assert np.percentile(error, 95) < 0.05
-    np.testing.assert_allclose(fit.s0[phantom.mask], phantom.truth["s0"][phantom.mask], rtol=1e-2)
+def test_signals_do_not_depend_on_the_blocks(monkeypatch):
+    """Lobes are computed in blocks, to the last digit as one by one: voxels may be asked for in any parts."""
+    acquisition = simulate.hcp_scheme(n_b0=1, n_directions=6, shells=(1000.0, 3000.0))
+    rng = np.random.default_rng(0)
+    axes = rng.standard_normal((50, 2, 3))
+    axes /= np.linalg.norm(axes, axis=-1, keepdims=True)
+    weight = rng.uniform(size=(50, 2)) * (rng.uniform(size=(50, 2)) < 0.7)  # of 0 to 2 lobes
+    values = [acquisition, rng.uniform(1, 3, 50), rng.uniform(0, 1, 50), axes, rng.uniform(0, 20, (50, 2)), weight]
+    together = simulate.zeppelin_signal(*values)
+    monkeypatch.setattr(signals, "_BLOCK", 1)
+    np.testing.assert_array_equal(simulate.zeppelin_signal(*values), together)
+    some = [values[0], *(array[7:9] for array in values[1:])]
+    np.testing.assert_array_equal(simulate.zeppelin_signal(*some), together[7:9])

@@ -1,0 +1,104 @@
+"""How much memory a fit may take, and how much it will take. No JAX."""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+_UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?\s*", re.IGNORECASE)
+_ARTICLE = {"memory": "memory", "scratch file": "a scratch file"}
+#: Volumes in memory while a series is read.
+AHEAD = 4
+# Of JAX, its programs and a part of the voxels at work.
+_KERNELS, _FODS = 350 * 2**20, 700 * 2**20
+# Of the memory that is free: what a fit may take where nobody says how much.
+_SHARE = 0.8
+
+
+def parsed(text: str) -> int | None:
+    """Bytes of a text such as "4G", "500 MB" or "2.5GiB"; units are powers of 1024. None: it is no such text.
+
+    Example:
+        >>> parsed("1.5G"), parsed("much")
+        (1610612736, None)
+    """
+    match = _SIZE.fullmatch(text)
+    return None if match is None else int(float(match[1]) * _UNITS[match[2].lower()])
+
+
+class Place(StrEnum):
+    """Where the data of the voxels are while they are fitted."""
+
+    NOWHERE = "nowhere"  # spherical means are enough
+    MEMORY = "memory"
+    FILE = "scratch file"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much memory a fit is to take, and may take, in bytes; and where the data of the voxels go."""
+
+    predicted: int
+    limit: int
+    data: Place
+
+    def facts(self) -> dict[str, Any]:
+        """What run.json says."""
+        mib = 2**20
+        return {
+            "predicted_MiB": round(self.predicted / mib),
+            "limit_MiB": round(self.limit / mib),
+            "data_in": self.data.value,
+        }
+
+    def __str__(self) -> str:
+        where = "" if self.data == Place.NOWHERE else f", the voxels' data in {_ARTICLE[self.data]}"
+        more = "" if self.predicted <= self.limit else f": more than the {self.limit / 2**20:.0f} MiB that it may take"
+        return f"about {self.predicted / 2**20:.0f} MiB of memory{where}{more}"
+
+
+def plan(*, reading: int, results: int, data: int, fods: bool, most: int) -> Plan:
+    """Decide where the data go: into memory if they fit.
+
+    Args:
+        reading: bytes of the volumes at work and of the shells' means. results: of what a fit has of all voxels.
+        data: of the voxels' data; 0 if nobody needs them. fods: whether FODs are fitted. most: that a fit may take.
+    """
+    base = _FODS if fods else _KERNELS
+    least, whole = base + max(reading, results), base + data + max(reading, results)
+    if not data:
+        return Plan(least, most, Place.NOWHERE)
+    return Plan(whole, most, Place.MEMORY) if whole <= most else Plan(least, most, Place.FILE)
+
+
+def limit(text: str | None) -> int:
+    """The bytes that a fit may take: those that are asked for, or most of what is free."""
+    asked = None if text is None else parsed(text)
+    return int(_SHARE * free()) if asked is None else asked
+
+
+def free() -> int:
+    """Bytes of memory that this process may still get, of the machine and of its control group."""
+    bounds = [_available()]
+    for most, used in (
+        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    ):
+        with suppress(OSError, ValueError):  # "max" is no number: no limit
+            bounds.append(max(int(Path(most).read_text()) - int(Path(used).read_text()), 0))
+    return min(bounds)
+
+
+def _available() -> int:
+    with suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return 1024 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1])
+    with suppress(OSError, ValueError, AttributeError):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    return 2**32

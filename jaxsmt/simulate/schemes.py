@@ -1,0 +1,41 @@
+"""Schemes that measure simulated data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..acquisition.acquisition import Acquisition
+from ..geometry.quadrature import gradient_directions
+
+
+def hcp_scheme(
+    n_b0: int = 18, n_directions: int = 90, shells: Sequence[float] = (1000.0, 2000.0, 3000.0)
+) -> Acquisition:
+    """A scheme like that of the HCP Wu-Minn project: b = 0 volumes spread among mixed shells.
+
+    The directions are not those of the project: they are made here, each shell its own set.
+
+    Args:
+        n_b0: number of b = 0 volumes.
+        n_directions: number of directions of each shell.
+        shells: b-values of the shells in s/mm².
+
+    Returns:
+        An acquisition of n_b0 + len(shells) · n_directions volumes, without timings.
+
+    Example:
+        >>> import jaxsmt as js
+        >>> for shell in js.simulate.hcp_scheme(n_b0=6, n_directions=30).shells:
+        ...     print(shell)
+        b = 0 s/mm²: 6 volumes
+        b = 1000 s/mm²: 30 volumes, harmonic order 6
+        b = 2000 s/mm²: 30 volumes, harmonic order 6
+        b = 3000 s/mm²: 30 volumes, harmonic order 6
+    """
+    b = np.concatenate([np.full(n_directions, value) for value in shells])
+    g = np.concatenate([gradient_directions(n_directions, seed=i) for i in range(len(shells))])
+    order = np.random.default_rng(0).permutation(b.size)
+    where = np.linspace(0, b.size, n_b0, endpoint=False).astype(int)
+    return Acquisition(np.insert(b[order], where, 0.0), np.insert(g[order], where, 0.0, axis=0))
