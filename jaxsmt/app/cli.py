@@ -28,8 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: its words, without the program's name; None: those of the process.
     Returns:
-        the exit code: 0 done, 1 the self-test failed, 2 bad input, 73 cannot write, 75 no resources; stopped: 130 by
-        Ctrl-C, 143 by SIGTERM.
+        the exit code: 0 done, 1 the self-test or a series of many failed, 2 bad input, 73 cannot write, 75 no
+        resources; stopped: 130 by Ctrl-C, 143 by SIGTERM.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     options = parser.make_parser().parse_args(argv)
@@ -71,6 +71,19 @@ def _check(options: argparse.Namespace, command: list[str]) -> int:
     return 0
 
 
+def _bids(options: argparse.Namespace, command: list[str]) -> int:
+    """Fit every series of a data set, or compare those that were fitted."""
+    screen = Screen(options.quiet)
+    if options.level == "group":
+        from .cohorts import group
+
+        group.run_group(options.out, screen)
+        return 0
+    from .cohorts import participants
+
+    return participants.run_participants(options, screen, command)
+
+
 def _demo(options: argparse.Namespace, command: list[str]) -> int:
     """Simulate and fit a slice."""
     from . import demo
@@ -103,6 +116,7 @@ def _doctor(options: argparse.Namespace, command: list[str]) -> int:
 _COMMANDS: dict[str, Callable[[argparse.Namespace, list[str]], int]] = {
     "fit": _fit,
     "check": _check,
+    "bids": _bids,
     "demo": _demo,
     "simulate": _simulate,
     "doctor": _doctor,

@@ -59,6 +59,7 @@ def run_facts(
         "device": device_text(fit.settings),
         "inputs": {name: {"path": str(path), "sha256": hashes[name]} for name, path in inputs.files.items()},
         "model": fit.model.name,
+        "asked": asked(request, inputs),
         "options": {**fit.settings.facts(), **request.facts(), **_measured_facts(request, fit)},
         "shells": [
             {
@@ -78,6 +79,15 @@ def run_facts(
         counts = np.bincount(fods.n_fibres[np.isin(fods.status, FITTED)], minlength=1)
         run["fibres"] = {str(n): int(count) for n, count in enumerate(counts) if count}
     return run
+
+
+def asked(request: Request, inputs: Inputs) -> dict[str, Any]:
+    """The options that decide the maps as they were asked for, without paths: a run with the same ones, the same inputs
+    and the same version of jaxsmt gives the same maps."""
+    stated = {name: "file" if name in inputs.files else value for name, value in request.deciding().items()}
+    if inputs.model.file is not None:
+        stated["model"] = f"file:{inputs.model.function}"
+    return stated
 
 
 def _counts(result: Fit | FodFit, mask: np.ndarray) -> dict[str, int]:

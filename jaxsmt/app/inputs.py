@@ -69,8 +69,7 @@ def open_inputs(request: Request) -> Inputs:
     Raises:
         InputError: with the file, the fact and the fix.
     """
-    if request.fod == "none" and request.fibres is not None:
-        raise InputError(f"fibres={request.fibres} without an FOD", fix="give fod='watson' or fod='bingham' too")
+    source = check_options(request)
     with collected_warnings() as texts:
         image = nifti.open_image(request.dwi)
         if len(image.shape) != 4 or image.shape[3] < 2:
@@ -78,7 +77,6 @@ def open_inputs(request: Request) -> Inputs:
                 f"has dimensions {image.shape}", file=image.path, fix="a diffusion series has four: x, y, z, volumes"
             )
         files = {"dwi": image.path}
-        source = catalogue.locate(request.model)
         acquisition = _read_acquisition(request, image, files)
         acquisition.require(shells=1, model=source.function)
         if source.file is not None:
@@ -88,6 +86,18 @@ def open_inputs(request: Request) -> Inputs:
         mask = _read_mask(request.mask, image)
         settings = _read_settings(request, image, mask, files)
     return Inputs(image, acquisition, mask, settings, source, files, texts)
+
+
+def check_options(request: Request) -> catalogue.Source:
+    """Where the model comes from, once the options have proved to go together. Opens no file.
+
+    Raises:
+        InputError: they do not, or there is no such model.
+    """
+    if request.fod == "none" and request.fibres is not None:
+        raise InputError(f"fibres={request.fibres} without an FOD", fix="give fod='watson' or fod='bingham' too")
+    Settings(**{name: value for name, value in request.settings.items() if name not in _READERS})
+    return catalogue.locate(request.model)
 
 
 def _read_acquisition(request: Request, image: nifti.Image, files: dict[str, Path]) -> Acquisition:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import MISSING, Field
 from pathlib import Path
 from typing import Any
 
 from ..fitting.settings import Option, Settings, options_of
 from ..version import __version__
+from .cohorts import layouts
 from .request import Request
 from .simulation.options import Simulation
 
@@ -17,6 +18,8 @@ _POSITIONAL = ("dwi",)
 _SHORT = {"out": ("-o",)}
 # Options of what comes after the fit; `check` has none of them.
 _OUTPUTS = ("out", "prefix", "overwrite", "memory_limit", "scratch", "no_cache", "no_report", "device", "quiet")
+# Options that each series of a data set has of its own.
+_OF_ONE_SERIES = ("dwi", "bval", "bvec", "grad", "mask", "grad_dev")
 
 _Group = argparse.ArgumentParser | argparse._ArgumentGroup
 
@@ -36,6 +39,8 @@ def make_parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="say what fit would do with these files; fits nothing")
     _add_fit_options(check)
 
+    _add_bids(commands.add_parser("bids", help="fit every series of a data set, or compare the series of a group"))
+
     demo = commands.add_parser("demo", help="simulate a brain slice, fit it, show the truth beside")
     _add_options(demo, Request, ("out",), default=Path("jaxsmt-demo"), required=False)
     _add_options(demo, Request, ("device", "quiet"))
@@ -48,14 +53,48 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_fit_options(parser: argparse.ArgumentParser) -> None:
-    """Every option that says what to fit and how."""
-    names = [name for name in options_of(Request) if name not in _OUTPUTS]
+def _add_bids(parser: argparse.ArgumentParser) -> None:
+    """The arguments of a BIDS App, and every option of a fit that changes the maps."""
+    parser.add_argument("input", type=Path, metavar="INPUT", help="folder of the data set")
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder of the output, a derivative data set")
+    parser.add_argument("level", choices=("participant", "group"), help="fit the series; or compare those fitted")
+    which = parser.add_argument_group("series")
+    which.add_argument(
+        "--input-type", choices=layouts.kinds(), help="kind of the data set (default: found out from the folder)"
+    )
+    which.add_argument("--participant-label", nargs="+", metavar="LABEL", help="subjects, with or without sub-")
+    which.add_argument("--session-id", nargs="+", metavar="LABEL", help="sessions, with or without ses-")
+    which.add_argument(
+        "--bids-filter-file", type=Path, metavar="F", help='JSON as of fMRIPrep and QSIPrep: {"dwi": {"run": 1}}'
+    )
+    _add_fit_options(parser, without=_OF_ONE_SERIES)
+    parser.add_argument(
+        "--grad-dev",
+        choices=("auto", "none"),
+        default="auto",
+        help="gradient deviation: that of the data set, which the HCP has, or none (default: auto)",
+    )
+    run = parser.add_argument_group("run")
+    run.add_argument("-w", "--work-dir", type=Path, metavar="DIR", help="folder for temporary files")
+    run.add_argument("--n-cpus", type=int, metavar="N", help="processors to use (default: all)")
+    run.add_argument("--mem-mb", type=int, metavar="N", help="memory to use, in MB")
+    run.add_argument(
+        "--cluster",
+        metavar="local|ADDRESS",
+        help="fit side by side on workers of dask.distributed: on this machine, or of the scheduler at ADDRESS",
+    )
+    run.add_argument("--stop-on-first-crash", action="store_true", help="stop when a series fails")
+    _add_options(run, Request, ("no_cache", "no_report", "device", "quiet"))
+
+
+def _add_fit_options(parser: argparse.ArgumentParser, without: Collection[str] = ()) -> None:
+    """Every option that says what to fit and how, but for those named."""
+    names = [name for name in options_of(Request) if name not in (*_OUTPUTS, *without)]
     positional = [name for name in names if name in _POSITIONAL]
     _add_options(parser, Request, positional)
     group = parser.add_argument_group("inputs and model")
     _add_options(group, Request, [name for name in names if name not in positional])
-    _add_options(parser.add_argument_group("fit"), Settings, options_of(Settings))
+    _add_options(parser.add_argument_group("fit"), Settings, [n for n in options_of(Settings) if n not in without])
 
 
 def _add_options(parser: _Group, record: type, names: Iterable[str], **changed: Any) -> None:

@@ -100,6 +100,7 @@ class Request:
     no_cache: bool = _switch("compile all programs anew, and keep none for the next run")
     no_report: bool = _switch("write no report.html")
     quiet: bool = _switch("say only what is wrong")
+    report: Path | None = option(None, "the page of the fit; None: report.html beside the maps", flag=None, fact=None)
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -117,6 +118,11 @@ class Request:
     def file_prefix(self) -> str:
         """Start of the names of all files."""
         return sidecars.default_prefix(self.dwi) if self.prefix is None else self.prefix
+
+    def deciding(self) -> dict[str, Any]:
+        """The options that decide the maps, beside the input files, as they were asked for."""
+        own = (name for name, (declared, _) in options_of(Request).items() if declared.fact is not None)
+        return {"model": self.model, **{name: getattr(self, name) for name in own}, **self.settings}
 
     def facts(self) -> dict[str, Any]:
         """What sidecars and run.json say of the options."""

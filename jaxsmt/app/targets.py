@@ -28,7 +28,7 @@ def run_json(request: Request) -> Path:
 
 def report(request: Request) -> Path:
     """The page with the maps."""
-    return request.out / "report.html"
+    return request.out / "report.html" if request.report is None else request.report
 
 
 def check_targets(
@@ -49,9 +49,10 @@ def check_targets(
     names = outputs.file_names(prefix, model.name, map_names(model), uncertainty)
     if request.fod != "none":
         names += outputs.file_names(prefix, model.name + request.fod, map_table.of_fits("fod"), uncertainty)
-    names += [run_json(request).name, *([] if request.no_report else [report(request).name])]
-    _refuse_inputs(request.out, names, inputs)
-    taken = [name for name in names if (request.out / name).exists()]
+    paths = [request.out / name for name in names]
+    paths += [run_json(request), *([] if request.no_report else [report(request)])]
+    _refuse_inputs(paths, inputs)
+    taken = [path.name for path in paths if path.exists()]
     if taken and not request.overwrite and not resumed:
         raise InputError(
             f"{taken[0]} exists" + (f", and {len(taken) - 1} more outputs" if len(taken) > 1 else ""),
@@ -59,11 +60,13 @@ def check_targets(
             fix="overwrite=True replaces them; or choose another folder or prefix=",
         )
     outputs.make_folder(request.out)
+    if not request.no_report:
+        outputs.make_folder(report(request).parent)
 
 
-def _refuse_inputs(folder: Path, names: Iterable[str], inputs: Mapping[str, Path]) -> None:
+def _refuse_inputs(paths: Iterable[Path], inputs: Mapping[str, Path]) -> None:
     """Raise InputError if an input would be overwritten."""
-    targets = {(folder / name).resolve() for name in names}
+    targets = {path.resolve() for path in paths}
     for option, path in inputs.items():
         if path.resolve() in targets:
             raise InputError(f"is {option}= and would be an output too", file=path, fix="choose another folder")

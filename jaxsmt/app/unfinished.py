@@ -116,7 +116,7 @@ class Unfinished:
 
     @contextmanager
     def publishing(self) -> Iterator[Path]:
-        """A folder for new outputs, which go to their places when all are written, by the order of their names.
+        """A folder for new outputs, which go to their places when all are written, run.json last.
 
         Raises:
             OutputError: they cannot get there.
@@ -128,7 +128,7 @@ class Unfinished:
             raise nifti.output_error(error, self._new) from None
         yield self._new
         self._published = True  # at least some
-        for path in sorted(self._new.iterdir()):
+        for path in sorted(self._new.iterdir(), key=lambda path: (path.name.endswith("run.json"), path.name)):
             try:
                 path.replace(self._out / path.name)
             except OSError as error:

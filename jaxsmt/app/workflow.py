@@ -93,19 +93,28 @@ def _write(
     request = job.request
     with unfinished.publishing() as folder:
         files = _write_maps(job, result, run, folder, progress)
+        run["maps"] = [path.name for path in files]
         clock.lap("write")
         run["timings_s"] = clock.seconds
+        page = folder / targets.report(request).name
         if not request.no_report:
-            nifti.write_bytes(folder / targets.report(request).name, _report(job, result, run))
+            nifti.write_bytes(page, _report(job, result, run))
             clock.lap("report")
         nifti.write_bytes(folder / targets.run_json(request).name, sidecars.to_json(run))
         if request.overwrite:
             targets.remove_earlier(request, result.fit.model, [path.name for path in job.inputs.files.values()])
+        if request.report is not None and not request.no_report:
+            page.replace(request.report)
     return [request.out / path.name for path in files]
 
 
 def summary(outcome: Outcome) -> str:
-    """What a fit did: voxels by status, fibres, times, and where the maps are."""
+    """What a fit did, and where the maps are."""
+    return f"{facts(outcome)}\nmaps and report in {outcome.files[0].parent}"
+
+
+def facts(outcome: Outcome) -> str:
+    """What a fit did: voxels by status, fibres, times."""
     run = outcome.run
     voxels = ", ".join(
         f"{count} {name.replace('_', ' ')}" for name, count in run["voxels"].items() if count and name != "outside"
@@ -114,7 +123,7 @@ def summary(outcome: Outcome) -> str:
     fods = ""
     if "fibres" in run:
         fods = "fibres: " + ", ".join(f"{n} in {count} voxels" for n, count in run["fibres"].items()) + "\n"
-    return f"voxels: {voxels}\n{fods}times: {seconds}\nmaps and report in {outcome.files[0].parent}"
+    return f"voxels: {voxels}\n{fods}times: {seconds}"
 
 
 def prepare(request: Request, inputs: Inputs) -> Job:
@@ -290,7 +299,8 @@ def _report(job: Job, result: Result, run: dict[str, Any]) -> bytes:
     """The page with the maps."""
     from ..report import page
 
-    title = f"{job.request.dwi.name}: {result.fit.model.name} maps"
+    name = (job.request.prefix or "").rstrip("_") or job.request.dwi.name
+    title = f"{name}: {result.fit.model.name} maps"
     text = page.make_page(title, result.fit, result.fods, job.inputs.mask, job.inputs.image.affine, run)
     return text.encode("utf-8", "backslashreplace")
 

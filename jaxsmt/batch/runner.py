@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import os
 import queue
 import threading
 import warnings
@@ -16,7 +15,7 @@ import jax
 import numpy as np
 
 from ..errors import InputError, JaxsmtWarning, ResourceError
-from . import cache, journal
+from . import cache, journal, processors
 from .sizes import BatchSize
 
 #: Where to compute: a device, several of one kind, or None, the first that JAX finds.
@@ -170,7 +169,7 @@ class Program:
     @property
     def _workers(self) -> int:
         """For each device."""
-        return max(1, _cores() // len(self.runner.devices)) if self.runner.platform == "cpu" else _IN_FLIGHT
+        return max(1, processors.count() // len(self.runner.devices)) if self.runner.platform == "cpu" else _IN_FLIGHT
 
     def _parts(self, count: int) -> list[slice]:
         """The voxels of each part."""
@@ -338,8 +337,3 @@ def in_blocks(predict: Callable[[Any], jax.Array], inputs: Any, dtype: np.dtype,
         with jax.enable_x64(np.dtype(dtype) == np.float64):
             parts.append(np.asarray(predict(jax.tree.map(part, inputs)))[:size])
     return np.concatenate(parts)
-
-
-def _cores() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

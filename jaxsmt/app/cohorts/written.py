@@ -12,10 +12,11 @@ from typing import Any
 from ...errors import InputError
 from ...files import outputs
 from ...status import Status
+from .dataset import LOGS
 
 _MAP = re.compile(r"(?P<prefix>.*?)model-[^_]+_(?:[^_]+_)*dwimap\.nii\.gz", re.DOTALL)
 _RUN = "run.json"
-_LOGS, _LOG = "logs", ".log"
+_LOG = ".log"
 _FOLDERS = re.compile(r"sub-[^_]+_(ses-[^_]+_)?")  # of a prefix, what names its folders
 _ENTITY = re.compile(r"([A-Za-z0-9]+)-(.+)", re.DOTALL)
 
@@ -77,7 +78,7 @@ def find_series(out: Path) -> list[FittedSeries]:
         out: the derivative data set.
     """
     found = []
-    logs = out / _LOGS
+    logs = out / LOGS
     logged = [path.name.removesuffix(_LOG) + "_" for path in _in(logs) if path.name.endswith(_LOG)]
     for participant in _folders(out, "sub-"):
         sessions = _folders(participant, "ses-")
