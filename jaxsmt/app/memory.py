@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 from contextlib import suppress
@@ -16,8 +17,9 @@ _ARTICLE = {"memory": "memory", "scratch file": "a scratch file"}
 #: Volumes in memory while a series is read.
 AHEAD = 4
 _LEAST = 32_768  # voxels of a slab
-# Of JAX, its programs and a part of the voxels at work.
-_KERNELS, _FODS = 350 * 2**20, 700 * 2**20
+# Of Python, JAX and its programs, where they are compiled and where they run; measured.
+_COMPILING, _COMPILING_FODS, _COMPILING_LOBE = 440 * 2**20, 110 * 2**20, 170 * 2**20
+_RUNNING, _RUNNING_LOBE = 300 * 2**20, 80 * 2**20
 # Of the memory that is free: what a fit may take where nobody says how much.
 _SHARE = 0.8
 
@@ -70,7 +72,7 @@ class Needs(NamedTuple):
     """What a fit needs, in bytes.
 
     reading: volumes at work, and the shells' means. kernels, results, slab: of a voxel, see `pipeline.Numbers`.
-    data: of the voxels; 0 if nobody needs them. fods: whether FODs are fitted.
+    data: of the voxels; 0 if nobody needs them. lobes: of all FODs that are tried; 0 without FODs.
     """
 
     reading: int
@@ -78,12 +80,13 @@ class Needs(NamedTuple):
     results: int
     slab: int
     data: int
-    fods: bool
+    lobes: int
 
     def total(self, voxels: int, slab: int, data: int) -> int:
         """Bytes of a fit of so many voxels, so many of them in a slab. data: those in memory."""
+        compiling = _COMPILING + (_COMPILING_FODS + self.lobes * _COMPILING_LOBE if self.lobes else 0)
         fitting = max(self.kernels * voxels, self.results * voxels + self.slab * slab)
-        return (_FODS if self.fods else _KERNELS) + data + max(self.reading, fitting)
+        return data + max(compiling + self.reading, _RUNNING + self.lobes * _RUNNING_LOBE + fitting)
 
 
 def plan(needs: Needs, voxels: int, most: int) -> Plan:
@@ -93,10 +96,19 @@ def plan(needs: Needs, voxels: int, most: int) -> Plan:
         return Plan(whole, most, Place.NOWHERE, voxels)
     if whole <= most:
         return Plan(whole, most, Place.MEMORY, voxels)
-    slab = voxels
-    while needs.total(voxels, slab, 0) > most and slab > _LEAST:
-        slab = max(slab // 2, _LEAST)
-    return Plan(needs.total(voxels, slab, 0), most, Place.FILE, slab)
+    slab, total = voxels, needs.total(voxels, voxels, 0)
+    while total > most and slab > _LEAST:
+        smaller = max(slab // 2, _LEAST)
+        if (less := needs.total(voxels, smaller, 0)) == total:  # it is the compiler that takes most
+            break
+        slab, total = smaller, less
+    return Plan(total, most, Place.FILE, slab)
+
+
+def release() -> None:
+    """Give freed memory back to the system: what the compiler took is as much as a fit needs."""
+    with suppress(OSError, AttributeError):  # of the GNU C library alone
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def limit(text: str | None) -> int:

@@ -174,6 +174,9 @@ def _fit(job: Job, unfinished: Unfinished, progress: Progress, clock: _Clock) ->
         clock.lap("read")
         hashes = _begin(job, unfinished, hashing)
         kernels.result()
+        if job.memory.data == memory.Place.FILE:
+            later.result()
+            memory.release()
         clock.lap("wait for compilation")
 
         def watched(stage: str, done: int, total: int) -> None:
@@ -182,6 +185,7 @@ def _fit(job: Job, unfinished: Unfinished, progress: Progress, clock: _Clock) ->
                 clock.lap(stage)
                 if stage == "fit" and not fods.done():
                     fods.result()
+                    memory.release()
                     clock.lap("wait for compilation of the FODs")
 
         with _kept(job, unfinished), closing(data):
@@ -252,7 +256,7 @@ def _memory_plan(request: Request, inputs: Inputs, pipeline: Pipeline, voxels: i
         results=each * numbers.results + means,
         slab=each * numbers.slab,
         data=voxels * shape[3] * itemsize if pipeline.needs_volumes else 0,
-        fods=request.fod != "none",
+        lobes=pipeline.lobes,
     )
     return memory.plan(needs, voxels, memory.limit(request.memory_limit))
 

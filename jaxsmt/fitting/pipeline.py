@@ -107,6 +107,11 @@ class Pipeline:
         return Numbers(kernels, results + of_fods, kernels + deviations + fods)
 
     @property
+    def lobes(self) -> int:
+        """How many lobes all FODs that are tried have together."""
+        return sum(self.model.counts) if isinstance(self.model, FodModel) else 0
+
+    @property
     def _twice(self) -> bool:
         """Whether kernels and FODs are fitted twice, as FODs predict the noise floor best."""
         return self._kernels is not None and self._fods is not None and self._kernels.noise.magnitudes
