@@ -40,7 +40,7 @@ def logged(self, voxels, device):
     if first:
         together.wait(60)  # all eight have a part at the same time, or this fails
     shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(np.shape(a)[1:], np.float32), voxels)
-    places = self._compiled(shapes, device).output_shardings
+    places = self._compiled(shapes, device, self.size.chunk).output_shardings
     assert {d for place in jax.tree.leaves(places) for d in place.device_set} == {device}
     return run(self, voxels, device)
 
