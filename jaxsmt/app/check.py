@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 
+from ..acquisition import plausibility
 from ..errors import InputError
 from ..files import nifti
-from . import workflow
+from ..files.voxels import InMemory
+from . import reading, words, workflow
 from .inputs import Inputs, collected_warnings, open_inputs
 from .request import Request
 from .screen import warn
 
 
-def check(request: Request) -> None:
+def check(request: Request, data: bool = False) -> None:
     """Print what a fit would do.
 
+    Args:
+        data: read the series too, to its end.
     Raises:
-        JaxsmtError: as the fit would.
+        JaxsmtError: as the fit would; of several the last, when the others have been printed.
     """
-    inputs = open_inputs(request)
+    problems: list[InputError] = []
+    try:
+        inputs = open_inputs(request, problems)
+    except InputError:
+        for problem in problems[:-1]:
+            print(f"jaxsmt: {words.message(problem)}", file=sys.stderr)
+        raise
     image, mask = inputs.image, inputs.mask
     scaled = "" if (image.slope, image.inter) == (1, 0) else f", scaled by {image.slope:g} and {image.inter:+g}"
     print(f"{image.path}: {' × '.join(map(str, image.shape))} {image.dtype.name}{scaled}")
@@ -31,8 +43,19 @@ def check(request: Request) -> None:
         lines = _expected_errors(job)
     print("\n".join(lines))
     print(f"  the {job.loaded.model.name} fit would take {job.memory}")
-    warn([*inputs.warnings, *texts])
-    print("no problems found in the headers and tables; the data themselves are verified when they are read")
+    doubts = _doubts(inputs) if data else []
+    warn([*inputs.warnings, *texts, *doubts])
+    of_data = "the data themselves are verified when they are read (--data)"
+    if data:
+        of_data = "the data are whole" + (", and can be what the table says" if not doubts else "")
+    print(f"no problems found in the headers and tables; {of_data}")
+
+
+def _doubts(inputs: Inputs) -> list[str]:
+    """What speaks against the series, which is read to its end."""
+    nothing = InMemory(0, int(np.count_nonzero(inputs.mask)), inputs.image.dtype)
+    *_, sample = reading.read_series(inputs, nothing, lambda stage, done, total: None)
+    return [words.in_flags(text) for text in plausibility.doubts_of(sample, inputs.acquisition, inputs.settings.sigma)]
 
 
 def _expected_errors(job: workflow.Job) -> list[str]:

@@ -14,6 +14,7 @@ from typing import NoReturn, TextIO
 
 # Before NumPy is loaded. The fit has threads of its own; those of BLAS would keep the cores busy with waiting.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ["MPLBACKEND"] = "agg"  # the program draws into files; that of a notebook may not even be there
 
 from ..errors import JaxsmtError, JaxsmtWarning
 from . import parser, words
@@ -67,7 +68,7 @@ def _check(options: argparse.Namespace, command: list[str]) -> int:
     """Say what a fit would do."""
     from . import check
 
-    check.check(make_request(vars(options)))
+    check.check(make_request(vars(options)), options.data)
     return 0
 
 

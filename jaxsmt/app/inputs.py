@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,29 +63,75 @@ def collected_warnings() -> Iterator[list[str]]:
         warnings.warn_explicit(other.message, other.category, other.filename, other.lineno)
 
 
-def open_inputs(request: Request) -> Inputs:
+@contextmanager
+def naming(files: Mapping[str, Path], otherwise: Iterable[str] = ()) -> Iterator[None]:
+    """Errors raised inside name the file of the option that they are about.
+
+    Args:
+        files: by option. otherwise: options whose files are named where the error names none.
+    """
+    try:
+        yield
+    except InputError as error:
+        about = [name for name in files if error.fact.startswith(f"{name}=")] or [n for n in otherwise if n in files]
+        if error.file is not None or not about:
+            raise
+        raise InputError(error.fact, fix=error.fix, file=" and ".join(os.fspath(files[n]) for n in about)) from None
+
+
+def open_inputs(request: Request, problems: list[InputError] | None = None) -> Inputs:
     """Open and check everything but the data of the series.
 
+    Args:
+        problems: receives every error that is found; None: the first one ends it.
     Raises:
-        InputError: with the file, the fact and the fix.
+        InputError: with the file, the fact and the fix; of several the last.
     """
-    source = check_options(request)
+    all_problems: list[InputError] = [] if problems is None else problems
+
+    @contextmanager
+    def part() -> Iterator[None]:
+        try:
+            yield
+        except InputError as error:
+            if problems is None:
+                raise
+            all_problems.append(error)
+
+    files: dict[str, Path] = {}
     with collected_warnings() as texts:
-        image = nifti.open_image(request.dwi)
-        if len(image.shape) != 4 or image.shape[3] < 2:
-            raise InputError(
-                f"has dimensions {image.shape}", file=image.path, fix="a diffusion series has four: x, y, z, volumes"
-            )
-        files = {"dwi": image.path}
-        acquisition = _read_acquisition(request, image, files)
-        acquisition.require(shells=1, model=source.function)
-        if source.file is not None:
-            files["model"] = source.file
-        if request.mask is not None:
-            files["mask"] = request.mask
-        mask = _read_mask(request.mask, image)
-        settings = _read_settings(request, image, mask, files)
+        with part():
+            source = check_options(request)
+            if source.file is not None:
+                files["model"] = source.file
+        with part():
+            image = _open_series(request.dwi)
+            files["dwi"] = image.path
+        if "dwi" in files:
+            with part():
+                acquisition = _read_acquisition(request, image, files)
+                with naming(files, ("grad", "bval", "bvec")):
+                    acquisition.require(shells=1, model=request.model)
+            mask = np.ones(image.shape[:3], bool)
+            with part():
+                if request.mask is not None:
+                    files["mask"] = request.mask
+                mask = _read_mask(request.mask, image)
+            with part(), naming(files):
+                settings = _read_settings(request, image, mask, files)
+    if all_problems:
+        raise all_problems[-1]
     return Inputs(image, acquisition, mask, settings, source, files, texts)
+
+
+def _open_series(path: Path) -> nifti.Image:
+    """The series, four-dimensional."""
+    image = nifti.open_image(path)
+    if len(image.shape) != 4 or image.shape[3] < 2:
+        raise InputError(
+            f"has dimensions {image.shape}", file=image.path, fix="a diffusion series has four: x, y, z, volumes"
+        )
+    return image
 
 
 def check_options(request: Request) -> catalogue.Source:
@@ -119,7 +165,8 @@ def _read_acquisition(request: Request, image: nifti.Image, files: dict[str, Pat
             file=image.path,
             fix="all three counts must agree",
         )
-    return Acquisition(bvals, bvecs, **{name: getattr(request, name) for name in _SCHEME})
+    with naming(files, ("grad", "bval", "bvec")):
+        return Acquisition(bvals, bvecs, **{name: getattr(request, name) for name in _SCHEME})
 
 
 def _read_mask(path: Path | None, image: nifti.Image) -> np.ndarray:

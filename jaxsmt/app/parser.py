@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Collection, Iterable
 from dataclasses import MISSING, Field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from ..fitting.settings import Option, Settings, options_of
 from ..version import __version__
@@ -24,9 +24,17 @@ _OF_ONE_SERIES = ("dwi", "bval", "bvec", "grad", "mask", "grad_dev")
 _Group = argparse.ArgumentParser | argparse._ArgumentGroup
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser that refuses as the rest of the program does: the fact, and what to do."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print what is wrong and end the program."""
+        self.exit(2, f"jaxsmt: {message}\n  fix: {self.prog} --help tells what there is\n")
+
+
 def make_parser() -> argparse.ArgumentParser:
     """The parser of all commands; the command's name is in `command`."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="jaxsmt", description="Microstructure maps from multi-shell diffusion MRI (Spherical Mean Technique)."
     )
     parser.add_argument("--version", action="version", version=f"jaxsmt {__version__}")
@@ -38,6 +46,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     check = commands.add_parser("check", help="say what fit would do with these files; fits nothing")
     _add_fit_options(check)
+    check.add_argument("--data", action="store_true", help="read the series too, and say what speaks against it")
 
     _add_bids(commands.add_parser("bids", help="fit every series of a data set, or compare the series of a group"))
 

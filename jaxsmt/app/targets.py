@@ -44,8 +44,7 @@ def check_targets(
         OutputError: the folder cannot be written.
     """
     prefix = request.file_prefix
-    if Path(prefix + "x").name != prefix + "x":
-        raise InputError(f"prefix={prefix!r} is not a plain name", fix="leave out folders; they belong in out=")
+    outputs.check_prefix(prefix)
     names = outputs.file_names(prefix, model.name, map_names(model), uncertainty)
     if request.fod != "none":
         names += outputs.file_names(prefix, model.name + request.fod, map_table.of_fits("fod"), uncertainty)

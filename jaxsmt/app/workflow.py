@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
@@ -13,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..acquisition.means import MeansAccumulator
+from ..acquisition import plausibility
+from ..errors import JaxsmtWarning
 from ..files import nifti, outputs, sidecars
 from ..files.voxels import InFile, InMemory, VoxelData
-from . import catalogue, describe, memory, targets
-from .inputs import Inputs, collected_warnings, open_inputs
+from . import catalogue, describe, memory, reading, targets
+from .inputs import Inputs, collected_warnings, naming, open_inputs
 from .request import Request
 from .unfinished import Unfinished
 
@@ -97,13 +99,13 @@ def _write(
         clock.lap("write")
         run["timings_s"] = clock.seconds
         page = folder / targets.report(request).name
-        if not request.no_report:
-            nifti.write_bytes(page, _report(job, result, run))
+        if not request.no_report and (content := _report(job, result, run)) is not None:
+            nifti.write_bytes(page, content)
             clock.lap("report")
         nifti.write_bytes(folder / targets.run_json(request).name, sidecars.to_json(run))
         if request.overwrite:
             targets.remove_earlier(request, result.fit.model, [path.name for path in job.inputs.files.values()])
-        if request.report is not None and not request.no_report:
+        if request.report is not None and page.exists():
             page.replace(request.report)
     return [request.out / path.name for path in files]
 
@@ -144,9 +146,10 @@ def prepare(request: Request, inputs: Inputs) -> Job:
         cache.turn_off()
     settings = replace(inputs.settings, device=find_devices(request.device))
     voxels = Voxels(inputs.mask, "F")
-    spherical = of_voxels(loaded.model, voxels)
-    model = spherical if request.fod == "none" else FodModel(spherical, request.fod, request.n_fibres)
-    pipeline = Pipeline(model, inputs.acquisition, settings, np.ones(voxels.count, bool))
+    with naming(inputs.files):
+        spherical = of_voxels(loaded.model, voxels)
+        model = spherical if request.fod == "none" else FodModel(spherical, request.fod, request.n_fibres)
+        pipeline = Pipeline(model, inputs.acquisition, settings, np.ones(voxels.count, bool))
     return Job(request, inputs, loaded, voxels, pipeline, _memory_plan(request, inputs, pipeline, voxels.count))
 
 
@@ -170,7 +173,9 @@ def _fit(job: Job, unfinished: Unfinished, progress: Progress, clock: _Clock) ->
         later = pool.submit(prepare_uncertainty)
         if not job.request.no_report:
             pool.submit(_load_report)
-        means, data = _read_series(job, progress)
+        means, data, sample = reading.read_series(inputs, _store(job), progress)
+        for text in plausibility.doubts_of(sample, inputs.acquisition, inputs.settings.sigma):
+            warnings.warn(text, JaxsmtWarning, stacklevel=2)
         clock.lap("read")
         hashes = _begin(job, unfinished, hashing)
         kernels.result()
@@ -189,7 +194,7 @@ def _fit(job: Job, unfinished: Unfinished, progress: Progress, clock: _Clock) ->
                     clock.lap("wait for compilation of the FODs")
 
         with _kept(job, unfinished), closing(data):
-            slabs = pipeline.slabs(means, _rows(data, inputs.image), job.memory.slab, watched)
+            slabs = pipeline.slabs(means, reading.rows_of(data, inputs.image), job.memory.slab, watched)
             result = Result.joined(slabs, job.voxels.count)
         later.result()  # so that they are kept for the next process, even those that no voxel needed
         clock.lap("fit" if result.fods is None else "fit FODs")
@@ -219,22 +224,6 @@ def _load_report() -> None:
     from ..report import page  # noqa: F401
 
 
-def _read_series(job: Job, progress: Progress) -> tuple[np.ndarray, VoxelData]:
-    """(shells, voxels in the mask) spherical means, and the data of these voxels as stored, where they are needed."""
-    image, inside = job.inputs.image, job.inputs.mask.ravel(order="F")
-    n = image.shape[3]
-    means = MeansAccumulator(job.inputs.acquisition.weights, inside.size)
-    data = _store(job)
-    for i, volume in enumerate(nifti.read_volumes(image)):
-        means.add(i, volume)
-        if data.volumes:
-            data.put(i, np.compress(inside, volume))
-        progress("read", i + 1, n)
-    # The weights of a shell sum to 1, so scaling its mean scales its volumes.
-    with np.errstate(invalid="ignore", over="ignore"):
-        return means.sums[:, inside] * image.slope + image.inter, data
-
-
 def _store(job: Job) -> VoxelData:
     """Where the data of the voxels go: into memory, or into a file if it is too small; nowhere if nobody needs them."""
     image, voxels = job.inputs.image, job.voxels.count
@@ -259,16 +248,6 @@ def _memory_plan(request: Request, inputs: Inputs, pipeline: Pipeline, voxels: i
         lobes=pipeline.lobes,
     )
     return memory.plan(needs, voxels, memory.limit(request.memory_limit))
-
-
-def _rows(data: VoxelData, image: nifti.Image) -> Callable[[Any], np.ndarray]:
-    """`(slice or numbers) -> (voxels, volumes)` data, scaled."""
-
-    def rows(index: Any) -> np.ndarray:
-        with np.errstate(invalid="ignore", over="ignore"):
-            return data.rows(index) * image.slope + image.inter
-
-    return rows
 
 
 def _write_maps(job: Job, result: Result, run: dict[str, Any], folder: Path, progress: Progress) -> list[Path]:
@@ -299,13 +278,17 @@ def _map_sets(job: Job, result: Result) -> list[outputs.MapSet]:
     return sets
 
 
-def _report(job: Job, result: Result, run: dict[str, Any]) -> bytes:
-    """The page with the maps."""
-    from ..report import page
-
+def _report(job: Job, result: Result, run: dict[str, Any]) -> bytes | None:
+    """The page with the maps; None, and a warning, where it cannot be made: pictures must never cost maps."""
     name = (job.request.prefix or "").rstrip("_") or job.request.dwi.name
     title = f"{name}: {result.fit.model.name} maps"
-    text = page.make_page(title, result.fit, result.fods, job.inputs.mask, job.inputs.image.affine, run)
+    try:
+        from ..report import page
+
+        text = page.make_page(title, result.fit, result.fods, job.inputs.mask, job.inputs.image.affine, run)
+    except Exception as error:  # of a library that draws, whatever it is
+        run["warnings"].append(f"no report: {type(error).__name__}: {error}")
+        return None
     return text.encode("utf-8", "backslashreplace")
 
 

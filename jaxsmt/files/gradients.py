@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ import numpy as np
 from ..errors import InputError
 
 FilePath = str | os.PathLike[str]
+
+_LARGEST = 10_000_000  # bytes of a table
 
 
 def read_table(path: FilePath) -> np.ndarray:
@@ -20,6 +23,11 @@ def read_table(path: FilePath) -> np.ndarray:
             the text names its line and column.
     """
     try:
+        about = Path(path).stat()
+        if not stat.S_ISREG(about.st_mode) and not stat.S_ISDIR(about.st_mode):
+            raise InputError("is a pipe or a device", file=path, fix="save the table as a file")
+        if about.st_size > _LARGEST:
+            raise InputError(f"has {about.st_size} bytes, which no table has", file=path, fix="give the table")
         raw = Path(path).read_bytes()
     except OSError as error:
         raise InputError(error.strerror or str(error), file=path, fix="check the path") from None
@@ -43,7 +51,7 @@ def read_table(path: FilePath) -> np.ndarray:
                 fix="every line needs the same count",
             )
     if not rows:
-        raise InputError("holds no numbers", file=path)
+        raise InputError("holds no numbers", file=path, fix="give the table")
     return np.array(rows)
 
 

@@ -207,10 +207,17 @@ def save(
             f"maps of shape {space} for a series of {image.shape[:3]}", file=image.path, fix="fit the series' own grid"
         )
     prefix = sidecars.default_prefix(image.path) if prefix is None else prefix
+    check_prefix(prefix)
     file_names(prefix, model, maps)  # which must differ
     make_folder(folder)
     stated = {"software": sidecars.SOFTWARE, "Sources": [os.fspath(like)], **(facts or {})}
     return write_maps(folder, prefix, MapSet(model, maps, units, sd, sidecars.about_model(model)), image, stated)
+
+
+def check_prefix(prefix: str) -> None:
+    """Raise InputError unless a prefix keeps files in their folder."""
+    if Path(prefix + "x").name != prefix + "x" or "\0" in prefix:
+        raise InputError(f"prefix={prefix!r} is not a plain name", fix="leave out folders: they are named elsewhere")
 
 
 def make_folder(path: Path) -> None:

@@ -99,7 +99,16 @@ def sha256(path: str | os.PathLike[str]) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _finite(value: Any) -> Any:
+    """A value with None in place of numbers that are not finite."""
+    if isinstance(value, Mapping):
+        return {name: _finite(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def to_json(content: Mapping[str, Any]) -> bytes:
-    """Sorted, so that equal content is equal bytes."""
-    text = json.dumps(content, sort_keys=True, indent=2, ensure_ascii=False) + "\n"
+    """Sorted, so that equal content is equal bytes; numbers that are not finite are null, as JSON has no others."""
+    text = json.dumps(_finite(content), sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     return text.encode("utf-8", "backslashreplace")  # a path need not be text

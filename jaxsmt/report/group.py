@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ..status import Status
 from .html import fill, to_base64
+from .maps import plain_style
 from .strips import Strip, draw_shares, draw_strips
 
 _PIXELS = 100  # of the page, for an inch of a picture: letters of all pictures are equally large
@@ -132,7 +133,8 @@ def make_group_page(page: GroupPage) -> str:
     Returns:
         one file with everything in it but the pages of the series.
     """
-    drawn = [(heading, [_draw(picture) for picture in pictures]) for heading, pictures in page.pictures]
+    with plain_style():
+        drawn = [(heading, [_draw(picture) for picture in pictures]) for heading, pictures in page.pictures]
     return fill("group.html", title=page.title, page=page, drawn=drawn)
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -19,6 +21,14 @@ from ..status import Status
 
 _STATUS_COLOURS = ListedColormap([code.colour for code in Status])
 _WIDTH, _SIDE, _BELOW, _ABOVE = 2.4, 0.15, 0.6, 0.32  # inches of a panel's slice, and of what is around it
+
+
+@contextmanager
+def plain_style() -> Iterator[None]:
+    """Matplotlib as it comes, whatever the user has set: no LaTeX, the usual fonts and sizes."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        yield
 
 
 def slice_axis(shape: tuple[int, ...]) -> int:

@@ -32,7 +32,8 @@ def make_page(
         affine: (4, 4), voxels to scanner axes.
         run: what run.json says.
     """
-    return render(title, _figures(fit, fods, mask, affine), _tables(fit, run), run["warnings"])
+    with maps.plain_style():
+        return render(title, _figures(fit, fods, mask, affine), _tables(fit, run), run["warnings"])
 
 
 def _figures(fit: Fit, fods: FodFit | None, mask: np.ndarray, affine: np.ndarray) -> list[tuple[str, Figure]]:
