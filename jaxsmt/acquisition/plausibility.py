@@ -227,7 +227,7 @@ def _diffusing(series: _Series) -> Iterator[str]:
         kind = "slower" if rate < slowest else "faster"
         yield (
             f"water diffuses {kind} than in a living brain: {rate:.2g} µm²/ms at {_b(first.b)} s/mm², where 0.6 to 1.2 "
-            "are usual: are the b-values right (--b-unit), or is this no living tissue?"
+            "are usual: are the b-values right (b_unit=), or is this no living tissue?"
         )
 
 
