@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Source:
-    """Where a model comes from: the function that makes it, of a preset or of a user's file."""
+    """Where a model comes from: the function that makes it, of a preset or of a user's file with this content."""
 
     function: str
     file: Path | None = None
+    content: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,10 @@ def locate(text: str) -> Source:
         raise InputError(f"unknown model {text!r}", fix=f"{', '.join(names())}, or FILE.py:FUNCTION that returns one")
     if not Path(path).is_file():
         raise InputError("no such file", file=path, fix="the model is FILE.py:FUNCTION")
-    return Source(function, Path(path))
+    try:
+        return Source(function, Path(path), Path(path).read_bytes())
+    except OSError as error:
+        raise InputError(error.strerror or str(error), file=path, fix="the model is FILE.py:FUNCTION") from None
 
 
 @cache

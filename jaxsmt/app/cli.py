@@ -48,7 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("jaxsmt: out of memory\n  fix: free some memory and run the same command again", file=sys.stderr)
         return 75
     except KeyboardInterrupt as stop:
-        print("jaxsmt: interrupted\n  fix: the same command goes on where it stopped", file=sys.stderr)
+        goes_on = options.command in ("fit", "bids")
+        fix = "the same command goes on where it stopped" if goes_on else "remove its folder, or choose another"
+        print(f"jaxsmt: interrupted\n  fix: {fix}", file=sys.stderr)
         return 128 + (stop.number if isinstance(stop, Stopped) else signal.SIGINT)
 
 

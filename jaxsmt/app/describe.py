@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import secrets
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -98,10 +99,14 @@ def _counts(result: Fit | FodFit, mask: np.ndarray) -> dict[str, int]:
 
 def asked_facts(request: Request, inputs: Inputs, hashes: Mapping[str, str]) -> dict[str, Any]:
     """What decides which numbers a run computes: inputs, options and the program itself."""
-    from ..batch.fingerprint import of_package
+    from ..batch.fingerprint import Unknown, of_package
 
-    options = {**inputs.settings.facts(), **request.facts(), "model": request.model, "fod": request.fod}
-    return {"inputs": dict(hashes), "options": options, "version": f"{sidecars.SOFTWARE['version']} {of_package()}"}
+    try:
+        source = of_package()
+    except Unknown:  # it has changed since this process began: equal to nothing
+        source = secrets.token_hex()
+    version = f"{sidecars.SOFTWARE['version']} {source}"
+    return {"inputs": dict(hashes), "options": asked(request, inputs), "version": version}
 
 
 def machine_facts(settings: Settings) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -20,6 +21,11 @@ _LEAST = 32_768  # voxels of a slab
 # Of Python, JAX and its programs, where they are compiled and where they run; measured.
 _COMPILING, _COMPILING_FODS, _COMPILING_LOBE = 440 * 2**20, 110 * 2**20, 170 * 2**20
 _RUNNING, _RUNNING_LOBE = 300 * 2**20, 80 * 2**20
+# By version of control groups: limit, use, and what of it can be dropped.
+_FILES_OF_GROUP = {
+    1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    2: ("memory.max", "memory.current", "inactive_file"),
+}
 # Of the memory that is free: what a fit may take where nobody says how much.
 _SHARE = 0.8
 
@@ -118,15 +124,30 @@ def limit(text: str | None) -> int:
 
 
 def free() -> int:
-    """Bytes of memory that this process may still get, of the machine and of its control group."""
-    bounds = [_available()]
-    for most, used in (
-        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
-    ):
-        with suppress(OSError, ValueError):  # "max" is no number: no limit
-            bounds.append(max(int(Path(most).read_text()) - int(Path(used).read_text()), 0))
-    return min(bounds)
+    """Bytes of memory that this process may still get, of the machine and of its control groups."""
+    return min([_available(), *_left_in_groups()])
+
+
+def _left_in_groups() -> Iterator[int]:
+    """What the limits of this process's control groups leave, in either version; pages of files can be dropped."""
+    with suppress(OSError):
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if "memory" in controllers.split(","):
+                root, most, used, droppable = Path("/sys/fs/cgroup/memory"), *_FILES_OF_GROUP[1]
+            elif not controllers:
+                root, most, used, droppable = Path("/sys/fs/cgroup"), *_FILES_OF_GROUP[2]
+            else:
+                continue
+            inner = root / path.lstrip("/")
+            for group in (inner, *inner.parents):
+                with suppress(OSError, ValueError, StopIteration):  # "max" is no number: no limit
+                    taken = int((group / used).read_text())
+                    lines = (group / "memory.stat").read_text().splitlines()
+                    pages = int(next(line for line in lines if line.startswith(f"{droppable} ")).split()[1])
+                    yield max(int((group / most).read_text()) - taken + pages, 0)
+                if group == root:
+                    break
 
 
 def _available() -> int:

@@ -46,6 +46,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     check = commands.add_parser("check", help="say what fit would do with these files; fits nothing")
     _add_fit_options(check)
+    _add_options(check, Request, ("memory_limit",))
     check.add_argument("--data", action="store_true", help="read the series too, and say what speaks against it")
 
     _add_bids(commands.add_parser("bids", help="fit every series of a data set, or compare the series of a group"))

@@ -56,7 +56,8 @@ def check_targets(
         raise InputError(
             f"{taken[0]} exists" + (f", and {len(taken) - 1} more outputs" if len(taken) > 1 else ""),
             file=request.out,
-            fix="overwrite=True replaces them; or choose another folder or prefix=",
+            fix="overwrite=True replaces them; or choose another folder"
+            + (", or no_report=True" if taken == [report(request).name] else " or prefix="),
         )
     outputs.make_folder(request.out)
     if not request.no_report:
@@ -77,8 +78,9 @@ def remove_earlier(request: Request, model: SphericalMeanModel, keep: Iterable[s
     keep: names that stay, of its inputs.
     """
     prefix, kept = request.file_prefix, set(keep)
-    for path in (run_json(request), report(request)):
-        path.unlink(missing_ok=True)
+    if run_json(request).exists() and not request.no_report:  # the page may be another prefix's
+        report(request).unlink(missing_ok=True)
+    run_json(request).unlink(missing_ok=True)
     outputs.remove_stale(request.out, prefix, model.name, map_names(model), kept)
     for density in densities.names():
         outputs.remove_stale(request.out, prefix, model.name + density, map_table.of_fits("fod"), kept)

@@ -65,17 +65,19 @@ class Unfinished:
             if file is not None:
                 os.close(file)
 
-    def begin(self, asked: Facts, machine: Facts, anew: bool) -> None:
+    def begin(self, asked: Facts, machine: Facts, slab: int, anew: bool) -> int:
         """Begin the run, or go on with the one that was stopped.
 
         Args:
             asked: inputs, options and version, which decide what is computed. machine: what can change the last digits.
-            anew: forget what an earlier run has left.
+            slab: how many voxels memory has room for at once. anew: forget a run that was asked for something else.
+        Returns:
+            how many voxels to fit at once: those of the run that was stopped, if there is room for them.
         Raises:
             InputError: the earlier run was asked for something else.
             OutputError: the folder cannot be written.
         """
-        facts = json.loads(sidecars.to_json({"asked": dict(asked), "machine": dict(machine)}))
+        facts = json.loads(sidecars.to_json({"asked": dict(asked), "machine": dict(machine), "slab": slab}))
         if (earlier := self._earlier()) is not None:
             changed = list(_differences(earlier.get("asked"), facts["asked"]))
             if changed and not anew:
@@ -84,15 +86,13 @@ class Unfinished:
                     file=self._out,
                     fix="give its command again, or overwrite=True to begin anew",
                 )
-            if not changed and earlier.get("machine") == facts["machine"]:
+            same, before = earlier.get("machine") == facts["machine"], earlier.get("slab")
+            if not changed and same and isinstance(before, int) and 0 < before <= slab:
                 self._begun = True
-                return
+                return before
             if not changed:
-                warnings.warn(
-                    "the unfinished run here was computed on another kind of machine: it begins anew",
-                    JaxsmtWarning,
-                    stacklevel=2,
-                )
+                why = "needed more memory than there is now" if same else "was computed on another kind of machine"
+                warnings.warn(f"the unfinished run here {why}: it begins anew", JaxsmtWarning, stacklevel=2)
         self.finish()
         try:
             self.folder.mkdir(mode=0o700)
@@ -100,6 +100,7 @@ class Unfinished:
             raise nifti.output_error(error, self.folder) from None
         self._begun = True
         nifti.write_bytes(self._facts, sidecars.to_json(facts))
+        return slab
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -169,10 +170,11 @@ class Unfinished:
                     file=self._out,
                     fix="wait for it, or choose another folder or prefix=",
                 ) from None
-            with suppress(OSError):
+            with suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(file), os.stat(self._lock)):
-                    os.ftruncate(file, 0)
-                    os.pwrite(file, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+                    with suppress(OSError):  # who has it is only for a message
+                        os.ftruncate(file, 0)
+                        os.pwrite(file, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
                     return file
             os.close(file)  # the one that had it removed the file meanwhile
 

@@ -75,10 +75,11 @@ def run_fit(request: Request, progress: Progress = lambda *_: None, command: Seq
     with _removed_if_it_fails(request.out):
         with collected_warnings() as texts:
             job = prepare(request, inputs)
-            model, uncertainty = job.loaded.model, inputs.settings.uncertainty
-            targets.check_targets(request, model, uncertainty, inputs.files, unfinished.exists)
+            outputs.make_folder(request.out)
             clock.lap("check")
         with unfinished.locked(), unfinished.running():
+            model, uncertainty = job.loaded.model, inputs.settings.uncertainty
+            targets.check_targets(request, model, uncertainty, inputs.files, unfinished.exists)
             with collected_warnings() as more:
                 result, hashes = _fit(job, unfinished, progress, clock)
             run = describe.run_facts(request, inputs, result.fit, result.fods, hashes, command)
@@ -177,7 +178,7 @@ def _fit(job: Job, unfinished: Unfinished, progress: Progress, clock: _Clock) ->
         for text in plausibility.doubts_of(sample, inputs.acquisition, inputs.settings.sigma):
             warnings.warn(text, JaxsmtWarning, stacklevel=2)
         clock.lap("read")
-        hashes = _begin(job, unfinished, hashing)
+        hashes, slab = _begin(job, unfinished, hashing)
         kernels.result()
         if job.memory.data == memory.Place.FILE:
             later.result()
@@ -194,7 +195,7 @@ def _fit(job: Job, unfinished: Unfinished, progress: Progress, clock: _Clock) ->
                     clock.lap("wait for compilation of the FODs")
 
         with _kept(job, unfinished), closing(data):
-            slabs = pipeline.slabs(means, reading.rows_of(data, inputs.image), job.memory.slab, watched)
+            slabs = pipeline.slabs(means, reading.rows_of(data, inputs.image), slab, watched)
             result = Result.joined(slabs, job.voxels.count)
         later.result()  # so that they are kept for the next process, even those that no voxel needed
         clock.lap("fit" if result.fods is None else "fit FODs")
@@ -203,13 +204,12 @@ def _fit(job: Job, unfinished: Unfinished, progress: Progress, clock: _Clock) ->
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _begin(job: Job, unfinished: Unfinished, hashing: Mapping[str, Future[str]]) -> dict[str, str]:
-    """Begin the run, or go on with one that was stopped; returns the hashes of the inputs."""
+def _begin(job: Job, unfinished: Unfinished, hashing: Mapping[str, Future[str]]) -> tuple[dict[str, str], int]:
+    """Begin the run, or go on with one that was stopped; returns the hashes of the inputs, and a slab's voxels."""
     hashes = {name: future.result() for name, future in hashing.items()}
     asked = describe.asked_facts(job.request, job.inputs, hashes)
-    machine = describe.machine_facts(job.pipeline.settings) | {"slab_voxels": job.memory.slab}
-    unfinished.begin(asked, machine, job.request.overwrite)
-    return hashes
+    machine = describe.machine_facts(job.pipeline.settings)
+    return hashes, unfinished.begin(asked, machine, job.memory.slab, job.request.overwrite)
 
 
 def _kept(job: Job, unfinished: Unfinished) -> AbstractContextManager[None]:

@@ -12,7 +12,7 @@ import itertools
 import struct
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from pathlib import Path
 
@@ -46,9 +46,18 @@ class Journal:
         finally:
             _current.reset(token)
 
-    def record(self) -> Record:
-        """The record of the next call."""
-        return Record(self._folder / f"call-{next(self._numbers):04}", self)
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Programs that are called inside keep nothing."""
+        token = _current.set(None)
+        try:
+            yield
+        finally:
+            _current.reset(token)
+
+    def record(self, name: str) -> Record:
+        """The record of the next call. name: of what it computes."""
+        return Record(self._folder / f"call-{next(self._numbers):04}", self, name)
 
     def forget_from(self, first: str) -> None:
         """Remove the records of the call of this name and of all later ones."""
@@ -71,8 +80,8 @@ class Journal:
 class Record:
     """The results of one call; made by `Journal.record`."""
 
-    def __init__(self, path: Path, journal: Journal):
-        self._path, self._journal = path, journal
+    def __init__(self, path: Path, journal: Journal, name: str):
+        self._path, self._journal, self._name = path, journal, name.encode()
         self._whole = 0  # bytes of the file that are whole parts
 
     def parts(self) -> Iterator[tuple[slice, list[np.ndarray]]]:
@@ -82,7 +91,7 @@ class Record:
             while len(header := file.read(_HEADER.size)) == _HEADER.size:
                 mark, start, stop, size, digest = _HEADER.unpack(header)
                 content = file.read(size) if mark == _MARK and start == done < stop else b""
-                if len(content) != size or hashlib.sha256(header[:-32] + content).digest() != digest:
+                if len(content) != size or hashlib.sha256(self._name + header[:-32] + content).digest() != digest:
                     return
                 self._whole, done = file.tell(), stop
                 yield slice(start, stop), _unpacked(content)
@@ -93,7 +102,7 @@ class Record:
             return
         content = _packed(leaves)
         about = _HEADER.pack(_MARK, part.start, part.stop, len(content), b"")[:-32]
-        digest = hashlib.sha256(about + content).digest()
+        digest = hashlib.sha256(self._name + about + content).digest()
         try:
             with self._path.open("r+b" if self._whole else "wb") as file:
                 file.truncate(self._whole)
@@ -112,10 +121,16 @@ class Record:
 _current: ContextVar[Journal | None] = ContextVar("journal", default=None)
 
 
-def record() -> Record | None:
-    """The record of the next call; None outside of `Journal.recording`."""
+def record(name: str) -> Record | None:
+    """The record of the next call, which computes what `name` says; None outside of `Journal.recording`."""
     journal = _current.get()
-    return None if journal is None else journal.record()
+    return None if journal is None else journal.record(name)
+
+
+def paused() -> AbstractContextManager[None]:
+    """Programs that are called inside keep nothing: their results are large, and made again where they are needed."""
+    journal = _current.get()
+    return nullcontext() if journal is None else journal.paused()
 
 
 def _packed(leaves: Leaves) -> bytes:

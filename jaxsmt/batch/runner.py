@@ -139,7 +139,7 @@ class Program:
         Args:
             voxels: `(slice) -> arrays (n, …)` of those voxels. progress: told how many voxels are done, part by part.
         """
-        record = journal.record()
+        record = journal.record(self._name(count)) if count else None
         results, done = (_Results(count), 0) if record is None else self._recorded(record, voxels, count, progress)
         workers = self._workers * len(self.runner.devices)
         free: queue.SimpleQueue[jax.Device] = queue.SimpleQueue()
@@ -184,24 +184,22 @@ class Program:
         self, record: journal.Record, voxels: Callable[[slice], Any], count: int, progress: Callable[[int], None]
     ) -> tuple[_Results, int]:
         """What a journal has of the first voxels, and how many they are; its last part is computed once more."""
-        results, last = _Results(count), None
-        for part, leaves in record.parts():
-            if part.stop > count:
-                last = None
-                break
-            results.fill(part, leaves)
-            last = part, leaves
-        if last is None:
-            record.forget()
-            return _Results(count), 0
-        part, leaves = last
-        again = results.put(part, self._run_again(voxels, part))
-        equal = len(again) == len(leaves) and all(map(_same, again, leaves))
-        if not equal:  # another machine's, or of other voxels
-            record.forget()
-            return _Results(count), 0
-        progress(part.stop)
-        return results, part.stop
+        known = [part for part, _ in record.parts()]
+        if known and known[-1].stop <= count:
+            results, last = _Results(count), known[-1]
+            expected = results.put(last, self._run_again(voxels, last))
+            # If not: another machine's, or of other voxels.
+            if all(_same(expected, leaves, part == last) for part, leaves in record.parts()):
+                for part, leaves in record.parts():
+                    results.fill(part, leaves)
+                progress(last.stop)
+                return results, last.stop
+        record.forget()
+        return _Results(count), 0
+
+    def _name(self, count: int) -> str:
+        """What is computed, so that the results of other calls are not taken for those of this one."""
+        return f"{getattr(self._function, '__name__', '')} of {count} voxels"
 
     def _run_again(self, voxels: Callable[[slice], Any], part: slice) -> Any:
         """Results of a part of any size."""
@@ -286,9 +284,15 @@ class _Results:
         return jax.tree.unflatten(self._tree, self._leaves)
 
 
-def _same(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether two arrays are the same bytes."""
-    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+def _same(expected: list[np.ndarray], leaves: list[np.ndarray], values: bool) -> bool:
+    """Whether arrays are of the same kind, and with `values` the same bytes."""
+
+    def kind(arrays: list[np.ndarray]) -> list[Any]:
+        return [(a.dtype, a.shape[1:]) for a in arrays]
+
+    if kind(expected) != kind(leaves):
+        return False
+    return not values or all(a.tobytes() == b.tobytes() for a, b in zip(expected, leaves, strict=True))
 
 
 _FEW = 1024  # small blocks are padded to so many

@@ -39,7 +39,7 @@ def fit(
     mask: ArrayLike | None = None,
     **options: Any,
 ) -> Fit | FodFit:
-    """Fit a model in shell_means voxel: of the spherical means, or FODs.
+    """Fit a model in each voxel: of the spherical means, or FODs.
 
     Spherical means are fitted by least squares, each weighted by its inverse variance. With noise of magnitudes
     ("rician" or "noncentral-chi") they are the means of expected real parts, which the fit itself and a FOD of free

@@ -42,10 +42,6 @@ class Voxels:
         """A map (*space, …) of (voxels, …) values; 0 outside the mask."""
         return masks.place(values, self.inside, self.order)
 
-    def numbers(self) -> np.ndarray:
-        """(voxels,) their numbers in C order among all voxels."""
-        return self.take(np.arange(self.inside.size).reshape(self.inside.shape))
-
     def rows(self, data: np.ndarray) -> Rows:
         """`(slice or numbers) -> (voxels, volumes)` of data (*space, volumes)."""
         if self.inside.ndim == 0:

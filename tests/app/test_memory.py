@@ -37,7 +37,7 @@ def test_less_memory_means_a_file_and_smaller_slabs():
     for most in (6 * 2**30, 4 * 2**30, 2 * 2**30, 2**30):
         chosen = plan(NEEDS, VOXELS, most)
         assert chosen.data == Place.FILE
-        assert chosen.predicted <= most or chosen.slab < 2 * memory._LEAST or "more than" in str(chosen)
+        assert (chosen.predicted <= most) == ("more than" not in str(chosen)) == (most >= 2 * 2**30)
         slabs.append(chosen.slab)
     assert slabs == sorted(slabs, reverse=True)
     assert slabs[0] > slabs[-1]

@@ -134,3 +134,16 @@ def test_a_killed_process_loses_nothing(folder, undisturbed, number):
     killed = contents(folder)
     subprocess.run([*command, "--overwrite"], check=True, capture_output=True)
     assert contents(folder) == killed
+
+
+@pytest.mark.parametrize("sigma", ["2", "auto"])
+def test_another_sigma_is_told(folder, monkeypatch, capsys, sigma):
+    """An option that is a number or an array in Python is compared as it was asked for."""
+    stop_at(monkeypatch, 1)
+    assert run(folder, *FODS) == 130
+    monkeypatch.undo()
+    capsys.readouterr()
+    changed = ["--sigma", sigma]
+    assert run(folder, *FODS, *changed) == 2
+    assert f"options sigma was 1, is {sigma}" in capsys.readouterr().err
+    assert run(folder, *FODS, *changed, "--overwrite") == 0

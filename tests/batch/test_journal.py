@@ -98,3 +98,26 @@ def test_a_journal_that_cannot_be_written_does_not_stop_the_run(tmp_path, whole,
     folder = tmp_path / "gone"
     with pytest.warns(js.JaxsmtWarning, match="has to begin anew"):
         assert equal(Run(folder), whole)
+
+
+def test_results_of_another_shape_are_not_taken(tmp_path, whole):
+    """As when another model is fitted in the folder."""
+    Run(tmp_path, np.ones((COUNT, 3)))
+    assert equal(Run(tmp_path), whole)
+
+
+def test_a_call_of_no_voxels_leaves_the_others_as_they_are(tmp_path):
+    """A slab may have no voxel for a program."""
+    program = Runner().program(doubled, BatchSize(CHUNK, 4), ())
+    parts = []
+
+    def voxels(part):
+        parts.append(part)
+        return np.ones((part.stop - part.start, 2))
+
+    for _ in range(2):
+        parts.clear()
+        with Journal(tmp_path).recording():
+            for count in (COUNT, 0, COUNT):
+                program(voxels, count)
+    assert len(parts) == 3  # one part of each call with voxels, to compare, and that of none

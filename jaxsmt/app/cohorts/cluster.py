@@ -44,7 +44,7 @@ def run(todo: Sequence[Task], where: str, n_cpus: int | None, screen: Screen) ->
         raise InputError("--cluster needs dask.distributed", fix="pip install 'jaxsmt[cluster]'")
     from distributed import Client, as_completed
 
-    gpus = _gpus()
+    gpus = [] if all(task.request.device == "cpu" for task in todo) else _gpus()
     n = processors.available() if n_cpus is None else n_cpus
     workers = max(1, min(len(todo), len(gpus) or -(-n // _EACH)))
     each = n_cpus if where != "local" else max(1, n // workers)
@@ -126,7 +126,7 @@ def _gpus() -> list[str]:
     """Numbers of the GPUs that this process may use, found without loading JAX."""
     stated = os.environ.get("CUDA_VISIBLE_DEVICES")
     if stated is not None:
-        return [number for number in stated.split(",") if number.strip()]
+        return [number for number in map(str.strip, stated.split(",")) if number and number not in ("-1", "NoDevFiles")]
     return sorted((path.name.removeprefix("nvidia") for path in Path("/dev").glob("nvidia[0-9]*")), key=int)
 
 

@@ -37,6 +37,7 @@ def run_participants(options: argparse.Namespace, screen: Screen, command: Seque
         if value is not None and value < 1:
             flag = "--" + name.replace("_", "-")
             raise InputError(f"{flag} {value} is not valid", fix=f"{flag} takes a whole number from 1")
+    options = _absolute(options)
     with collected_warnings() as texts:
         kind = options.input_type or layouts.recognise(options.input)
         series = _chosen(options, kind)
@@ -49,6 +50,16 @@ def run_participants(options: argparse.Namespace, screen: Screen, command: Seque
     logs, words = options.out / dataset.LOGS, tuple(command)
     todo = [Task(one.title, _request(one, options), logs / f"{one.stem}.log", words, options.n_cpus) for one in series]
     return _follow(_records(todo, options, screen), len(todo), options.stop_on_first_crash, screen)
+
+
+def _absolute(options: argparse.Namespace) -> argparse.Namespace:
+    """The options with whole paths, as workers may run in other folders."""
+    places = {name: value.absolute() for name, value in vars(options).items() if isinstance(value, Path)}
+    if options.model.endswith(".py") or ".py:" in options.model:
+        places["model"] = os.path.abspath(options.model)
+    if options.prior not in (None, "population"):
+        places["prior"] = os.path.abspath(options.prior)
+    return argparse.Namespace(**{**vars(options), **places})
 
 
 def _chosen(options: argparse.Namespace, kind: str) -> list[Series]:

@@ -191,6 +191,5 @@ def _now() -> str:
 
 def with_share(task: Task, n: int | None, workers: int) -> Task:
     """The task as a worker does it: with at most n processors, and with its share of the memory that all may take."""
-    most = None if task.request.memory_limit is None else memory.parsed(task.request.memory_limit)
-    limit = None if most is None else str(most // workers)
+    limit = task.request.memory_limit if workers == 1 else str(memory.limit(task.request.memory_limit) // workers)
     return replace(task, processors=n, request=replace(task.request, memory_limit=limit))
