@@ -39,7 +39,7 @@ class Screen:
         self._quiet = quiet
         self._terminal = sys.stderr.isatty()
         self._bar: Any = None
-        self._stage = self._finished = ""
+        self._stage = self._line = ""  # the line is what is still to be printed
         self._since = 0.0
         self._stop: Stopped | None = None
         self._handlers: dict[int, Any] = {}
@@ -70,15 +70,22 @@ class Screen:
         if self._bar is not None:
             self._bar.total = total
             self._bar.update(done - self._bar.n)
-        elif done == total and stage != self._finished:
-            self._finished = stage
-            print(f"{stage}: {total} in {time.perf_counter() - self._since:.1f} s", file=sys.stderr, flush=True)
+        elif done == total:
+            self._line = f"{stage}: {total} in {time.perf_counter() - self._since:.1f} s"
+            if stage in _UNITS:  # of voxels there may be more to come
+                self._print_line()
 
     def close(self) -> None:
-        """End the bar."""
+        """End the bar or the line of a stage."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+        self._print_line()
+
+    def _print_line(self) -> None:
+        if self._line:
+            print(self._line, file=sys.stderr, flush=True)
+        self._line = ""
 
     def __enter__(self) -> Screen:
         if threading.current_thread() is threading.main_thread():

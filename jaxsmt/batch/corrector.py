@@ -13,6 +13,7 @@ from ..geometry.harmonics import even_harmonics, n_coefficients
 from ..physics.compartments import Kernel
 from ..physics.noises.base import Noise
 from ..problems.corrections import LMAX, STEPS_OF_SIGMA, L, steps_of
+from . import journal
 from .programs import (
     CorrectedVolumes,
     ExpectedVoxel,
@@ -59,9 +60,10 @@ class Corrector(Runner):
         directions = tuple(acquisition.bvecs[shell.volumes] for shell in shells)
         weights = acquisition.weights[:, self._volumes]
         pulses, steps = tuple(shell.pulse for shell in shells), steps_of(directions)
-        # One program: from a uniform FOD or from that of an earlier correction, with σ or without.
+        # One program for both: from a uniform FOD or from that of an earlier correction, with σ or without. Magnitudes,
+        # all volumes of every voxel, are another's.
         self._correct = {
-            (again, with_sigma): self.program(
+            (again, with_sigma, magnitudes): self.program(
                 correct_volumes,
                 size,
                 VolumesShared(
@@ -73,20 +75,24 @@ class Corrector(Runner):
                 ),
                 kernel=kernel,
                 noise=noise,
+                magnitudes=magnitudes,
             )
             for again in (False, True)
             for with_sigma in (False, True)
+            for magnitudes in (False, True)
         }
         self._sigmas = self.program(sigmas, size, tuple(bases), noise=noise)
         self._means = self.program(expected_means, size, acquisition.weights, noise=noise)
         self._signals = self.program(signals_of_means, size, (), noise=noise)
 
-    def compile(self, *, sigma: bool, correct: bool, floor: bool, deviation: bool, second: bool) -> None:
+    def compile(
+        self, *, sigma: bool, correct: bool, floor: bool, deviation: bool, second: bool, magnitudes: bool = False
+    ) -> None:
         """Compile now what will be used.
 
         Args:
             sigma: `sigma`. correct: calls of the object, with a deviation or not. floor: `signals_of_means`, if
-                `correct`. second: `means`.
+                `correct`. second: `means`. magnitudes: calls that return them.
         """
         volumes = len(self._volumes)
         if sigma:
@@ -94,9 +100,12 @@ class Corrector(Runner):
         if correct:
             kernel = dict.fromkeys(self._names, _zeros())
             turned = _zeros(3, 3) if deviation else None
-            self._correct[False, False].compile(
-                VolumesVoxel(_zeros(volumes), _zeros(), _zeros(), kernel, _zeros(len(L)), turned)
-            )
+            voxel = VolumesVoxel(_zeros(volumes), _zeros(), _zeros(), kernel, _zeros(len(L)), turned)
+            self._correct[False, False, False].compile(voxel)
+        if magnitudes:
+            kernel = dict.fromkeys(self._names, _zeros())
+            voxel = VolumesVoxel(_zeros(volumes), _zeros(), _zeros(), kernel, _zeros(len(L)), _zeros(3, 3))
+            self._correct[False, False, True].compile(voxel)
         if correct and floor:
             self._signals.compile((_zeros(self._n), _zeros()))
         if second:
@@ -155,9 +164,12 @@ class Corrector(Runner):
                 None if deviation is None else deviation[part],
             )
 
-        corrected: CorrectedVolumes = self._correct[fod is not None, with_sigma](of, voxels)
+        program = self._correct[fod is not None, with_sigma, magnitudes]
         if not magnitudes:
-            return corrected._replace(magnitude=None)
+            of_means: CorrectedVolumes = program(of, voxels)
+            return of_means
+        with journal.paused():
+            corrected: CorrectedVolumes = program(of, voxels)
         in_order = np.empty_like(corrected.magnitude)
         in_order[:, self._volumes] = corrected.magnitude
         return corrected._replace(magnitude=in_order)

@@ -80,8 +80,8 @@ class CorrectedVolumes(NamedTuple):
     """What `correct_volumes` gives: leaves (voxels, …).
 
     means: (shells,) of expected real parts. variances: (shells,) of the means over σ². sigma: from the misfit.
-    magnitude: (volumes,) b = 0 first, then shell by shell; None without a deviation. fod: coefficients of the free
-    FOD, (27,).
+    magnitude: (volumes,) b = 0 first, then shell by shell, where asked for; None without a deviation.
+    fod: coefficients of the free FOD, (27,).
     """
 
     means: Any
@@ -119,7 +119,7 @@ class VolumesShared(NamedTuple):
     steps_of_sigma: Any
 
 
-@partial(jax.jit, static_argnames=("kernel", "noise", "lanes"))
+@partial(jax.jit, static_argnames=("kernel", "noise", "magnitudes", "lanes"))
 def correct_volumes(
     voxels: VolumesVoxel,
     shared: VolumesShared,
@@ -127,9 +127,10 @@ def correct_volumes(
     *,
     kernel: Kernel,
     noise: Noise,
+    magnitudes: bool,
     lanes: int,
 ) -> CorrectedVolumes:
-    """`problems.corrections.correct` of the first `count` voxels of a chunk."""
+    """`problems.corrections.correct` of the first `count` voxels of a chunk. magnitudes: are returned too."""
     nominal = tuple(even_harmonics(g, LMAX)[:, 1:] for g in shared.directions)
     squares = shared.weights**2
 
@@ -144,7 +145,7 @@ def correct_volumes(
             jnp.where(usable, means, 0),
             variances,
             jnp.where(usable, corrected.sigma, 0),
-            None if corrected.magnitude is None else jnp.where(usable, corrected.magnitude, 0),
+            jnp.where(usable, corrected.magnitude, 0) if magnitudes and corrected.magnitude is not None else None,
             jnp.where(usable & jnp.isfinite(corrected.fod), corrected.fod, 0),
         )
 

@@ -99,7 +99,8 @@ class FodStage:
         with ThreadPoolExecutor() as pool:
             waiting = [pool.submit(fitter.compile, fitter is not self._fitters[0]) for fitter in self._fitters]
             if self._corrector is not None:
-                what = {"sigma": False, "correct": True, "floor": False, "deviation": True, "second": False}
+                what = dict.fromkeys(("sigma", "correct", "floor", "deviation", "second"), False)
+                what["magnitudes"] = True
                 waiting.append(pool.submit(self._corrector.compile, **what))
             for compiling in waiting:
                 compiling.result()

@@ -146,6 +146,7 @@ class KernelStage:
                 floor=self.noise.magnitudes,
                 deviation=self._deviation is not None,
                 second=second,
+                magnitudes=second and self._deviation is not None,
             )
 
     def compile_uncertainty(self) -> None:

@@ -21,6 +21,8 @@ _SLICE, _VOXEL_SIZE = (124, 1, 103), 1.25
 # Values of each voxel in the maps of a phantom's truth; the slice has the kernels' only.
 _KERNEL_MAPS = {"lambda_par": 1, "lambda_perp": 1, "fraction": 1, "s0": 1}
 _FOD_MAPS = {"nfibres": 1, "direction": 9, "weight": 3, "odi": 3}
+# λ⊥/λ∥ is at most 0.58 in tissue.
+_LARGEST_FRACTION_FACTOR = 1.7
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +124,11 @@ def _check(shape: Sequence[int], snr: float, seed: int, factors: Mapping[str, fl
     for name, factor in factors.items():
         if not 0 < factor < math.inf:
             raise InputError(f"the factor of {name} is {factor}", fix="factors are numbers above 0")
+    if factors.get("fraction", 1) > _LARGEST_FRACTION_FACTOR:
+        raise InputError(
+            f"the factor of fraction is {factors['fraction']}, which makes λ⊥ larger than λ∥",
+            fix=f"at most {_LARGEST_FRACTION_FACTOR}",
+        )
 
 
 def coronal_slice(snr: float = 50.0, seed: int = 0, acquisition: Acquisition | None = None) -> Phantom:

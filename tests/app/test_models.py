@@ -90,3 +90,11 @@ def test_every_preset_is_a_model_of_the_command_line(folder, name, capsys):
 def fit_maps(model):
     """Names of the maps that a fit of a model gives."""
     return [*(model.maps or (*model.names, *(link.target for link in model.derived))), "s0", "mse", "r2", "status"]
+
+
+def test_a_file_that_changes_is_another_model(tmp_path):
+    """A process that lives long fits what the file says now, as the recorded hash tells."""
+    path = tmp_path / "model.py"
+    for preset in ("smt", "mcsmt"):
+        path.write_text(f"import jaxsmt as js\n\n\ndef mine():\n    return js.{preset}()\n")
+        assert catalogue.load(catalogue.locate(f"{path}:mine")).model.name == preset

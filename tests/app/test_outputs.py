@@ -118,3 +118,12 @@ def test_maps_that_the_table_does_not_hold():
     text = map_table.about("stick.radius")
     assert text.title == text.description == "stick.radius"
     assert map_table.with_sd(["stick.radius", "mse"]) == ("stick.radius",)
+
+
+def test_the_page_of_another_prefix_stays(folder):
+    """`report.html` has no prefix: a fit that writes none must not remove that of another series."""
+    assert run(folder, "--prefix", "a_") == 0
+    page = (folder / "out" / "report.html").read_bytes()
+    assert run(folder, "--prefix", "b_", "--no-report") == 0
+    assert run(folder, "--prefix", "b_", "--no-report", "--overwrite") == 0
+    assert (folder / "out" / "report.html").read_bytes() == page
