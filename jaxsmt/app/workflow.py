@@ -75,6 +75,7 @@ def run_fit(request: Request, progress: Progress = lambda *_: None, command: Seq
     with _removed_if_it_fails(request.out):
         with collected_warnings() as texts:
             job = prepare(request, inputs)
+            outputs.check_prefix(request.file_prefix)
             outputs.make_folder(request.out)
             clock.lap("check")
         with unfinished.locked(), unfinished.running():
