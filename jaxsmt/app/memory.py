@@ -91,8 +91,12 @@ class Needs(NamedTuple):
     def total(self, voxels: int, slab: int, data: int) -> int:
         """Bytes of a fit of so many voxels, so many of them in a slab. data: those in memory."""
         compiling = _COMPILING + (_COMPILING_FODS + self.lobes * _COMPILING_LOBE if self.lobes else 0)
-        fitting = max(self.kernels * voxels, self.results * voxels + self.slab * slab)
-        return data + max(compiling + self.reading, _RUNNING + self.lobes * _RUNNING_LOBE + fitting)
+        return data + max(compiling + self.reading, self.fitting(voxels, slab))
+
+    def fitting(self, voxels: int, slab: int) -> int:
+        """Bytes beside the data, when programs are compiled."""
+        running = _RUNNING + self.lobes * _RUNNING_LOBE
+        return running + max(self.kernels * voxels, self.results * voxels + self.slab * slab)
 
 
 def plan(needs: Needs, voxels: int, most: int) -> Plan:
@@ -102,13 +106,10 @@ def plan(needs: Needs, voxels: int, most: int) -> Plan:
         return Plan(whole, most, Place.NOWHERE, voxels)
     if whole <= most:
         return Plan(whole, most, Place.MEMORY, voxels)
-    slab, total = voxels, needs.total(voxels, voxels, 0)
-    while total > most and slab > _LEAST:
-        smaller = max(slab // 2, _LEAST)
-        if (less := needs.total(voxels, smaller, 0)) == total:  # it is the compiler that takes most
-            break
-        slab, total = smaller, less
-    return Plan(total, most, Place.FILE, slab)
+    slab = voxels
+    while slab > _LEAST and needs.fitting(voxels, slab) > max(most, needs.fitting(voxels, _LEAST)):
+        slab = max(slab // 2, _LEAST)
+    return Plan(needs.total(voxels, slab, 0), most, Place.FILE, slab)
 
 
 def release() -> None:
