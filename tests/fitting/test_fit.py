@@ -1,5 +1,7 @@
 """`fit` of arrays: every kind of data and mask, maps that follow from others, arguments that cannot be."""
 
+import re
+
 import jax
 import numpy as np
 import pytest
@@ -73,7 +75,7 @@ def test_a_mask_means_the_same_as_on_the_command_line():
     ("change", "message"),
     [
         ({"data": np.ones((2, 2, 5))}, "5 volumes in the data"),
-        ({"data": np.ones((2, 2, 92), complex)}, "real array"),
+        ({"data": np.ones((2, 2, 92), complex)}, "real numbers"),
         ({"mask": np.ones((3, 3))}, "shapes must agree"),
         ({"mask": np.zeros((2, 2))}, "mask is empty"),
         ({"s0": "none"}, "s0='none'"),
@@ -85,3 +87,31 @@ def test_bad_arguments_are_named(change, message):
     arguments = {"acquisition": ACQUISITION, "data": np.ones((2, 2, 92)), **change}
     with pytest.raises(js.InputError, match=message):
         js.fit(js.smt(), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((None,), "model= is a NoneType"),
+        ((js.smt,), "call it: smt()"),
+        ((js.stick(),), "js.SphericalMeanModel(compartment)"),
+        ((ACQUISITION, js.smt()), "the arguments are model, acquisition, data, mask"),
+        ((js.smt(), [0, 1000]), "acquisition= is a list"),
+        ((js.smt(), ACQUISITION, [[1.0], [1.0, 2.0]]), "no array of one shape"),
+        ((js.smt(), ACQUISITION, np.ones((1, 64), complex)), "type complex128"),
+        ((js.smt(), ACQUISITION, np.full((1, 64), "a")), "type <U1"),
+        ((js.smt(), ACQUISITION, np.ma.ones((1, 64))), "masked array"),
+        ((js.smt(), ACQUISITION, np.ones((1, 64)), ["yes"]), "mask= has the type <U3"),
+    ],
+    ids=str,
+)
+def test_what_is_no_argument_is_said(arguments, said):
+    """Each wrong kind of argument is named, with what belongs there."""
+    defaults = (js.smt(), ACQUISITION, np.ones((1, 64)), None)
+    with pytest.raises(js.InputError, match=re.escape(said)):
+        js.fit(*arguments, *defaults[len(arguments) :])
+
+
+def test_a_fit_inside_jit_is_told_of_estimate():
+    with pytest.raises(js.InputError, match=r"js\.estimate"):
+        jax.jit(lambda data: js.fit(js.smt(), ACQUISITION, data))(np.ones((1, 64), np.float32))
