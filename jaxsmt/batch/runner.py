@@ -18,8 +18,8 @@ from ..errors import InputError, JaxsmtWarning, ResourceError
 from . import cache, journal, processors
 from .sizes import BatchSize
 
-#: Where to compute: a device, several of one kind, or None, the first that JAX finds.
-Devices: TypeAlias = "jax.Device | Sequence[jax.Device] | None"
+#: Where to compute: a device, several of one kind or a mesh of them, or None, the first that JAX finds.
+Devices: TypeAlias = "jax.Device | Sequence[jax.Device] | jax.sharding.Mesh | None"
 
 # Chunks that one GPU has at a time: while it computes one, another is copied.
 _IN_FLIGHT = 2
@@ -49,14 +49,16 @@ def find_devices(name: str = "auto") -> tuple[jax.Device, ...]:
 
 
 def devices_of(device: Any) -> tuple[jax.Device, ...]:
-    """One device or several as a tuple.
+    """One device, several, or those of a mesh as a tuple.
 
     Raises:
         InputError: they are no devices, or of different kinds.
     """
+    if isinstance(device, jax.sharding.Mesh):
+        device = device.devices.ravel().tolist()
     devices = (device,) if isinstance(device, jax.Device) else device
     if not isinstance(devices, Sequence) or not devices or not all(isinstance(d, jax.Device) for d in devices):
-        raise InputError(f"device={device!r} is no device", fix="one of jax.devices(), or a list of them")
+        raise InputError(f"device={device!r} is no device", fix="one of jax.devices(), a list of them, or a mesh")
     if len({(d.platform, d.device_kind) for d in devices}) > 1:
         raise InputError(f"devices of different kinds: {device}", fix="give devices of one kind")
     return tuple(devices)

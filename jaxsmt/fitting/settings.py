@@ -145,7 +145,7 @@ class Settings:
     dtype: str = option("float32", "precision of the fit", choices=("float32", "float64"), computing=True)
     device: jax.Device | Sequence[jax.Device] | None = option(
         None,
-        "where to compute: a device of JAX's, or several of one kind; by default the first that JAX finds",
+        "where to compute: a device of JAX's, several of one kind, or a mesh; by default the first that JAX finds",
         flag=None,
         fact=None,
         computing=True,

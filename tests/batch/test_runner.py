@@ -110,3 +110,9 @@ def test_out_of_memory_halves_the_chunk(monkeypatch):
     monkeypatch.setattr(runner.Program, "_computed", small(3))
     with pytest.warns(js.JaxsmtWarning), pytest.raises(js.JaxsmtError, match="out of memory"):
         program(power=2)(lambda part: {"x": x[part]}, 100)
+
+
+def test_a_mesh_is_its_devices():
+    """As who shards arrays has it."""
+    mesh = jax.sharding.Mesh(np.array(jax.devices()[:1]), ("voxels",))
+    assert runner.devices_of(mesh) == (jax.devices()[0],)
