@@ -9,8 +9,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from jaxsmt.app import cli
 from tests.app.commands import load, run, spoil
-from tests.conftest import AFFINE, SHAPE, mask_of
+from tests.conftest import ACQUISITION, AFFINE, SHAPE, mask_of, write_table
 
 
 @pytest.mark.parametrize(
@@ -108,3 +109,57 @@ def test_a_closed_standard_output_is_no_error(folder):
     command = [sys.executable, "-c", code, str(folder / "sub-01_dwi.nii.gz")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, "Traceback" in done.stderr) == (0, False)
+
+
+def test_check_tells_all_problems_at_once(folder, capsys):
+    """Who mends one problem a run needs many runs."""
+    write_table(folder, -ACQUISITION.bvals, ACQUISITION.bvecs)
+    (folder / "mask.nii.gz").write_bytes(b"")
+    assert run(folder, "--sigma", str(folder / "missing.nii.gz"), command="check") == 2
+    said = capsys.readouterr().err
+    assert said.count("fix: ") >= 2
+    for text in ("sub-01_dwi.bval", "b-value of volume", "mask.nii.gz: is empty", "missing.nii.gz"):
+        assert text in said
+
+
+def test_errors_of_tables_name_their_files(folder, capsys):
+    """What only an acquisition finds names the files all the same."""
+    write_table(folder, ACQUISITION.bvals, 2 * ACQUISITION.bvecs)
+    assert run(folder) == 2
+    said = capsys.readouterr().err
+    assert "sub-01_dwi.bval and " in said
+    assert "has length 2" in said
+
+
+def test_a_sigma_map_with_holes_names_its_file(folder, capsys):
+    path = folder / "sigma.nii.gz"
+    nib.save(nib.Nifti1Image(np.zeros(SHAPE, np.float32), AFFINE), path)
+    assert run(folder, "--sigma", path, "--uncertainty") == 2
+    assert f"{path}: --sigma is not positive" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words", [["fit"], ["fit", "x.nii", "-o", "y", "--fibres", "4"], ["bake"], ["check", "--what"]]
+)
+def test_the_parser_says_what_to_do(words, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(words)
+    assert stop.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("jaxsmt: ")
+    assert "fix: " in said
+
+
+def test_the_series_itself_is_checked_when_asked_for(folder, series, capsys):
+    """`check --data` reads it to its end, and says what speaks against it; `fit` says it too."""
+    assert run(folder, "--data", command="check") == 0
+    assert "the data are whole" in capsys.readouterr().out
+    data = np.array(series[0])
+    data[..., 3] = data[..., 2]
+    nib.save(nib.Nifti1Image(data, AFFINE), folder / "sub-01_dwi.nii.gz")
+    assert run(folder, "--data", command="check") == 0
+    assert "volume 3 is a copy of volume 2" in capsys.readouterr().err
+    assert run(folder) == 0
+    assert "volume 3 is a copy of volume 2" in capsys.readouterr().err
+    spoil(folder, series, "cut")
+    assert run(folder, "--data", command="check") == 2

@@ -1,5 +1,7 @@
 """Gradient tables in every layout in which they are found, and in those that cannot be read."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -105,3 +107,16 @@ def test_mrtrix_table(tmp_path):
     (tmp_path / "grad.b").write_text(text(BVECS))
     with pytest.raises(InputError, match="x y z b"):
         Acquisition.from_mrtrix(tmp_path / "grad.b")
+
+
+def test_what_is_no_table_is_refused_at_once(tmp_path):
+    """A pipe would wait for its writer, and its hash would be that of nothing; a huge file is no table."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="pipe or a device"):
+        gradients.read_bval(tmp_path / "pipe")
+    with (tmp_path / "huge").open("wb") as file:
+        file.truncate(300_000_000)
+    with pytest.raises(InputError, match="which no table has"):
+        gradients.read_bvec(tmp_path / "huge")
+    with pytest.raises(InputError, match="pipe or a device"):
+        gradients.read_bval("/dev/zero")
