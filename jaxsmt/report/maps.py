@@ -119,6 +119,8 @@ def _range(volumes: Sequence[np.ndarray], mask: np.ndarray) -> tuple[float, floa
     values = np.concatenate([volume[mask != 0] for volume in volumes])
     values = values[np.isfinite(values)]
     low, high = np.percentile(values, (1, 99)) if values.size else (0, 1)
+    if low == high:  # the same everywhere, as σ may be: a range about it, so that its bar has numbers
+        low, high = low - 0.1 * abs(low) - 1e-3 * (low == 0), high + 0.1 * abs(high) + 1e-3 * (high == 0)
     return float(low), float(high)
 
 
