@@ -132,7 +132,7 @@ def _measured_facts(request: Request, fit: Fit) -> dict[str, Any]:
     """What is known after the fit of options that are arrays: σ, gradient deviation, prior."""
     facts: dict[str, Any] = {}
     if fit.sigma is not None:
-        origin = "residuals" if fit.sigma_error is not None else os.fspath(request.settings.get("sigma", ""))
+        origin = fit.sigma_from or os.fspath(request.settings.get("sigma", ""))
         facts["sigma"] = {"from": origin, "median": _median(fit.sigma, 6)}
         if fit.sigma_error is not None:
             facts["sigma"]["relative_error"] = _digits(fit.sigma_error, 3)

@@ -60,8 +60,8 @@ def pooled(sigma: Float[np.ndarray, " voxels"], freedom: int) -> tuple[Float[np.
     """Estimates of σ in every voxel, drawn to their median as far as they scatter no more than estimates must.
 
     log σ̂ scatters between voxels by τ² and the variance of its law, which depends on its degrees of freedom ν. The
-    median absolute deviation of the estimates gives τ². The bias that the median has by the law is removed, so that five
-    degrees of freedom in each of many voxels are enough.
+    median absolute deviation of the estimates gives τ². The bias that the median has by the law is removed, so that
+    five degrees of freedom in each of many voxels are enough.
 
     Args:
         sigma: (voxels,) estimates; those that are not finite and positive count as missing. freedom: ν of each.
