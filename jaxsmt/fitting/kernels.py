@@ -215,14 +215,24 @@ class KernelStage:
         if freedom:
             source = REPEATS if self._corrector.repeats else RESIDUALS
             return _Noise(*pooled(self._corrector.sigma(rows, voxels), freedom), source)
-        sigma, error = np.where(means[0] > 0, means[0] / _FIRST_SNR, np.nan), 1.0
+        noise, fod = _Noise(np.where(means[0] > 0, means[0] / _FIRST_SNR, np.nan)), None
         for _ in range(_MISFITS):
-            signals = self._corrector.signals_of_means(means, sigma) if self.noise.magnitudes else means
-            fits = self.fitter(signals, lambda voxels: None, self._maps, sigma)
-            s0 = fits.maps["s0"]
-            misfit = self._corrector(rows, fits.maps, s0, sigma, self._deviation, voxels, with_sigma=True).sigma
-            sigma, error = pooled(misfit, self._freedom_of_misfit)
-        return _Noise(sigma, error, MISFIT)
+            signals = self._corrector.signals_of_means(means, noise.sigma) if self.noise.magnitudes else means
+            fits = self.fitter(signals, lambda voxels: None, self._maps, noise.sigma)
+            of = (rows, fits.maps, fits.maps["s0"], noise.sigma, self._deviation, voxels)
+            corrected = self._corrector(*of, fod=fod, with_sigma=True)
+            fod, noise = corrected.fod, self._of_misfit(corrected.sigma)
+        return noise
+
+    def _of_misfit(self, sigma: np.ndarray) -> _Noise:
+        """σ of the voxels from the misfit in each.
+
+        Structure that the free harmonics cannot follow counts as noise. Up to SNR 60 that makes σ too large by less
+        than 1/√ν, which is told where no other estimate shows that it is not so.
+        """
+        freedom = self._freedom_of_misfit
+        sigma, error = pooled(sigma, freedom)
+        return _Noise(sigma, float(np.hypot(error, freedom**-0.5)) if self._by_misfit else error, MISFIT)
 
     def _corrected(
         self, means: np.ndarray, rows: Rows, noise: _Noise, progress: Callable[[int], None], before_fods: bool
@@ -252,7 +262,7 @@ class KernelStage:
             fod = corrected.fod
             if estimates and not last:
                 misfit = _at_level(corrected.sigma, before.sigma) if many_coils else corrected.sigma
-                noise = _noise_or_before(_Noise(*pooled(misfit, self._freedom_of_misfit), MISFIT), before)
+                noise = _noise_or_before(self._of_misfit(misfit), before)
             variances = np.ascontiguousarray(corrected.variances.T) if self.settings.uncertainty and last else None
             tell = progress if last else (lambda voxels: None)
             means = np.ascontiguousarray(corrected.means.T)
