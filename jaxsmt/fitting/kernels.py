@@ -22,6 +22,7 @@ from ..models.priors import NormalPrior
 from ..problems.corrections import L
 from ..status import Status
 from .inputs import Voxels, deviation_of, model_maps, sigma_of
+from .misfit import Misfit, misfit_of
 from .results import Fit
 from .settings import Settings
 from .sigma import MISFIT, REPEATS, RESIDUALS, pooled
@@ -51,6 +52,7 @@ class KernelFits:
 
     means: (shells, voxels) that were fitted; variances: theirs over σ², where standard deviations are asked for.
     sigma: (voxels,) if it is known or was estimated; sigma_error: relative, sigma_from: what from, if it was estimated.
+    misfit: of a model that often ends at a bound.
     """
 
     fits: Fits
@@ -59,6 +61,7 @@ class KernelFits:
     sigma: np.ndarray | None = None
     sigma_error: float | None = None
     sigma_from: str | None = None
+    misfit: Misfit | None = None
 
     def of(self, part: slice) -> KernelFits:
         """Those of a part of the voxels."""
@@ -185,6 +188,15 @@ class KernelStage:
             means: (shells, voxels) plain spherical means. rows: the data, where `needs_volumes`.
             progress: told how many voxels are done. before_fods: FODs follow.
         """
+        kernels = self._fit(means, rows, progress, before_fods)
+        fits, s0_fitted = kernels.fits, self.settings.s0 == "fit"
+        misfit = misfit_of(self.model, self.acquisition, s0_fitted, fits.maps, np.asarray(fits.status), kernels.means)
+        return replace(kernels, misfit=misfit)
+
+    def _fit(
+        self, means: np.ndarray, rows: Rows | None, progress: Callable[[int], None], before_fods: bool
+    ) -> KernelFits:
+        """The fits, of the plain means or of those of corrected volumes."""
         variances = None
         if self.settings.uncertainty:
             variances = np.broadcast_to(self.acquisition.variances[:, None], means.shape)
@@ -336,6 +348,7 @@ class KernelStage:
             sigma=kernels.sigma,
             sigma_error=kernels.sigma_error,
             sigma_from=kernels.sigma_from,
+            misfit=kernels.misfit,
             sd=sd,
             shrinkage=shrinkage,
             effects=effects,
