@@ -39,14 +39,14 @@ def status_warnings(fit: Fit, fods: FodFit | None) -> list[str]:
 
 
 def misfit_warnings(fit: Fit) -> list[str]:
-    """A warning of a diffusivity that is often at its bound: how often, what is left there, and what to try."""
+    """A warning of a diffusivity that is often at its bound: how often, what is left of the means, and what to try."""
     misfit = fit.misfit
     if misfit is None:
         return []
     shells = [f"b = {1000 * shell.b:.0f} {100 * left:+.1f}" for shell, left in _each_shell(fit, misfit.residuals)]
     facts = (
-        f"{misfit.parameter} is at its bound in {100 * misfit.share:.0f} % of the fitted voxels; mean residuals there, "
-        f"in % of S0: {', '.join(shells)}"
+        f"{misfit.parameter} is at its bound in {100 * misfit.share:.0f} % of the fitted voxels; mean residuals, in "
+        f"% of S0: {', '.join(shells)}"
     )
     others = [] if fit.settings.distribution.magnitudes else ["noise='rician' if the data are magnitudes"]
     if misfit.spare < 1:

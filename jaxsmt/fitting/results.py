@@ -69,8 +69,8 @@ class Fit(WithStatus):
         sigma: the noise of one volume, in units of the data, where the fit used or estimated it; else None.
         sigma_error: relative standard error of an estimated sigma; else None. sigma_from: what it was estimated from:
             "residuals of smooth signals", "repeats of b = 0" or "misfit of kernel and FOD".
-        misfit: where a diffusivity is at its bound in more than a fifth of the voxels: which, how often, and what is
-            left of each shell's mean there; else None.
+        misfit: where a diffusivity is at its bound in more than a fifth of the voxels: which, how often, and what the
+            model leaves of each shell's mean; else None.
         sd: standard deviations of parameters, derived maps and "s0" by name, if `uncertainty` was asked for. NaN where
             the status is not CONVERGED, as a bound says nothing about the error; inf where data determine nothing.
         shrinkage: with a prior and `uncertainty`: how far the prior draws each parameter to its mean, from 0 to 1.
