@@ -51,7 +51,7 @@ def misfit_warnings(fit: Fit) -> list[str]:
     others = [] if fit.settings.distribution.magnitudes else ["noise='rician' if the data are magnitudes"]
     if misfit.spare < 1:
         meaning = (
-            f"The {fit.model.name} model with S0 has as many parameters as there are means, so these do not determine "
+            f"The {fit.model.name} model with S0 has as many parameters as there are means, so these hardly determine "
             "it: noise, or tissue that the model does not describe, takes it to the bound"
         )
     elif misfit.systematic:

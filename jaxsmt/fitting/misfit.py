@@ -19,9 +19,9 @@ OFTEN = 0.2
 _FEW_VOXELS = 30
 # Voxels whose means are predicted; more would tell no more.
 _ENOUGH = 4096
-# A mean residual of more than this many standard deviations between voxels, for some shell, is not noise. Of a model that
-# is right it is at most 0.23, as noise that takes a diffusivity to its bound leaves little; of one zeppelin fitted to
-# sticks in a zeppelin it is 0.58 or more, whether SNR is 5 or 50 and the highest b 3000 or 6000 s/mm².
+# A mean residual of more than this many standard deviations between voxels, for some shell, is not noise. Of a model
+# that is right it is at most 0.23, as noise that takes a diffusivity to its bound leaves little; of one zeppelin fitted
+# to sticks in a zeppelin it is 0.58 or more, whether SNR is 5 or 50 and the highest b 3000 or 6000 s/mm².
 _SYSTEMATIC = 0.4
 
 
