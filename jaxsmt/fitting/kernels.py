@@ -380,11 +380,14 @@ def _at_level(sigma: np.ndarray, of: np.ndarray) -> np.ndarray:
 
 
 def _noise_or_before(misfit: _Noise, before: _Noise) -> _Noise:
-    """σ from the misfit; that from repeats of b = 0 where the misfit is surely larger: the model does not fit then."""
+    """σ from the misfit; that from repeats of b = 0 where the misfit is surely larger: the model does not fit then.
+
+    Beside repeats the misfit is known to be noise no better than they tell.
+    """
     if before.source != REPEATS or before.error is None or misfit.error is None:
         return misfit
-    larger = np.nanmedian(misfit.sigma) / np.nanmedian(before.sigma)
-    return before if larger > 1 + _SURELY * np.hypot(misfit.error, before.error) else misfit
+    larger, error = np.nanmedian(misfit.sigma) / np.nanmedian(before.sigma), np.hypot(misfit.error, before.error)
+    return before if larger > 1 + _SURELY * error else misfit._replace(error=float(error))
 
 
 _warn = partial(warnings.warn, category=JaxsmtWarning, stacklevel=4)
