@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -25,7 +25,16 @@ from .inputs import Voxels, deviation_of, model_maps, sigma_of
 from .misfit import Misfit, misfit_of
 from .results import Fit
 from .settings import Settings
-from .sigma import MISFIT, REPEATS, RESIDUALS, pooled
+from .sigma import (
+    MISFIT,
+    REPEATS,
+    RESIDUALS,
+    NoiseLevel,
+    at_level,
+    error_of_median,
+    noise_or_before,
+    pooled,
+)
 
 # A kernel fit predicts the volumes, the volumes are corrected, and the kernel is fitted again. This is repeated so many
 # times. If FODs follow, they predict the volumes better than the kernel stage does. So one correction is enough, unless
@@ -40,8 +49,6 @@ _BLOCK = 16_384  # voxels whose predicted signals are in memory at once
 _PARAMETERS = 30
 # Degrees of freedom from which on the misfit of kernel and FOD is relied on where smooth signals leave some as well.
 _ENOUGH = 10
-# Standard errors beyond which two estimates of σ differ.
-_SURELY = 3
 # S0 over σ from which the misfit is found, and how often it is, where there is no earlier estimate.
 _FIRST_SNR, _MISFITS = 30.0, 2
 
@@ -72,14 +79,6 @@ class KernelFits:
             variances=None if self.variances is None else self.variances[:, part],
             sigma=None if self.sigma is None else self.sigma[part],
         )
-
-
-class _Noise(NamedTuple):
-    """σ of the voxels; its relative error, and what it was estimated from, if it was."""
-
-    sigma: np.ndarray
-    error: float | None = None
-    source: str | None = None
 
 
 class KernelStage:
@@ -212,22 +211,23 @@ class KernelStage:
         assert rows is not None
         noise = self._noise_of(means, rows)
         if not self.corrects:
-            return KernelFits(self.fitter(means, progress, self._maps, noise.sigma), means, variances, *noise)
+            return KernelFits(self.fitter(means, progress, self._maps, noise.sigma), means, variances, *noise[:3])
         if self.noise.magnitudes:
             self._warn_of_negative(rows(slice(0, min(means.shape[1], _BLOCK))))
             means = self._corrector.signals_of_means(means, noise.sigma)
         return self._corrected(means, rows, noise, progress, before_fods)
 
-    def _noise_of(self, means: np.ndarray, rows: Rows) -> _Noise:
+    def _noise_of(self, means: np.ndarray, rows: Rows) -> NoiseLevel:
         """σ that is given, or as it is estimated before anything is corrected."""
         assert self._corrector is not None
         freedom, voxels = self._corrector.freedom, means.shape[1]
         if self._sigma is not None:
-            return _Noise(self._sigma)
+            return NoiseLevel(self._sigma)
         if freedom:
             source = REPEATS if self._corrector.repeats else RESIDUALS
-            return _Noise(*pooled(self._corrector.sigma(rows, voxels), freedom), source)
-        noise, fod = _Noise(np.where(means[0] > 0, means[0] / _FIRST_SNR, np.nan)), None
+            estimates = self._corrector.sigma(rows, voxels)
+            return NoiseLevel(*pooled(estimates, freedom), source, error_of_median(estimates, freedom))
+        noise, fod = NoiseLevel(np.where(means[0] > 0, means[0] / _FIRST_SNR, np.nan)), None
         for _ in range(_MISFITS):
             signals = self._corrector.signals_of_means(means, noise.sigma) if self.noise.magnitudes else means
             fits = self.fitter(signals, lambda voxels: None, self._maps, noise.sigma)
@@ -236,18 +236,20 @@ class KernelStage:
             fod, noise = corrected.fod, self._of_misfit(corrected.sigma)
         return noise
 
-    def _of_misfit(self, sigma: np.ndarray) -> _Noise:
+    def _of_misfit(self, sigma: np.ndarray) -> NoiseLevel:
         """σ of the voxels from the misfit in each.
 
         Structure that the free harmonics cannot follow counts as noise. Up to SNR 60 that makes σ too large by less
         than 1/√ν, which is told where no other estimate shows that it is not so.
         """
         freedom = self._freedom_of_misfit
+        of_median = error_of_median(sigma, freedom)
         sigma, error = pooled(sigma, freedom)
-        return _Noise(sigma, float(np.hypot(error, freedom**-0.5)) if self._by_misfit else error, MISFIT)
+        error = float(np.hypot(error, freedom**-0.5)) if self._by_misfit else error
+        return NoiseLevel(sigma, error, MISFIT, of_median)
 
     def _corrected(
-        self, means: np.ndarray, rows: Rows, noise: _Noise, progress: Callable[[int], None], before_fods: bool
+        self, means: np.ndarray, rows: Rows, noise: NoiseLevel, progress: Callable[[int], None], before_fods: bool
     ) -> KernelFits:
         """Correct the volumes and fit again, several times."""
         assert self._corrector is not None
@@ -273,15 +275,15 @@ class KernelStage:
             )
             fod = corrected.fod
             if estimates and not last:
-                misfit = _at_level(corrected.sigma, before.sigma) if many_coils else corrected.sigma
-                noise = _noise_or_before(self._of_misfit(misfit), before)
+                misfit = at_level(corrected.sigma, before.sigma) if many_coils else corrected.sigma
+                noise = noise_or_before(self._of_misfit(misfit), before)
             variances = np.ascontiguousarray(corrected.variances.T) if self.settings.uncertainty and last else None
             tell = progress if last else (lambda voxels: None)
             means = np.ascontiguousarray(corrected.means.T)
             fits = self.fitter(means, tell, self._maps, noise.sigma)
         # Where the data are not finite nothing is predicted: such a voxel keeps the first fit's status.
         status = np.where(np.asarray(first.status) == Status.NON_FINITE, Status.NON_FINITE, fits.status)
-        return KernelFits(fits._replace(status=status.astype(np.uint8)), means, variances, *noise)
+        return KernelFits(fits._replace(status=status.astype(np.uint8)), means, variances, *noise[:3])
 
     def refit(self, kernels: KernelFits, rows: Rows, predicted: Rows, chosen: np.ndarray) -> KernelFits:
         """Fit the kernels once more, to the means of the real parts that are expected under the FODs' prediction.
@@ -367,27 +369,6 @@ class KernelStage:
     def _freedom_of_misfit(self) -> int:
         """Degrees of freedom of the volumes about a kernel and a FOD of free harmonics; 0 if there are none."""
         return int(max(self.acquisition.bvals.size - _PARAMETERS, 0))
-
-
-def _at_level(sigma: np.ndarray, of: np.ndarray) -> np.ndarray:
-    """Estimates of σ times what makes their median that of other estimates.
-
-    With a high floor a σ that is too low makes a kernel that makes σ lower still; residuals of smooth signals do not
-    depend on a kernel.
-    """
-    good = np.isfinite(sigma) & (sigma > 0)
-    return sigma * (np.median(of[good]) / np.median(sigma[good])) if good.any() else sigma
-
-
-def _noise_or_before(misfit: _Noise, before: _Noise) -> _Noise:
-    """σ from the misfit; that from repeats of b = 0 where the misfit is surely larger: the model does not fit then.
-
-    Beside repeats the misfit is known to be noise no better than they tell.
-    """
-    if before.source != REPEATS or before.error is None or misfit.error is None:
-        return misfit
-    larger, error = np.nanmedian(misfit.sigma) / np.nanmedian(before.sigma), np.hypot(misfit.error, before.error)
-    return before if larger > 1 + _SURELY * error else misfit._replace(error=float(error))
 
 
 _warn = partial(warnings.warn, category=JaxsmtWarning, stacklevel=4)

@@ -11,6 +11,8 @@ from jaxtyping import Float
 #: What σ was estimated from, as run.json has it.
 RESIDUALS, REPEATS, MISFIT = "residuals of smooth signals", "repeats of b = 0", "misfit of kernel and FOD"
 
+# Standard errors beyond which two estimates of σ differ.
+_SURELY = 3
 # Fewest voxels whose σ are drawn to their median.
 _FEW_VOXELS = 30
 # The median absolute deviation of normal numbers times this is their standard deviation.
@@ -83,3 +85,61 @@ def pooled(sigma: Float[np.ndarray, " voxels"], freedom: int) -> tuple[Float[np.
     out[good] = unbiased * np.exp(centre + part * (logs - centre))
     of_median = np.pi / 2 * (within + between) / n
     return out, float(np.sqrt(part**2 * within + (1 - part) ** 2 * of_median + part * (1 - part) * within))
+
+
+def error_of_median(sigma: Float[np.ndarray, " voxels"], freedom: int) -> float:
+    """Relative standard error of the median of estimates of σ in every voxel, by their scatter.
+
+    Args:
+        sigma: (voxels,) estimates; those that are not finite and positive count as missing. freedom: ν of each.
+    Returns:
+        the error; that of one estimate if there are none.
+    """
+    logs = np.log(sigma[np.isfinite(sigma) & (sigma > 0)])
+    scatter = law(freedom).variance ** 0.5
+    if len(logs) >= _FEW_VOXELS:
+        scatter = max(scatter, _NORMAL * float(np.median(np.abs(logs - np.median(logs)))))
+    return float(scatter * np.sqrt(np.pi / 2 / len(logs))) if len(logs) > 1 else scatter
+
+
+class NoiseLevel(NamedTuple):
+    """σ of the voxels; if it was estimated its relative error, what from, and the error of the voxels' median."""
+
+    sigma: np.ndarray
+    error: float | None = None
+    source: str | None = None
+    of_median: float = 0.0
+
+
+def at_level(sigma: np.ndarray, of: np.ndarray) -> np.ndarray:
+    """Estimates of σ times what makes their median that of other estimates.
+
+    With a high floor a σ that is too low makes a kernel that makes σ lower still; residuals of smooth signals do not
+    depend on a kernel.
+
+    Args:
+        sigma, of: (voxels,) the estimates, and those with the median that is wanted.
+    Returns:
+        (voxels,) estimates.
+    """
+    good = np.isfinite(sigma) & (sigma > 0)
+    return sigma * (np.median(of[good]) / np.median(sigma[good])) if good.any() else sigma
+
+
+def noise_or_before(misfit: NoiseLevel, before: NoiseLevel) -> NoiseLevel:
+    """σ from the misfit; that from repeats of b = 0 where the misfit is surely larger: the model does not fit then.
+
+    Beside repeats the misfit is known to be noise no better than they tell.
+
+    Args:
+        misfit: as it is estimated under a fitted kernel. before: as it was estimated without one.
+    Returns:
+        one of them; the error of the misfit with that of the repeats.
+    """
+    good = np.isfinite(misfit.sigma) & np.isfinite(before.sigma)
+    if before.source != REPEATS or misfit.error is None or not good.any():
+        return misfit
+    larger = np.median(misfit.sigma[good]) / np.median(before.sigma[good])
+    if larger > 1 + _SURELY * np.hypot(misfit.of_median, before.of_median):
+        return before
+    return misfit._replace(error=float(np.hypot(misfit.error, before.of_median)))

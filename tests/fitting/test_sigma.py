@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jaxsmt.fitting.sigma import law, pooled
+from jaxsmt.fitting.sigma import error_of_median, law, pooled
 
 
 def estimates(true, freedom, rng):
@@ -60,3 +60,14 @@ def test_the_error_that_is_told_is_not_less_than_that_made():
             made.append(np.mean(np.log(drawn / true) ** 2))
             told.append(error**2)
         assert 0.9 < np.sqrt(np.mean(told) / np.mean(made)) < most
+
+
+@pytest.mark.parametrize(("voxels", "between", "freedom"), [(5, 0.0, 5), (200, 0.0, 5), (200, 0.4, 5), (1, 0.0, 1)])
+def test_the_error_of_the_median(voxels, between, freedom):
+    """Against the scatter of the medians of many repetitions."""
+    rng, medians, told = np.random.default_rng(6), [], []
+    for _ in range(500):
+        sigma = estimates(np.exp(between * rng.standard_normal(voxels)), freedom, rng)
+        medians.append(np.log(np.median(sigma)) - law(freedom).median)
+        told.append(error_of_median(sigma, freedom))
+    assert np.mean(told) == pytest.approx(np.sqrt(np.mean(np.square(medians))), rel=0.15)

@@ -77,3 +77,16 @@ def test_sigma_is_refused_where_nothing_is_left(options):
     with pytest.raises(js.InputError, match=r"sigma cannot be estimated from 25 volumes") as refusal:
         js.fit(js.smt(), acquisition, np.full((4, 25), np.nan), **options)
     assert "give sigma= a number or a map" in refusal.value.fix
+
+
+@pytest.mark.parametrize("n_b0", [6, 1])
+def test_voxels_without_signal_do_not_matter(n_b0):
+    """NaN, and nothing at all: their statuses say so, and σ of the others is found; nor does a fit of nothing fail."""
+    acquisition = scheme(n_b0, 13)
+    data = volumes(acquisition, "rician", 30, 0.0)
+    data[0], data[1, 3] = 0, np.nan
+    fit = js.fit(js.smt(), acquisition, data, noise="rician")
+    assert fit.status[:2].tolist() == [js.Status.NO_SIGNAL, js.Status.NON_FINITE]
+    assert np.median(fit.sigma[2:]) == pytest.approx(1000 / 30, rel=0.05)
+    nothing = js.fit(js.smt(), acquisition, data[:2], noise="rician")
+    assert np.isin(nothing.status, (js.Status.NO_SIGNAL, js.Status.NON_FINITE)).all()
