@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,10 +14,12 @@ from ..files import sidecars
 from ..fitting.settings import Settings
 from ..models.priors import NormalPrior
 from ..status import FITTED, Status
+from . import words
 from .inputs import Inputs
 from .request import Request
 
 if TYPE_CHECKING:
+    from ..acquisition.shells import Shell
     from ..fitting.fod_results import FodFit
     from ..fitting.results import Fit
 
@@ -35,6 +37,40 @@ def status_warnings(fit: Fit, fods: FodFit | None) -> list[str]:
     if fods is not None:
         counts.append(("FODs: ", Status.NOT_CONVERGED, fods.count(Status.NOT_CONVERGED)))
     return [f"{what}{count} voxels {_WARNINGS[code]}; see the status map" for what, code, count in counts if count]
+
+
+def misfit_warnings(fit: Fit) -> list[str]:
+    """A warning of a diffusivity that is often at its bound: how often, what is left of the means, and what to try."""
+    misfit = fit.misfit
+    if misfit is None:
+        return []
+    shells = [f"b = {1000 * shell.b:.0f} {100 * left:+.1f}" for shell, left in _each_shell(fit, misfit.residuals)]
+    facts = (
+        f"{misfit.parameter} is at its bound in {100 * misfit.share:.0f} % of the fitted voxels; mean residuals, in "
+        f"% of S0: {', '.join(shells)}"
+    )
+    others = [] if fit.settings.distribution.magnitudes else ["noise='rician' if the data are magnitudes"]
+    if misfit.spare < 1:
+        meaning = (
+            f"The {fit.model.name} model with S0 has as many parameters as there are means, so these hardly determine "
+            "it: noise, or tissue that the model does not describe, takes it to the bound"
+        )
+    elif misfit.systematic:
+        meaning = f"The {fit.model.name} model does not fit these shells"
+        others.append("fewer shells, without the highest b")
+    else:
+        meaning = "Noise alone can do this: the data do not determine it well"
+    if fit.model.name == "smt":
+        others.append("model='mcsmt'")
+    if fit.settings.prior is None and fit.model.population is not None:
+        others.append("prior=")
+    tries = f", and try {'; or '.join(others)}" if others else ""
+    return [words.in_flags(f"{facts}. {meaning}. Leave voxels with status 2 out of averages{tries}")]
+
+
+def _each_shell(fit: Fit, values: Sequence[float]) -> Iterator[tuple[Shell, float]]:
+    """b = 0 and the shells, each with its value."""
+    return zip(fit.acquisition.shells, values, strict=True)
 
 
 def run_facts(
@@ -137,7 +173,7 @@ def _measured_facts(request: Request, fit: Fit) -> dict[str, Any]:
     """What is known after the fit of options that are arrays: σ, gradient deviation, prior."""
     facts: dict[str, Any] = {}
     if fit.sigma is not None:
-        origin = "residuals" if fit.sigma_error is not None else os.fspath(request.settings.get("sigma", ""))
+        origin = fit.sigma_from or os.fspath(request.settings.get("sigma", ""))
         facts["sigma"] = {"from": origin, "median": _median(fit.sigma, 6)}
         if fit.sigma_error is not None:
             facts["sigma"]["relative_error"] = _digits(fit.sigma_error, 3)

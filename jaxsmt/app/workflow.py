@@ -85,7 +85,8 @@ def run_fit(request: Request, progress: Progress = lambda *_: None, command: Seq
                 result, hashes = _fit(job, unfinished, progress, clock)
             run = describe.run_facts(request, inputs, result.fit, result.fods, hashes, command)
             run["memory"] = job.memory.facts()
-            run["warnings"] = [*inputs.warnings, *texts, *more, *describe.status_warnings(result.fit, result.fods)]
+            of_result = [*describe.status_warnings(result.fit, result.fods), *describe.misfit_warnings(result.fit)]
+            run["warnings"] = [*inputs.warnings, *texts, *more, *of_result]
             files = _write(job, result, run, unfinished, progress, clock)
     return Outcome(result.fit, result.fods, job.voxels, files, run)
 

@@ -56,6 +56,8 @@ class Corrector(Runner):
         self._smooth, bases = residual_bases(acquisition)
         #: Degrees of freedom of `sigma`.
         self.freedom = sum(n - k for n, k in (basis.shape for basis in bases))
+        #: Whether these are of b = 0 alone.
+        self.repeats = all(basis.shape[1] == 1 for basis in bases)
         size = size_of("corrections", self.platform)
         directions = tuple(acquisition.bvecs[shell.volumes] for shell in shells)
         weights = acquisition.weights[:, self._volumes]
@@ -195,4 +197,4 @@ def residual_bases(acquisition: Acquisition) -> tuple[np.ndarray, list[np.ndarra
             g = acquisition.bvecs[shell.volumes] if order else np.tile([0.0, 0.0, 1.0], (n, 1))
             volumes.append(shell.volumes)
             bases.append(np.linalg.qr(even_harmonics(g, order))[0])
-    return np.concatenate(volumes), bases
+    return np.concatenate([np.empty(0, int), *volumes]), bases

@@ -22,9 +22,19 @@ from ..models.priors import NormalPrior
 from ..problems.corrections import L
 from ..status import Status
 from .inputs import Voxels, deviation_of, model_maps, sigma_of
+from .misfit import Misfit, misfit_of
 from .results import Fit
 from .settings import Settings
-from .sigma import pooled
+from .sigma import (
+    MISFIT,
+    REPEATS,
+    RESIDUALS,
+    NoiseLevel,
+    at_level,
+    error_of_median,
+    noise_or_before,
+    pooled,
+)
 
 # A kernel fit predicts the volumes, the volumes are corrected, and the kernel is fitted again. This is repeated so many
 # times. If FODs follow, they predict the volumes better than the kernel stage does. So one correction is enough, unless
@@ -35,10 +45,12 @@ _CORRECTIONS_OF_MANY_COILS = 6
 # Part of the volumes that may be negative before a warning that they are not magnitudes.
 _NEGATIVE = 0.01
 _BLOCK = 16_384  # voxels whose predicted signals are in memory at once
-# Fewest degrees of freedom with which σ is estimated in every voxel.
-_LEAST_FREEDOM = 10
 # Parameters that a kernel and a FOD of free harmonics take from the data, at most: 3 and 27.
 _PARAMETERS = 30
+# Degrees of freedom from which on the misfit of kernel and FOD is relied on where smooth signals leave some as well.
+_ENOUGH = 10
+# S0 over σ from which the misfit is found, and how often it is, where there is no earlier estimate.
+_FIRST_SNR, _MISFITS = 30.0, 2
 
 
 @dataclass(frozen=True)
@@ -46,7 +58,8 @@ class KernelFits:
     """Fits of the voxels inside the mask.
 
     means: (shells, voxels) that were fitted; variances: theirs over σ², where standard deviations are asked for.
-    sigma: (voxels,) if it is known or was estimated; sigma_error: relative, if it was estimated.
+    sigma: (voxels,) if it is known or was estimated; sigma_error: relative, sigma_from: what from, if it was estimated.
+    misfit: of a model that often ends at a bound.
     """
 
     fits: Fits
@@ -54,6 +67,8 @@ class KernelFits:
     variances: np.ndarray | None
     sigma: np.ndarray | None = None
     sigma_error: float | None = None
+    sigma_from: str | None = None
+    misfit: Misfit | None = None
 
     def of(self, part: slice) -> KernelFits:
         """Those of a part of the voxels."""
@@ -91,10 +106,11 @@ class KernelStage:
         self._corrector = None
         if self.needs_volumes:
             self._corrector = Corrector(model.kernel, acquisition, self.noise, **how)
-            if self._sigma is None and self._corrector.freedom < _LEAST_FREEDOM:
+            if self._sigma is None and self._corrector.freedom < 1 and self._freedom_of_misfit < 1:
                 raise InputError(
-                    f"sigma cannot be estimated: smooth signals leave {self._corrector.freedom} degrees of freedom",
-                    fix="give sigma= a number or a map",
+                    f"sigma cannot be estimated from {acquisition.bvals.size} volumes: b = 0 is not repeated, no shell "
+                    f"has enough directions, and kernel and FOD take {_PARAMETERS} parameters",
+                    fix="give sigma= a number or a map, or add volumes at b = 0",
                 )
 
     @property
@@ -112,8 +128,13 @@ class KernelStage:
         """How many numbers a voxel has, about: in results, while it is fitted, and for standard deviations."""
         shells, maps = len(self.acquisition.shells), len(self.model.names) + len(self.model.derived) + 4
         fitted = 2 * maps + 4 * shells
-        corrected = 2 * (len(L) + 2 * shells + 1) if self.corrects else 0
+        corrected = 2 * (len(L) + 2 * shells + 1) if self.corrects or self._by_misfit else 0
         return maps * (1 + self.settings.uncertainty), fitted + corrected, maps * (1 + self.effects)
+
+    @property
+    def _by_misfit(self) -> bool:
+        """Whether σ can be estimated from nothing but the misfit of kernel and FOD."""
+        return self._corrector is not None and self._sigma is None and not self._corrector.freedom
 
     @property
     def _uses_sigma(self) -> bool:
@@ -141,8 +162,8 @@ class KernelStage:
         self.fitter.compile()
         if self._corrector is not None:
             self._corrector.compile(
-                sigma=self._sigma is None,
-                correct=self.corrects,
+                sigma=self._sigma is None and not self._by_misfit,
+                correct=self.corrects or self._by_misfit,
                 floor=self.noise.magnitudes,
                 deviation=self._deviation is not None,
                 second=second,
@@ -167,11 +188,20 @@ class KernelStage:
             means: (shells, voxels) plain spherical means. rows: the data, where `needs_volumes`.
             progress: told how many voxels are done. before_fods: FODs follow.
         """
+        kernels = self._fit(means, rows, progress, before_fods)
+        fits, s0_fitted = kernels.fits, self.settings.s0 == "fit"
+        misfit = misfit_of(self.model, self.acquisition, s0_fitted, fits.maps, np.asarray(fits.status), kernels.means)
+        return replace(kernels, misfit=misfit)
+
+    def _fit(
+        self, means: np.ndarray, rows: Rows | None, progress: Callable[[int], None], before_fods: bool
+    ) -> KernelFits:
+        """The fits, of the plain means or of those of corrected volumes."""
         variances = None
         if self.settings.uncertainty:
             variances = np.broadcast_to(self.acquisition.variances[:, None], means.shape)
-        sigma, error = self._sigma, None
         if self._corrector is None:
+            sigma = self._sigma
             if sigma is not None and not self._uses_sigma:
                 _warn(
                     "sigma= has no effect: the noise is Gaussian, and neither standard deviations nor a prior are "
@@ -180,56 +210,81 @@ class KernelStage:
                 sigma = None
             return KernelFits(self.fitter(means, progress, self._maps, sigma), means, variances, sigma)
         assert rows is not None
-        if sigma is None:
-            sigma, error = pooled(self._corrector.sigma(rows, means.shape[1]), self._corrector.freedom)
+        noise = self._noise_of(means, rows)
         if not self.corrects:
-            return KernelFits(self.fitter(means, progress, self._maps, sigma), means, variances, sigma, error)
+            return KernelFits(self.fitter(means, progress, self._maps, noise.sigma), means, variances, *noise[:3])
         if self.noise.magnitudes:
-            self._warn_of_negative(rows(slice(0, min(len(sigma), _BLOCK))))
-            means = self._corrector.signals_of_means(means, sigma)
-        return self._corrected(means, rows, sigma, error, progress, before_fods)
+            self._warn_of_negative(rows(slice(0, min(means.shape[1], _BLOCK))))
+            means = self._corrector.signals_of_means(means, noise.sigma)
+        return self._corrected(means, rows, noise, progress, before_fods)
+
+    def _noise_of(self, means: np.ndarray, rows: Rows) -> NoiseLevel:
+        """σ that is given, or as it is estimated before anything is corrected."""
+        assert self._corrector is not None
+        freedom, voxels = self._corrector.freedom, means.shape[1]
+        if self._sigma is not None:
+            return NoiseLevel(self._sigma)
+        if freedom:
+            source = REPEATS if self._corrector.repeats else RESIDUALS
+            estimates = self._corrector.sigma(rows, voxels)
+            return NoiseLevel(*pooled(estimates, freedom), source, error_of_median(estimates, freedom))
+        noise, fod = NoiseLevel(np.where(means[0] > 0, means[0] / _FIRST_SNR, np.nan)), None
+        for _ in range(_MISFITS):
+            signals = self._corrector.signals_of_means(means, noise.sigma) if self.noise.magnitudes else means
+            fits = self.fitter(signals, lambda voxels: None, self._maps, noise.sigma)
+            of = (rows, fits.maps, fits.maps["s0"], noise.sigma, self._deviation, voxels)
+            corrected = self._corrector(*of, fod=fod, with_sigma=True)
+            fod, noise = corrected.fod, self._of_misfit(corrected.sigma)
+        return noise
+
+    def _of_misfit(self, sigma: np.ndarray) -> NoiseLevel:
+        """σ of the voxels from the misfit in each.
+
+        Structure that the free harmonics cannot follow counts as noise. Up to SNR 60 that makes σ too large by less
+        than 1/√ν, which is told where no other estimate shows that it is not so.
+        """
+        freedom = self._freedom_of_misfit
+        of_median = error_of_median(sigma, freedom)
+        sigma, error = pooled(sigma, freedom)
+        error = float(np.hypot(error, freedom**-0.5)) if self._by_misfit else error
+        return NoiseLevel(sigma, error, MISFIT, of_median)
 
     def _corrected(
-        self,
-        means: np.ndarray,
-        rows: Rows,
-        sigma: np.ndarray,
-        error: float | None,
-        progress: Callable[[int], None],
-        before_fods: bool,
+        self, means: np.ndarray, rows: Rows, noise: NoiseLevel, progress: Callable[[int], None], before_fods: bool
     ) -> KernelFits:
         """Correct the volumes and fit again, several times."""
         assert self._corrector is not None
-        estimated, level = error is not None, sigma
-        first = fits = self.fitter(means, lambda voxels: None, self._maps, sigma)
-        many_coils = self.noise.channels > 2
+        before, many_coils = noise, self.noise.channels > 2
+        # A misfit that has hardly any degrees of freedom cannot improve on what smooth signals leave.
+        estimates = noise.source is not None and (noise.source == MISFIT or self._freedom_of_misfit >= _ENOUGH)
+        first = fits = self.fitter(means, lambda voxels: None, self._maps, noise.sigma)
         corrections = _CORRECTIONS_OF_MANY_COILS if many_coils else _CORRECTIONS
-        if before_fods and self._deviation is None and not estimated and not many_coils:
+        if before_fods and self._deviation is None and noise.source is None and not many_coils:
             corrections = _CORRECTIONS_BEFORE_FODS
-        fod = None
+        fod, variances = None, None
         for nth in range(corrections):
             last = nth == corrections - 1
             corrected = self._corrector(
                 rows,
                 fits.maps,
                 fits.maps["s0"],
-                sigma,
+                noise.sigma,
                 self._deviation,
-                len(sigma),
+                len(noise.sigma),
                 fod=fod,
-                with_sigma=estimated and not last,
+                with_sigma=estimates and not last,
             )
             fod = corrected.fod
-            if estimated and not last:
-                misfit = _at_level(corrected.sigma, level) if many_coils else corrected.sigma
-                sigma, error = pooled(misfit, self._freedom_of_misfit)
+            if estimates and not last:
+                misfit = at_level(corrected.sigma, before.sigma) if many_coils else corrected.sigma
+                noise = noise_or_before(self._of_misfit(misfit), before)
             variances = np.ascontiguousarray(corrected.variances.T) if self.settings.uncertainty and last else None
             tell = progress if last else (lambda voxels: None)
             means = np.ascontiguousarray(corrected.means.T)
-            fits = self.fitter(means, tell, self._maps, sigma)
+            fits = self.fitter(means, tell, self._maps, noise.sigma)
         # Where the data are not finite nothing is predicted: such a voxel keeps the first fit's status.
         status = np.where(np.asarray(first.status) == Status.NON_FINITE, Status.NON_FINITE, fits.status)
-        return KernelFits(fits._replace(status=status.astype(np.uint8)), means, variances, sigma, error)
+        return KernelFits(fits._replace(status=status.astype(np.uint8)), means, variances, *noise[:3])
 
     def refit(self, kernels: KernelFits, rows: Rows, predicted: Rows, chosen: np.ndarray) -> KernelFits:
         """Fit the kernels once more, to the means of the real parts that are expected under the FODs' prediction.
@@ -295,6 +350,8 @@ class KernelStage:
             status=fits.status,
             sigma=kernels.sigma,
             sigma_error=kernels.sigma_error,
+            sigma_from=kernels.sigma_from,
+            misfit=kernels.misfit,
             sd=sd,
             shrinkage=shrinkage,
             effects=effects,
@@ -311,18 +368,8 @@ class KernelStage:
 
     @property
     def _freedom_of_misfit(self) -> int:
-        """Degrees of freedom of the volumes about a kernel and a FOD of free harmonics."""
-        return max(self.acquisition.bvals.size - _PARAMETERS, _LEAST_FREEDOM)
-
-
-def _at_level(sigma: np.ndarray, of: np.ndarray) -> np.ndarray:
-    """Estimates of σ times what makes their median that of other estimates.
-
-    With a high floor a σ that is too low makes a kernel that makes σ lower still; residuals of smooth signals do not
-    depend on a kernel.
-    """
-    good = np.isfinite(sigma) & (sigma > 0)
-    return sigma * (np.median(of[good]) / np.median(sigma[good])) if good.any() else sigma
+        """Degrees of freedom of the volumes about a kernel and a FOD of free harmonics; 0 if there are none."""
+        return int(max(self.acquisition.bvals.size - _PARAMETERS, 0))
 
 
 _warn = partial(warnings.warn, category=JaxsmtWarning, stacklevel=4)

@@ -19,6 +19,7 @@ from ..models.model import SphericalMeanModel
 from ..physics import densities
 from ..physics.densities.base import Density
 from ..status import FITTED, Status
+from .misfit import Misfit
 from .settings import Settings
 
 #: Most lobes in a voxel.
@@ -66,7 +67,10 @@ class Fit(WithStatus):
             over S0, and "r2", its coefficient of determination. `fit.mse` and `fit.r2` are these.
         status: `Status` codes, uint8.
         sigma: the noise of one volume, in units of the data, where the fit used or estimated it; else None.
-        sigma_error: relative standard error of an estimated sigma; else None.
+        sigma_error: relative standard error of an estimated sigma; else None. sigma_from: what it was estimated from:
+            "residuals of smooth signals", "repeats of b = 0" or "misfit of kernel and FOD".
+        misfit: where a diffusivity is at its bound in more than a fifth of the voxels: which, how often, and what the
+            model leaves of each shell's mean; else None.
         sd: standard deviations of parameters, derived maps and "s0" by name, if `uncertainty` was asked for. NaN where
             the status is not CONVERGED, as a bound says nothing about the error; inf where data determine nothing.
         shrinkage: with a prior and `uncertainty`: how far the prior draws each parameter to its mean, from 0 to 1.
@@ -93,6 +97,8 @@ class Fit(WithStatus):
     status: np.ndarray
     sigma: np.ndarray | None = None
     sigma_error: float | None = None
+    sigma_from: str | None = None
+    misfit: Misfit | None = None
     sd: Maps | None = None
     shrinkage: Maps | None = None
     effects: Maps | None = field(default=None, repr=False)

@@ -17,8 +17,8 @@ from ..models.model import SphericalMeanModel
 from ..solvers import Point, Problem, in_box
 from .base import Trial
 
-# A parameter closer to its bound than this part of its range is at the bound.
-_AT_BOUND = 1e-4
+#: A parameter closer to its bound than this part of its range is at the bound.
+AT_BOUND = 1e-4
 # Least b = 0 mean, as a part of the largest mean, that can serve as S0.
 _LEAST_S0 = 1e-6
 
@@ -134,7 +134,7 @@ class ShellMeans:
         e = self._means(data, values, y[0])
         s0 = self._amplitude(data, e)
         box = zip(x, *self._bounds(data), strict=True)
-        room = [jnp.minimum(xi - lo, hi - xi) - _AT_BOUND * (hi - lo) for xi, lo, hi in box]
+        room = [jnp.minimum(xi - lo, hi - xi) - AT_BOUND * (hi - lo) for xi, lo, hi in box]
         at_bound = reduce(jnp.minimum, room, jnp.ones_like(s0)) <= 0
         return Estimate(values, self.model.derive(values), s0, _quality(y, s0, e), at_bound)
 

@@ -193,7 +193,7 @@ def _choices(options: Mapping[str, Any]) -> dict[str, str]:
     """Options as texts that can be compared: of arrays only whether they were given, as each series has its own."""
     choices = {name: value if isinstance(value, str) else json.dumps(value) for name, value in options.items()}
     if "sigma" in options:
-        choices["sigma"] = "estimated" if options["sigma"]["from"] == "residuals" else "given"
+        choices["sigma"] = "estimated" if "relative_error" in options["sigma"] else "given"
     if "grad_dev" in options:
         choices["grad_dev"] = "given"
     if "prior" in options:

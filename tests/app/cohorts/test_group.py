@@ -17,7 +17,7 @@ from tests.app.cohorts.derivatives import SHAPE, gather, read_table, smt_maps, s
 
 TABLE, FOUND = "group_dwimap.tsv", "group_desc-outliers_dwimap.tsv"
 OUTPUTS = [TABLE, "group_dwimap.json", FOUND, "group_desc-outliers_dwimap.json", "group.html"]
-SIGMA = {"from": "residuals", "median": 25.0, "relative_error": 0.01}
+SIGMA = {"from": "repeats of b = 0", "median": 25.0, "relative_error": 0.01}
 
 
 def test_numbers_are_those_of_numpy(tmp_path):

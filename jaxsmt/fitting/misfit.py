@@ -1,0 +1,95 @@
+"""Whether a model fits the shells: how often a diffusivity ends at its bound, and what is left of the means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from ..acquisition.acquisition import Acquisition
+from ..batch.predictions import predicted_means
+from ..models.model import SphericalMeanModel
+from ..problems.shell_means import AT_BOUND
+from ..status import FITTED
+
+#: Part of the fitted voxels beyond which it is told that a diffusivity is at its bound.
+OFTEN = 0.2
+# Fewest fitted voxels of which a part is told.
+_FEW_VOXELS = 30
+# Voxels whose means are predicted; more would tell no more.
+_ENOUGH = 4096
+# A mean residual of more than this many standard deviations between voxels, for some shell, is not noise. Of a model
+# that is right it is at most 0.23, as noise that takes a diffusivity to its bound leaves little; of one zeppelin fitted
+# to sticks in a zeppelin it is 0.58 or more, whether SNR is 5 or 50 and the highest b 3000 or 6000 s/mm².
+_SYSTEMATIC = 0.4
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """What is left of the shells' means by a model whose diffusivity is often at its bound.
+
+    Attributes:
+        parameter: its name. share: part of the fitted voxels in which it is at its bound.
+        residuals: (shells,) mean of measured less fitted means over S0, b = 0 first, of all fitted voxels.
+        scatter: (shells,) standard deviation of the same between voxels.
+        spare: how many means there are beyond the numbers that are fitted to them.
+    """
+
+    parameter: str
+    share: float
+    residuals: tuple[float, ...]
+    scatter: tuple[float, ...]
+    spare: int
+
+    @property
+    def systematic(self) -> bool:
+        """Whether the residuals are alike in the voxels, as those of a model that does not fit."""
+        each = zip(self.residuals, self.scatter, strict=True)
+        return any(abs(residual) > _SYSTEMATIC * scatter for residual, scatter in each)
+
+
+def misfit_of(
+    model: SphericalMeanModel,
+    acquisition: Acquisition,
+    s0_fitted: bool,
+    maps: dict[str, Float[np.ndarray, " voxels"]],
+    status: np.ndarray,
+    means: Float[np.ndarray, "shells voxels"],
+) -> Misfit | None:
+    """The misfit of a fit, if a diffusivity is at its bound in more than a fifth of the fitted voxels.
+
+    Args:
+        model, acquisition: of the fit. s0_fitted: whether S0 is fitted with the model.
+        maps: of parameters and S0, by name. status: (voxels,) codes. means: that were fitted.
+    Returns:
+        that of the diffusivity which is at its bound most often; None: none is often, or voxels are few. Bounds that
+        are maps do not count.
+    """
+    fitted = np.isin(status, FITTED)
+    if np.count_nonzero(fitted) < _FEW_VOXELS:
+        return None
+    often, name = OFTEN, ""
+    for p in model.free:
+        if p.unit == "um2/ms" and np.ndim(p.lower) == np.ndim(p.upper) == 0:
+            room = np.minimum(maps[p.name] - p.lower, p.upper - maps[p.name])
+            there = fitted & (room <= AT_BOUND * (p.upper - p.lower))
+            share = int(np.count_nonzero(there)) / int(np.count_nonzero(fitted))
+            if share > often:
+                often, name = share, p.name
+    if not name:
+        return None
+    at = np.flatnonzero(fitted)
+    at = at[:: -(-at.size // _ENOUGH)]
+    b0 = None if s0_fitted else acquisition.b0
+    pulses = [shell.pulse._replace(b=0.0) if shell is b0 else shell.pulse for shell in acquisition.shells]
+    values = {parameter: maps[parameter][at] for parameter in model.kernel.names}
+    predicted = predicted_means(model.kernel, pulses, values, maps["s0"].dtype)
+    left = means[:, at] / maps["s0"][at] - predicted.T
+    return Misfit(
+        parameter=name,
+        share=often,
+        residuals=tuple(left.mean(axis=1).tolist()),
+        scatter=tuple(left.std(axis=1).tolist()),
+        spare=len(pulses) - len(model.free) - 1,  # one for S0, fitted or taken from b = 0
+    )
