@@ -6,10 +6,15 @@ model, has sensible texts all the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from ..status import Status
+
+#: Order of the harmonics of the map "fod", their largest ripple over the peak of a lobe, and the ODI below which this
+#: order does not hold a lobe: it is widened.
+FOD_ORDER, FOD_RIPPLE, FOD_ODI_FLOOR = 8, 0.003, 0.097
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,7 @@ class MapText:
         in_report: whether the report shows it.
         background: whether the report draws FODs over it.
         sd_description, sd_unit: what the standard deviation is, if it is not that of the map itself.
+        facts: more for its sidecar.
     """
 
     description: str
@@ -38,6 +44,7 @@ class MapText:
     background: bool = False
     sd_description: str = ""
     sd_unit: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 _KERNEL, _FOD, _BOTH = ("kernel",), ("fod",), ("kernel", "fod")
@@ -101,10 +108,12 @@ MAPS = {
         "Number of lobes; 0 is a uniform FOD, or no fit", "lobes", limits=(0, 3), fits=_FOD, has_sd=False
     ),
     "fod": MapText(
-        "Spherical harmonics of the FOD up to order 8, MRtrix basis and order, scanner axes, unit integral",
+        f"Spherical harmonics of the FOD up to order {FOD_ORDER}, MRtrix basis and order, scanner axes, unit integral; "
+        f"lobes below ODI {FOD_ODI_FLOOR} are widened to what this order holds without ringing: one peak each",
         "FOD",
         fits=_FOD,
         has_sd=False,
+        facts={"Apodisation": {"OdiFloor": FOD_ODI_FLOOR, "LargestRipple": FOD_RIPPLE}},
     ),
     # Every fit; "sigma" only where it was estimated.
     "s0": MapText("Signal at b = 0, in units of the input", "S0", "gray", fits=_KERNEL),
