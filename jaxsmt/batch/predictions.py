@@ -13,7 +13,7 @@ from ..acquisition.shells import Pulse
 from ..physics.apodisation import gains
 from ..physics.compartments import Kernel
 from ..physics.densities.base import Density
-from .programs import LobeArrays, fod_signals, kernel_means, lobe_densities, lobe_harmonics
+from .programs import LobeArrays, fod_signals, kernel_anisotropies, kernel_means, lobe_densities, lobe_harmonics
 from .runner import block_size, in_blocks
 
 _BLOCK = 32_768  # voxels whose signals are predicted at once
@@ -27,6 +27,17 @@ def predicted_means(
 
     def predict(block: dict[str, Any]) -> jax.Array:
         return kernel_means(block, tuple(pulses), kernel=kernel)
+
+    return in_blocks(predict, dict(values), dtype, _BLOCK)
+
+
+def predicted_anisotropies(
+    kernel: Kernel, pulses: Sequence[Pulse], values: Mapping[str, Float[np.ndarray, " voxels"]], dtype: np.dtype
+) -> Float[np.ndarray, " voxels"]:
+    """`physics.compartments.anisotropy` of kernels given by name, (voxels,) each."""
+
+    def predict(block: dict[str, Any]) -> jax.Array:
+        return kernel_anisotropies(block, tuple(pulses), kernel=kernel)
 
     return in_blocks(predict, dict(values), dtype, _BLOCK)
 

@@ -87,7 +87,8 @@ MAPS = {
     ),
     # FODs; "across" is of densities with two axes.
     "direction": MapText(
-        "Axes of the lobes, x y z of each in turn, unit vectors in scanner axes; 0 for absent lobes",
+        "Axes of the lobes, x y z of each in turn, unit vectors in scanner axes; 0 for absent lobes, and "
+        "(status 2) where the kernel is isotropic within 5 %, so that a direction has no meaning",
         "direction",
         fits=_FOD,
         sd_description="Expected angle between the estimated and the true axis",
@@ -105,7 +106,11 @@ MAPS = {
     "kappa": MapText("Concentration of each lobe", "κ", fits=_FOD),
     "beta": MapText("Second concentration of each lobe (Bingham), 0 <= beta <= kappa", "β", fits=_FOD),
     "nfibres": MapText(
-        "Number of lobes; 0 is a uniform FOD, or no fit", "lobes", limits=(0, 3), fits=_FOD, has_sd=False
+        "Number of lobes; 0 is a uniform FOD, as where the kernel is isotropic (status 2), or no fit",
+        "lobes",
+        limits=(0, 3),
+        fits=_FOD,
+        has_sd=False,
     ),
     "fod": MapText(
         f"Spherical harmonics of the FOD up to order {FOD_ORDER}, MRtrix basis and order, scanner axes, unit integral; "

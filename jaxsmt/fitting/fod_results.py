@@ -36,7 +36,8 @@ class FodFit(WithStatus):
         parameters: "weight" (..., N), falling and summing to 1; "odi", "kappa", "beta" (..., N); "direction"
             (..., N, 3), unit vectors μ, and for densities with a second axis "across" (..., N, 3), μ₂, both in the axes
             of the acquisition's directions. Lobes that a voxel does not have are 0.
-        n_fibres: (...) uint8, lobes of each voxel; 0 is a uniform FOD, or no fit (see status).
+        n_fibres: (...) uint8, lobes of each voxel; 0 is a uniform FOD, or no fit (see status). The FOD is uniform and
+            the status AT_BOUND where the kernel is isotropic within 5 %, so that directions have no meaning.
         quality: "mse", the mean squared residual over all volumes, of the signal over S0, and "r2", its coefficient of
             determination. `fods.mse` and `fods.r2` are these.
         status: `Status` codes, uint8.
