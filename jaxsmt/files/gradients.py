@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
+from .formats import require_file
 
 FilePath = str | os.PathLike[str]
 
@@ -19,6 +20,7 @@ def read_table(path: FilePath) -> np.ndarray:
         InputError: the file is missing, empty or not text; its lines differ in length; or a token is no number:
             the text names its line and column.
     """
+    require_file(path)
     try:
         raw = Path(path).read_bytes()
     except OSError as error:

@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from jaxsmt.app import cli
 from tests.app.commands import load, run, spoil
 from tests.conftest import AFFINE, SHAPE, mask_of
 
@@ -108,3 +109,20 @@ def test_a_closed_standard_output_is_no_error(folder):
     command = [sys.executable, "-c", code, str(folder / "sub-01_dwi.nii.gz")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, "Traceback" in done.stderr) == (0, False)
+
+
+def test_other_formats_are_answered_with_a_command(folder, capsys):
+    """As series, mask and σ map alike."""
+    for name in ("sub-01_dwi.mif", "mask.mgz", "sigma.nrrd"):
+        (folder / name).write_bytes(b"")
+    out = ["-o", str(folder / "out")]
+    dwi = str(folder / "sub-01_dwi.nii.gz")
+    for arguments, command in (
+        ([str(folder / "sub-01_dwi.mif")], "fix: mrconvert"),
+        ([dwi, "--mask", str(folder / "mask.mgz")], "fix: mri_convert"),
+        ([dwi, "--noise", "rician", "--sigma", str(folder / "sigma.nrrd")], "fix: DWIConvert"),
+        ([str(folder)], "dcm2niix"),
+    ):
+        assert cli.main(["fit", *arguments, *out]) == 2
+        assert command in capsys.readouterr().err
+    assert not (folder / "out").exists()
