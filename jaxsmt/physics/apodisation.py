@@ -56,7 +56,7 @@ def largest_kappa(lmax: int, ripple: float) -> float:
 
     Example:
         >>> round(largest_kappa(8, 0.003), 2)
-        6.51
+        6.5
     """
     low, high = 0.1, LARGEST
     while high / low > 1 + 1e-9:
