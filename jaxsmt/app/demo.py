@@ -1,4 +1,4 @@
-"""`jaxsmt demo`: a simulated brain slice, fitted, with the truth beside the maps."""
+"""`jaxsmt demo`: simulated brain slices, fitted, with the truth beside the maps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import simulate
-from ..files import nifti, outputs
+from ..files import nifti, outputs, series
 from ..simulate import Phantom
 from . import workflow
 from .request import Request
@@ -33,9 +33,12 @@ def run_demo(folder: Path, device: str, screen: Screen, command: Sequence[str]) 
 
 def _simulate_and_fit(folder: Path, device: str, screen: Screen, command: Sequence[str]) -> None:
     """What `run_demo` does in its folder."""
-    screen.say("simulating a coronal slice with the HCP scheme: b = 0, 1000, 2000, 3000 s/mm², Rician noise, SNR 50")
-    phantom = simulate.coronal_slice()
-    dwi, mask = write_phantom(folder, "slice", phantom)
+    screen.say(
+        "simulating three coronal slices with the HCP scheme: b = 0, 1000, 2000, 3000 s/mm², Rician noise, SNR 50"
+    )
+    phantom = simulate.coronal_slab()  # MRtrix misreads FSL's directions of a series that is one coronal slice
+    dwi, mask = write_phantom(folder, "slab", phantom)
+    series.write_mrtrix_table(dwi, phantom.acquisition.bvals, phantom.acquisition.bvecs)
     request = Request(
         dwi=dwi,
         mask=mask,

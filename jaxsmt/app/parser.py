@@ -51,7 +51,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     _add_bids(commands.add_parser("bids", help="fit every series of a data set, or compare the series of a group"))
 
-    demo = commands.add_parser("demo", help="simulate a brain slice, fit it, show the truth beside")
+    demo = commands.add_parser("demo", help="simulate brain slices, fit them, show the truth beside")
     _add_options(demo, Request, ("out",), default=Path("jaxsmt-demo"), required=False)
     _add_options(demo, Request, ("device", "quiet"))
 

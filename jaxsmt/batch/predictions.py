@@ -10,9 +10,10 @@ import numpy as np
 from jaxtyping import Float
 
 from ..acquisition.shells import Pulse
+from ..physics.apodisation import gains
 from ..physics.compartments import Kernel
 from ..physics.densities.base import Density
-from .programs import LobeArrays, fod_signals, kernel_means, lobe_densities, lobe_harmonics
+from .programs import LobeArrays, fod_signals, kernel_anisotropies, kernel_means, lobe_densities, lobe_harmonics
 from .runner import block_size, in_blocks
 
 _BLOCK = 32_768  # voxels whose signals are predicted at once
@@ -26,6 +27,17 @@ def predicted_means(
 
     def predict(block: dict[str, Any]) -> jax.Array:
         return kernel_means(block, tuple(pulses), kernel=kernel)
+
+    return in_blocks(predict, dict(values), dtype, _BLOCK)
+
+
+def predicted_anisotropies(
+    kernel: Kernel, pulses: Sequence[Pulse], values: Mapping[str, Float[np.ndarray, " voxels"]], dtype: np.dtype
+) -> Float[np.ndarray, " voxels"]:
+    """`physics.compartments.anisotropy` of kernels given by name, (voxels,) each."""
+
+    def predict(block: dict[str, Any]) -> jax.Array:
+        return kernel_anisotropies(block, tuple(pulses), kernel=kernel)
 
     return in_blocks(predict, dict(values), dtype, _BLOCK)
 
@@ -60,14 +72,22 @@ def predicted_signals(
 
 
 def mixture_harmonics(
-    weights: np.ndarray, lobes: LobeArrays, lmax: int, *, family: Density, device: jax.Device | None
+    weights: np.ndarray, lobes: LobeArrays, lmax: int, *, family: Density, device: jax.Device | None, ripple: float = 0
 ) -> np.ndarray:
-    """Σ_j w_j of the lobes' harmonics in MRtrix's basis, (voxels, coefficients), float32."""
+    """Σ_j w_j of the lobes' harmonics in MRtrix's basis, (voxels, coefficients), float32.
+
+    ripple: 0: as they are, cut at the order; else lobes too narrow for it are apodised, see `physics.apodisation`.
+    """
     coefficients = (lmax + 1) * (lmax + 2) // 2
     points = (lmax // 2 + 1) * (2 * lmax + 1)
+    degrees = np.repeat(np.arange(lmax // 2 + 1), 4 * np.arange(lmax // 2 + 1) + 1)
 
-    def harmonics(block: LobeArrays) -> jax.Array:
-        return lobe_harmonics(block, family=family, lmax=lmax)
+    def harmonics(block: LobeArrays) -> Any:
+        found = lobe_harmonics(block, family=family, lmax=lmax)
+        if not ripple:
+            return found
+        largest = np.max(np.stack(block.concentrations), axis=0)
+        return np.asarray(found) * gains(family, largest, lmax, ripple)[:, degrees]
 
     floats = points * len(family.basis(lmax).powers)
     return _mixture(harmonics, weights, lobes, coefficients, floats, device)
@@ -85,7 +105,7 @@ def mixture_densities(
 
 
 def _mixture(
-    values: Callable[[LobeArrays], jax.Array],
+    values: Callable[[LobeArrays], Any],
     weights: np.ndarray,
     lobes: LobeArrays,
     n: int,

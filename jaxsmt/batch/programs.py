@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from ..acquisition.shells import Pulse
 from ..geometry.harmonics import even_harmonics
-from ..physics.compartments import Kernel
+from ..physics.compartments import Kernel, anisotropy
 from ..physics.densities.base import Density, Lobe
 from ..physics.noises.base import Noise
 from ..physics.signal import convolved
@@ -233,6 +233,14 @@ def kernel_means(
 ) -> Float[Array, "voxels pulses"]:
     """Spherical means over S0, (voxels, pulses), from the kernels' parameters by name, (voxels,) each."""
     return jnp.stack([kernel.mean(pulse, values) for pulse in pulses], axis=-1)
+
+
+@partial(jax.jit, static_argnames=("pulses", "kernel"))
+def kernel_anisotropies(
+    values: dict[str, Float[Array, " voxels"]], pulses: tuple[Pulse, ...], *, kernel: Kernel
+) -> Float[Array, " voxels"]:
+    """`physics.compartments.anisotropy` of kernels, (voxels,): the largest of these pulses."""
+    return anisotropy([kernel.legendre(pulse, 2, values) for pulse in pulses])
 
 
 class LobeArrays(NamedTuple):

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
+from .formats import require_file
 
 FilePath = str | os.PathLike[str]
 
@@ -22,6 +23,7 @@ def read_table(path: FilePath) -> np.ndarray:
         InputError: the file is missing, empty or not text; its lines differ in length; or a token is no number:
             the text names its line and column.
     """
+    require_file(path)
     try:
         about = Path(path).stat()
         if not stat.S_ISREG(about.st_mode) and not stat.S_ISDIR(about.st_mode):

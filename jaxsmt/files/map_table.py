@@ -6,10 +6,15 @@ model, has sensible texts all the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from ..status import Status
+
+#: Order of the harmonics of the map "fod", their largest ripple over the peak of a lobe, and the ODI below which this
+#: order does not hold a lobe: it is widened.
+FOD_ORDER, FOD_RIPPLE, FOD_ODI_FLOOR = 8, 0.003, 0.097
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,7 @@ class MapText:
         in_report: whether the report shows it.
         background: whether the report draws FODs over it.
         sd_description, sd_unit: what the standard deviation is, if it is not that of the map itself.
+        facts: more for its sidecar.
     """
 
     description: str
@@ -38,6 +44,7 @@ class MapText:
     background: bool = False
     sd_description: str = ""
     sd_unit: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 _KERNEL, _FOD, _BOTH = ("kernel",), ("fod",), ("kernel", "fod")
@@ -80,7 +87,8 @@ MAPS = {
     ),
     # FODs; "across" is of densities with two axes.
     "direction": MapText(
-        "Axes of the lobes, x y z of each in turn, unit vectors in scanner axes; 0 for absent lobes",
+        "Axes of the lobes, x y z of each in turn, unit vectors in scanner axes; 0 for absent lobes, and "
+        "(status 2) where the kernel is isotropic within 5 %, so that a direction has no meaning",
         "direction",
         fits=_FOD,
         sd_description="Expected angle between the estimated and the true axis",
@@ -98,13 +106,19 @@ MAPS = {
     "kappa": MapText("Concentration of each lobe", "κ", fits=_FOD),
     "beta": MapText("Second concentration of each lobe (Bingham), 0 <= beta <= kappa", "β", fits=_FOD),
     "nfibres": MapText(
-        "Number of lobes; 0 is a uniform FOD, or no fit", "lobes", limits=(0, 3), fits=_FOD, has_sd=False
+        "Number of lobes; 0 is a uniform FOD, as where the kernel is isotropic (status 2), or no fit",
+        "lobes",
+        limits=(0, 3),
+        fits=_FOD,
+        has_sd=False,
     ),
     "fod": MapText(
-        "Spherical harmonics of the FOD up to order 8, MRtrix basis and order, scanner axes, unit integral",
+        f"Spherical harmonics of the FOD up to order {FOD_ORDER}, MRtrix basis and order, scanner axes, unit integral; "
+        f"lobes below ODI {FOD_ODI_FLOOR} are widened to what this order holds without ringing: one peak each",
         "FOD",
         fits=_FOD,
         has_sd=False,
+        facts={"Apodisation": {"OdiFloor": FOD_ODI_FLOOR, "LargestRipple": FOD_RIPPLE}},
     ),
     # Every fit; "sigma" only where it was estimated.
     "s0": MapText("Signal at b = 0, in units of the input", "S0", "gray", fits=_KERNEL),

@@ -19,7 +19,7 @@ import numpy as np
 from isal import igzip, isal_zlib
 
 from ..errors import InputError, JaxsmtWarning, OutputError
-from . import headers
+from . import formats, headers
 from .gradients import FilePath
 
 _Stream = io.RawIOBase | io.BufferedIOBase
@@ -67,11 +67,11 @@ def open_image(path: FilePath) -> Image:
     """Read and check the header of a `.nii` or `.nii.gz` file (NIfTI-1 or -2, either byte order).
 
     Raises:
-        InputError: not a readable NIfTI file, or a header that cannot be trusted.
+        InputError: not a readable NIfTI file, or a header that cannot be trusted; the fix of another known format is
+            the command that converts it.
     """
     path = Path(path)
-    if not path.name.endswith((".nii", ".nii.gz")) or path.name.startswith(".nii"):
-        raise InputError("is not named something.nii or something.nii.gz", file=path, fix="give a NIfTI file")
+    formats.require_nifti(path)
     try:
         with path.open("rb") as file:
             start = file.read(4)

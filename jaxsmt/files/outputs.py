@@ -164,8 +164,9 @@ def _planned(maps: MapSet) -> Iterator[_Planned]:
 
     for name, values in maps.maps.items():
         encoding = sidecars.orientation_encoding(name, values.shape[-1] if values.ndim > 1 else 1)
-        more = {} if encoding is None else {"OrientationEncoding": encoding}
-        yield name, "", values, said(map_table.about(name).description, maps.units.get(name, ""), **more)
+        text = map_table.about(name)
+        more = {**text.facts, **({} if encoding is None else {"OrientationEncoding": encoding})}
+        yield name, "", values, said(text.description, maps.units.get(name, ""), **more)
     for name in maps.with_sd:
         assert maps.sd is not None
         text = map_table.about(name)

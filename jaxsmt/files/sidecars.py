@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..version import __version__
+from .formats import require_file
 
 #: The program, as sidecars and run.json name it.
 SOFTWARE = {"name": "jaxsmt", "version": __version__}
@@ -62,8 +63,10 @@ def spatial_reference(dwi: Path, prefix: str) -> str | None:
     """The space of maps whose name has `space-`: as the sidecar of the series says, else that of the series."""
     if not re.search("(^|_)space-", prefix):
         return None
+    sidecar = dwi.with_name(_stem(dwi) + ".json")
     try:
-        stated = json.loads(dwi.with_name(_stem(dwi) + ".json").read_text("utf-8"))["SpatialReference"]
+        require_file(sidecar)
+        stated = json.loads(sidecar.read_text("utf-8"))["SpatialReference"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         stated = None
     return stated if isinstance(stated, str) else os.fspath(dwi)

@@ -21,6 +21,7 @@ from ..errors import InputError
 from ..models.model import SphericalMeanModel
 from ..models.priors import NormalPrior
 from ..physics import noises
+from ..physics.compartments import LEAST_ANISOTROPY, anisotropy
 from ..physics.densities.base import Density
 from ..problems import shell_means
 from ..problems.lobe_starts import table_of
@@ -67,7 +68,7 @@ def estimate(
     Status NON_FINITE, with values and derivatives 0, means that signal, b-values, directions, weights, prior or σ are
     not finite, or that a traced value cannot be: a standard deviation or σ not above 0, a weight below 0, a parameter
     fixed beyond its limits. With FODs the status is the worse of the FOD's and its kernel's: NOT_CONVERGED before
-    AT_BOUND before CONVERGED.
+    AT_BOUND before CONVERGED. Lobes are 0, with AT_BOUND, where the kernel is isotropic within 5 %.
 
     Args:
         model: of spherical means; or `FodModel(spherical mean model, density, n_fibres)`, whose kernel is estimated
@@ -358,9 +359,11 @@ def _fod(
     lobes = Lobes(model.family, int(model.n_fibres), orders, noises.find("gaussian"), determined)
     data = LobesData(directions, jax.lax.stop_gradient(table), moments, y)
     values, of_lobes = _estimate_lobes(data, lobes=lobes, **how)
+    directed = anisotropy(moments) >= LEAST_ANISOTROPY
+    of_lobes = jnp.where(directed, of_lobes, jnp.uint8(Status.AT_BOUND))
     worse = jnp.maximum(of_lobes, status)  # the codes rise from CONVERGED by AT_BOUND to NOT_CONVERGED
     status = jnp.where(usable, jnp.where(finite, worse, jnp.uint8(Status.NON_FINITE)), status)
-    values = {name: jnp.where(usable & finite, v, 0) for name, v in values.items()}
+    values = {name: jnp.where(usable & finite & directed, v, 0) for name, v in values.items()}
     unused = ("beta", "across") if model.family.axes == 1 else ()
     return {**kernel, **{name: v for name, v in values.items() if name not in unused}}, status
 

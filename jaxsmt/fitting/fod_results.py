@@ -16,7 +16,7 @@ from ..acquisition.acquisition import Acquisition
 from ..batch.predictions import mixture_densities, mixture_harmonics, predicted_means, predicted_signals
 from ..batch.programs import LobeArrays
 from ..errors import InputError
-from ..files import nifti, outputs
+from ..files import map_table, nifti, outputs
 from ..files.gradients import fsl_to_scanner
 from ..geometry.harmonics import n_coefficients, to_basis
 from ..physics.convolution import ORDER_MAX, order_needed
@@ -36,7 +36,8 @@ class FodFit(WithStatus):
         parameters: "weight" (..., N), falling and summing to 1; "odi", "kappa", "beta" (..., N); "direction"
             (..., N, 3), unit vectors μ, and for densities with a second axis "across" (..., N, 3), μ₂, both in the axes
             of the acquisition's directions. Lobes that a voxel does not have are 0.
-        n_fibres: (...) uint8, lobes of each voxel; 0 is a uniform FOD, or no fit (see status).
+        n_fibres: (...) uint8, lobes of each voxel; 0 is a uniform FOD, or no fit (see status). The FOD is uniform and
+            the status AT_BOUND where the kernel is isotropic within 5 %, so that directions have no meaning.
         quality: "mse", the mean squared residual over all volumes, of the signal over S0, and "r2", its coefficient of
             determination. `fods.mse` and `fods.r2` are these.
         status: `Status` codes, uint8.
@@ -121,20 +122,25 @@ class FodFit(WithStatus):
         mixture = mixture_densities(weights, lobes, directions, family=family, device=device)
         return self._with_uniform(mixture, np.full(len(directions), 1 / (4 * np.pi)))
 
-    def sh(self, lmax: int = 8, basis: str = "mrtrix") -> np.ndarray:
+    def sh(self, lmax: int = 8, basis: str = "mrtrix", ripple: float = 0.0) -> np.ndarray:
         """Spherical harmonic coefficients of the FOD, of unit integral.
 
         Args:
             lmax: even order. basis: "mrtrix" (tournier07), "descoteaux07" or "descoteaux07_legacy" (DIPY's two).
+            ripple: 0: exact up to lmax, so that narrow lobes ring. Else in (0, 0.1]: lobes that are too narrow for lmax
+                are widened until their ripples are about this part of their peak; the map `fod` has 0.003.
         Returns:
             (..., (lmax+1)(lmax+2)/2), float32; 0 where a voxel has no fit.
         Raises:
-            InputError: an odd or negative order, or an unknown basis.
+            InputError: an odd or negative order, an unknown basis, or an invalid ripple.
         """
         if lmax < 0 or lmax % 2:
             raise InputError(f"lmax={lmax} is not valid", fix="an even order, 0 or more")
+        if not 0 <= ripple <= 0.1:
+            raise InputError(f"ripple={ripple} is not valid", fix="0 ≤ ripple ≤ 0.1")
         weights, lobes = self._lobes()
-        mixture = mixture_harmonics(weights, lobes, lmax, family=self.model.family, device=self.device)
+        how: dict[str, Any] = {"family": self.model.family, "device": self.device, "ripple": ripple}
+        mixture = mixture_harmonics(weights, lobes, lmax, **how)
         uniform = np.zeros(n_coefficients(lmax), np.float32)
         uniform[0] = 1 / np.sqrt(4 * np.pi)
         return to_basis(self._with_uniform(mixture, uniform), basis)
@@ -231,7 +237,7 @@ class FodFit(WithStatus):
             **{name: p[name].reshape(*shape, -1) for name in vectors},
             **{name: p[name] for name in ("weight", "odi", "kappa", "beta")},
             "nfibres": self.n_fibres,
-            "fod": self.sh(),
+            "fod": self.sh(map_table.FOD_ORDER, ripple=map_table.FOD_RIPPLE),
             **self.quality,
             "status": self.status,
         }

@@ -13,9 +13,10 @@ from ..acquisition.acquisition import Acquisition
 from ..acquisition.shells import Pulse
 from ..batch.corrector import Corrector, Rows
 from ..batch.fitters import FodFitter
-from ..batch.predictions import predicted_means
+from ..batch.predictions import predicted_anisotropies, predicted_means
 from ..batch.programs import Fits
 from ..models.model import SphericalMeanModel
+from ..physics.compartments import LEAST_ANISOTROPY
 from ..physics.convolution import ORDER_MAX, order_needed
 from ..physics.densities.base import Density
 from ..problems.fods import UNCERTAIN
@@ -150,13 +151,16 @@ class FodStage:
             fits = data.fit(fitter, todo, tell, worth, None if earlier is None else earlier[nth][todo])
             if keep:
                 points[nth][todo] = fits.x
-            if choose and fitter is self._fitters[0]:
+            first = fitter is self._fitters[0]
+            none = data.directionless(todo) if first else np.zeros(len(todo), bool)
+            if first and (choose or none.any()):
                 best.put_uniform(todo, data.criterion(todo, fits.maps["uniform_cost"], 0), fits)
+                best.status[todo[none]] = Status.AT_BOUND
             criterion = data.criterion(todo, fits.maps["cost"], fitter.lobes.size)
-            better = criterion < best.criterion[todo] if choose else np.ones(len(todo), bool)
+            better = ~none & (criterion < best.criterion[todo] if choose else True)
             best.put(todo[better], criterion[better], fits, better)
             # Two lobes are tried everywhere, as one may not pay where two do; a third where two did.
-            todo = todo if fitter is self._fitters[0] else todo[better]
+            todo = todo[~none] if first else todo[better]
         if final and self.settings.uncertainty:
             best.sd = self._uncertainty(kernels, best, points, data)
         return self._assemble(kernels, best, data), points
@@ -256,6 +260,14 @@ class _Data:
         effects["s0"] = effects["s0"] / self._over_s0[numbers][:, None]
         kernel, sigma = _chosen(self._kernel, numbers), self._relative_sigma[numbers]
         return fitter.uncertainty(points, kernel, sigma, effects)
+
+    def directionless(self, numbers: np.ndarray) -> np.ndarray:
+        """Whether kernels of voxels are isotropic, so that a direction has no meaning."""
+        stage = self._stage
+        pulses = [shell.pulse for shell in stage.acquisition.shells[1:]]
+        kernel = stage.model.spherical.kernel
+        values = predicted_anisotropies(kernel, pulses, _chosen(self._kernel, numbers), stage.dtype)
+        return ~(values >= LEAST_ANISOTROPY)
 
     def criterion(self, numbers: np.ndarray, cost: Any, parameters: int) -> Any:
         """Bayesian information criterion; S0 and the kernel, the same for all numbers of lobes, are not counted.

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..errors import InputError
+from ..files.formats import require_file
 
 _FILE = 'a JSON file {"mean": {name: value, ...}, "covariance": [[...], ...]}'
 
@@ -151,6 +152,7 @@ class NormalPrior:
             ...     js.NormalPrior.read(path).names
             ('fraction',)
         """
+        require_file(path)
         try:
             with open(path, encoding="utf-8") as file:
                 content = json.load(file)

@@ -257,6 +257,35 @@ def _sphere(pulse: Pulse, x: Array, radius: Array, diffusivity: Array) -> Array:
     return sphere_mean(pulse.b, pulse.delta, pulse.Delta, radius, diffusivity) * jnp.ones_like(x)
 
 
+#: Kernels below this anisotropy have no direction: λ⊥/λ∥ above 0.95, about.
+LEAST_ANISOTROPY = 0.052
+
+
+def anisotropy(moments: Sequence[Array]) -> Array:
+    """How much a kernel's signal depends on direction: apparent diffusivity along less across, over its mean.
+
+    15/2 |k₂/k₀| / |log k₀| with the Legendre moments k_l, the largest of all shells. Of a zeppelin at low b it is
+    3(1 - f)/(1 + 2f) with f = λ⊥/λ∥.
+
+    Args:
+        moments: of each shell, (..., 2) or more, of l = 0 and 2 first.
+    Returns:
+        (...), no unit; 0 of an isotropic kernel.
+
+    Example:
+        >>> import jaxsmt as js
+        >>> stick, ball = js.stick(), js.ball()
+        >>> [bool(anisotropy([c.moments(js.Pulse(1.0), 2, jnp.array(2.0))]) > LEAST_ANISOTROPY) for c in (stick, ball)]
+        [True, False]
+    """
+    k = jnp.stack([m[..., :2] for m in moments])
+    decay = jnp.abs(jnp.log(jnp.maximum(k[..., 0], jnp.finfo(k.dtype).tiny)))
+    varying = jnp.abs(k[..., 1]) * (15 / 2)
+    # Where nothing decays nothing depends on direction.
+    scale = k[..., 0] * decay
+    return jnp.max(jnp.where(scale > 0, varying / jnp.where(scale > 0, scale, 1), 0), axis=0)
+
+
 @dataclass(frozen=True)
 class Kernel:
     """A sum of compartments with one axis, k = Σ w_c k_c: what fibre orientations are convolved with.

@@ -1,4 +1,4 @@
-"""Brain-like phantoms: a volume on any grid, and a coronal slice of the same anatomy."""
+"""Brain-like phantoms: a volume on any grid, and coronal slices of the same anatomy."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from . import anatomy
 from .schemes import hcp_scheme
 from .signals import rician, zeppelin_signal
 
-# Voxels of the coronal slice along x, y and z, and their size in mm.
-_SLICE, _VOXEL_SIZE = (124, 1, 103), 1.25
+# Voxels of coronal slices along x and z, and their size in mm.
+_SLICE, _VOXEL_SIZE = (124, 103), 1.25
 # Values of each voxel in the maps of a phantom's truth; the slice has the kernels' only.
 _KERNEL_MAPS = {"lambda_par": 1, "lambda_perp": 1, "fraction": 1, "s0": 1}
 _FOD_MAPS = {"nfibres": 1, "direction": 9, "weight": 3, "odi": 3}
@@ -154,7 +154,33 @@ def coronal_slice(snr: float = 50.0, seed: int = 0, acquisition: Acquisition | N
         >>> phantom.data.shape, phantom.sigma
         ((124, 1, 103, 7), 25.0)
     """
-    return _sampled(_SLICE, (_VOXEL_SIZE,) * 3, snr, seed, acquisition, {}, _KERNEL_MAPS)
+    return coronal_slab(1, snr, seed, acquisition)
+
+
+def coronal_slab(slices: int = 3, snr: float = 50.0, seed: int = 0, acquisition: Acquisition | None = None) -> Phantom:
+    """Neighbouring coronal slices, `coronal_slice` in their middle: a volume for programs that expect one.
+
+    Args:
+        slices: how many; an odd number has the anatomy of `coronal_slice` in the middle.
+        snr: as of `coronal_slice`.
+        seed: of the noise.
+        acquisition: what measures the slab; None: `hcp_scheme()`.
+
+    Returns:
+        A phantom of shape (124, slices, 103), of 1.25 mm voxels, with the maps of `coronal_slice`.
+
+    Raises:
+        InputError: an invalid value.
+
+    Example:
+        >>> import jaxsmt as js
+        >>> acquisition = js.simulate.hcp_scheme(n_b0=1, n_directions=6, shells=(1000.0,))
+        >>> js.simulate.coronal_slab(acquisition=acquisition).data.shape
+        (124, 3, 103, 7)
+    """
+    shape = (_SLICE[0], slices, _SLICE[1])
+    _check(shape, snr, seed, {})
+    return _sampled(shape, (_VOXEL_SIZE,) * 3, snr, seed, acquisition, {}, _KERNEL_MAPS)
 
 
 def _sampled(

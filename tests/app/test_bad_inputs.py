@@ -163,3 +163,20 @@ def test_the_series_itself_is_checked_when_asked_for(folder, series, capsys):
     assert "volume 3 is a copy of volume 2" in capsys.readouterr().err
     spoil(folder, series, "cut")
     assert run(folder, "--data", command="check") == 2
+
+
+def test_other_formats_are_answered_with_a_command(folder, capsys):
+    """As series, mask and σ map alike."""
+    for name in ("sub-01_dwi.mif", "mask.mgz", "sigma.nrrd"):
+        (folder / name).write_bytes(b"")
+    out = ["-o", str(folder / "out")]
+    dwi = str(folder / "sub-01_dwi.nii.gz")
+    for arguments, command in (
+        ([str(folder / "sub-01_dwi.mif")], "fix: mrconvert"),
+        ([dwi, "--mask", str(folder / "mask.mgz")], "fix: mri_convert"),
+        ([dwi, "--noise", "rician", "--sigma", str(folder / "sigma.nrrd")], "fix: DWIConvert"),
+        ([str(folder)], "dcm2niix"),
+    ):
+        assert cli.main(["fit", *arguments, *out]) == 2
+        assert command in capsys.readouterr().err
+    assert not (folder / "out").exists()

@@ -55,19 +55,21 @@ def test_progress_is_plain_lines_off_a_terminal(folder, capsys):
 
 
 def test_demo(tmp_path, capsys, monkeypatch):
-    """With four columns of the slice in the mask."""
-    whole = simulate.coronal_slice()
+    """With four columns of the slices in the mask."""
+    whole = simulate.coronal_slab()
     few = dataclasses.replace(whole, mask=whole.mask & (np.arange(len(whole.mask)) % 32 == 16)[:, None, None])
-    monkeypatch.setattr(simulate, "coronal_slice", lambda: few)
+    monkeypatch.setattr(simulate, "coronal_slab", lambda: few)
     assert cli.main(["demo", "-o", str(tmp_path / "demo")]) == 0
     said = capsys.readouterr().out
     assert re.search(r"\d voxels/s", said)
-    for name in ("maps_and_truth.png", "fods.png", "report.html", "slice_model-smt_param-lambdapar_dwimap.nii.gz"):
+    for name in ("maps_and_truth.png", "fods.png", "report.html", "slab_model-smt_param-lambdapar_dwimap.nii.gz"):
         assert (tmp_path / "demo" / name).stat().st_size > 1000
     median = float(re.search(r"\|lambda_par - truth\|: median ([\d.]+)", said).group(1))
     assert median < 0.15
     # What the demo wrote is an input like any other.
-    assert cli.main(["check", str(tmp_path / "demo" / "slice_dwi.nii.gz")]) == 0
+    dwi = tmp_path / "demo" / "slab_dwi.nii.gz"
+    assert cli.main(["check", str(dwi)]) == 0
+    assert cli.main(["check", str(dwi), "--grad", str(dwi.with_name("slab_dwi.b"))]) == 0
     assert cli.main(["demo", "-o", str(tmp_path / "demo")]) == 2  # never into a used folder
     assert cli.main(["demo", "-o", str(tmp_path / "demo" / "report.html")]) == 73
 

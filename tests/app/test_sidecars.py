@@ -50,7 +50,10 @@ def test_what_the_proposal_asks_for(fods):
     for name in ("direction", "across"):
         encoding = sidecar_of(folder, "smtbingham", name)["OrientationEncoding"]
         assert encoding == {"EncodingAxis": 3, "Reference": "xyz", "Type": "unit3vector", "FillValue": 0}
-    encoding = sidecar_of(folder, "smtbingham", "fod")["OrientationEncoding"]
+    fod = sidecar_of(folder, "smtbingham", "fod")
+    assert fod["Apodisation"] == {"OdiFloor": map_table.FOD_ODI_FLOOR, "LargestRipple": map_table.FOD_RIPPLE}
+    assert "are widened" in fod["Description"]
+    encoding = fod["OrientationEncoding"]
     assert (encoding["Type"], encoding["SphericalHarmonicDegree"]) == ("sh", 8)
     assert encoding["SphericalHarmonicBasis"].lower() == encoding["SphericalHarmonicsBasis"] == "mrtrix3"
 

@@ -9,6 +9,7 @@ import scipy.special
 
 import jaxsmt as js
 from jaxsmt.acquisition.shells import Pulse
+from jaxsmt.physics import compartments
 from jaxsmt.physics.signal import _SPHERE_ROOTS, sphere_mean
 from tests.acquisition.test_acquisition import scheme
 from tests.conftest import gauss_mean
@@ -24,7 +25,7 @@ def test_sphere_against_its_limits():
         expected = 8 / 175 * gradient * 81 / 3 * (2 * 1000 - 581 / 840 * 9 / 3)
         assert -np.log(sphere_mean(1.0, 1000.0, 1000.0, 3.0, 3.0)) == pytest.approx(expected, rel=1e-5)
     # Slow diffusion in a large sphere is nearly free.
-    assert -np.log(sphere_mean(1.0, 10.0, 20.0, 50.0, 0.3)) == pytest.approx(0.3, rel=0.1)
+    assert -np.log(sphere_mean(1.0, 10.0, 20.0, 50.0, 0.3)) == pytest.approx(0.3, rel=0.1, abs=1e-6)
 
 
 def test_sphere_against_a_random_walk():
@@ -62,3 +63,26 @@ def test_a_sphere_needs_timings():
     acquisition = scheme([1000, 2000])
     with pytest.raises(js.InputError, match="duration δ and separation Δ"):
         js.SphericalMeanModel(js.sphere()).signal(acquisition, {"radius": 5.0, "diffusivity": 2.0})
+
+
+def test_anisotropy_tells_from_the_signal_alone_how_much_a_zeppelin_depends_on_direction():
+    """By quadrature of the attenuation; f above 0.95 is below the least that has a direction at any b."""
+    x, weights = np.polynomial.legendre.leggauss(64)
+    for b in (0.5, 3.0, 10.0):
+        for f in (0.3, 0.9, 0.951, 1.0):
+            signal = weights / 2 * np.exp(-b * 2.5 * (f + (1 - f) * x**2))
+            moments = np.array([signal.sum(), signal @ (1.5 * x**2 - 0.5)])
+            expected = 7.5 * abs(moments[1]) / moments[0] / -np.log(moments[0])
+            found = compartments.anisotropy([js.zeppelin().moments(Pulse(b), 2, jnp.array(2.5), jnp.array(2.5 * f))])
+            assert float(found) == pytest.approx(expected, abs=2e-5)
+            assert (float(found) < compartments.LEAST_ANISOTROPY) == (f > 0.95)
+            if b == 0.5:
+                assert float(found) == pytest.approx(3 * (1 - f) / (1 + 2 * f), rel=0.1, abs=1e-6)
+
+
+def test_anisotropy_of_what_does_not_decay_is_none():
+    """Nothing diffuses, or nothing is left: no division by 0, and no direction."""
+    for k in ([1.0, 0.0], [0.0, 0.0]):
+        assert float(compartments.anisotropy([jnp.array(k)])) == 0
+    several = [jnp.array([0.5, -0.2]), jnp.array([0.9, 0.0])]
+    assert float(compartments.anisotropy(several)) == float(compartments.anisotropy(several[:1]))

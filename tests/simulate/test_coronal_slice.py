@@ -52,3 +52,18 @@ def test_fit_without_noise_finds_the_truth():
         assert np.median(error) < 2e-3
         assert np.percentile(error, 95) < 0.05
     np.testing.assert_allclose(fit.s0[phantom.mask], phantom.truth["s0"][phantom.mask], rtol=1e-2)
+
+
+def test_slab_has_the_slice_in_its_middle():
+    """Its neighbours are other planes of the same brain, each with as much tissue, about."""
+    slab = simulate.coronal_slab(seed=3, acquisition=ACQUISITION)
+    middle = simulate.coronal_slice(seed=3, acquisition=ACQUISITION)
+    assert slab.data.shape == (124, 3, 103, 13)
+    np.testing.assert_array_equal(slab.mask[:, 1], middle.mask[:, 0])
+    for name, values in middle.truth.items():
+        np.testing.assert_array_equal(slab.truth[name][:, 1], values[:, 0])
+        assert not np.array_equal(slab.truth[name][:, 0], values[:, 0])
+    np.testing.assert_allclose(slab.mask.sum(axis=(0, 2)), middle.mask.sum(), rtol=0.02)
+    np.testing.assert_allclose(slab.affine @ [0, 1, 0, 1], middle.affine @ [0, 0, 0, 1])
+    with pytest.raises(js.InputError, match="shape="):
+        simulate.coronal_slab(0)

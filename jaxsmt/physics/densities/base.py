@@ -160,7 +160,17 @@ class Density:
         Returns:
             (l_max/2 + 1,) for l = 0, 2, …, l_max.
         """
-        return _zonal(self, (float(concentration),), l_max)[0]
+        return self.zonals(np.array([concentration]), l_max)[0]
+
+    def zonals(self, concentrations: np.ndarray, l_max: int) -> np.ndarray:
+        """`zonal` of many concentrations.
+
+        Args:
+            concentrations: (n,), each of all axes. l_max: even order.
+        Returns:
+            (n, l_max/2 + 1), in double precision.
+        """
+        return _zonal(self, tuple(concentrations.tolist()), l_max)
 
     def bound(self, l_max: int) -> np.ndarray:
         """The largest |c_l| of any concentration that a fit considers.
@@ -171,7 +181,7 @@ class Density:
             (l_max/2 + 1,) for l = 0, 2, …, l_max, in NumPy.
         """
         grid = np.geomspace(self.largest / 100, self.largest, 12)
-        largest: np.ndarray = np.abs(_zonal(self, tuple(grid.tolist()), l_max)).max(axis=0)
+        largest: np.ndarray = np.abs(self.zonals(grid, l_max)).max(axis=0)
         return largest
 
     def as_wide_as_watson(self, kappa: float) -> float:
@@ -185,7 +195,7 @@ class Density:
         if self.like_watson is not None:
             return self.like_watson(kappa)
         grid = np.geomspace(self.largest * 1e-4, self.largest, 200)
-        order = _zonal(self, tuple(grid.tolist()), 2)[:, 1]
+        order = self.zonals(grid, 2)[:, 1]
         return float(np.interp(watson_zonal(kappa, 2)[1], np.maximum.accumulate(order), grid))
 
 
