@@ -43,7 +43,8 @@ class Acquisition:
         Delta: separation Δ of the gradient pulses in ms, as `delta`; both or neither.
         b_delta: shape b_Δ of the encoding in [-1/2, 1], a number or (n,): 1 is linear, 0 spherical, -1/2 planar,
             which has its axis across. Directions at b_Δ = 0 are ignored. None: all are linear.
-        te: echo time in ms, a number or (n,), or None. Each echo time needs b = 0 volumes of its own.
+        te: echo time in ms, a number or (n,), or None. Each echo time needs b = 0 volumes of its own: a fit divides
+            by their mean, and S0 is that of the shortest.
 
     Attributes:
         groups: the volumes of each shell, as `shells`.
@@ -274,7 +275,7 @@ class Acquisition:
 
     @cached_property
     def shells(self) -> tuple[Shell, ...]:
-        """The b = 0 shell, if there is one, then the others by rising b.
+        """The b = 0 shell, if there is one (of each echo time, the shortest first), then the others by rising b.
 
         Example:
             >>> import jaxsmt as js
@@ -285,7 +286,7 @@ class Acquisition:
 
     @property
     def b0(self) -> Shell | None:
-        """The shell of the b = 0 volumes, or None.
+        """The shell of the b = 0 volumes, of the shortest echo time, or None.
 
         Example:
             >>> import jaxsmt as js
@@ -384,7 +385,7 @@ class Acquisition:
             >>> import jaxsmt as js
             >>> js.simulate.hcp_scheme(n_b0=2, n_directions=15).require(shells=2, model="smt")
         """
-        if self._has_b0 and len(self.groups) > shells:
+        if self._has_b0 and sum(not group.zero for group in self.groups) >= shells:
             return
         # The numbers of traced shells cannot be printed.
         present = "other shells" if self.traceable else "; ".join(map(str, self.shells)) or "no volumes"

@@ -172,7 +172,7 @@ def _echo_times(te: Any, weighted: np.ndarray) -> np.ndarray | None:
     if without.size and len(np.unique(values)) > 1:
         raise InputError(
             f"no b = 0 volume at the echo time{'s' * (without.size > 1)} {', '.join(f'{t:g}' for t in without)} ms",
-            fix="each echo time has a signal of its own without weighting: add its b = 0 volume, or leave its volumes out",
+            fix="each echo time has an S0 of its own: add a b = 0 volume, or leave out the volumes of that echo time",
         )
     return values
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from ..errors import InputError
@@ -60,7 +62,7 @@ def _fine_levels(bvals: np.ndarray, run: np.ndarray, need: tuple[float, float, f
     if len(run) < fewest * len(parts):
         return [run]
     spread = np.array([np.ptp(bvals[part]) for part in parts])
-    gaps = np.array([bvals[b[0]] - bvals[a[-1]] for a, b in zip(parts[:-1], parts[1:], strict=True)])
+    gaps = np.array([bvals[b[0]] - bvals[a[-1]] for a, b in pairwise(parts)])
     clear = gaps >= of_spread * np.maximum(spread[:-1], spread[1:])
     return parts if clear.all() else [run]
 

@@ -58,6 +58,7 @@ class Shell:
         Delta: Δ in ms, or None.
         b_delta: shape b_Δ of the encoding, or None: linear.
         te: echo time in ms, or None.
+        zero: whether the volumes count as b = 0.
 
     Example:
         >>> import jaxsmt as js
@@ -73,6 +74,7 @@ class Shell:
     Delta: Any = None
     b_delta: Any = None
     te: Any = None
+    zero: bool = False
 
     def __eq__(self, other: object) -> bool:
         return equal_fields(self, other) if isinstance(other, Shell) else NotImplemented
@@ -143,7 +145,7 @@ class Table(NamedTuple):
 
 
 def find_groups(table: Table, b0_threshold: float, shell_gap: float | None, spherical_mean: str) -> Iterator[Group]:
-    """The b = 0 volumes, if there are any, then the shells by rising b, and by setting where b is the same.
+    """The b = 0 volumes, if there are any, of each echo time; then the shells by rising b, and by setting.
 
     Args:
         table: in NumPy's numbers.
@@ -166,10 +168,11 @@ def find_groups(table: Table, b0_threshold: float, shell_gap: float | None, sphe
 
 
 def _unweighted(table: Table, b0_threshold: float) -> Iterator[Group]:
-    """The b = 0 volumes; of each echo time."""
+    """The b = 0 volumes of each echo time, the shortest first."""
     b0 = np.flatnonzero(table.bvals <= b0_threshold)
-    if b0.size:
-        yield Group(tuple(b0.tolist()), 0, zero=True)
+    echoes = np.zeros(b0.size) if table.te is None else table.te[b0]
+    for echo in np.unique(echoes):
+        yield Group(tuple(b0[echoes == echo].tolist()), 0, zero=True)
 
 
 def _shells(table: Table, weighted: np.ndarray, gap: float | None) -> list[np.ndarray]:
@@ -237,4 +240,4 @@ def shell_of(group: Group, table: Table) -> Shell:
     else:
         weights = b.__array_namespace__().full_like(b, 1 / len(volumes))
     settings = (None if values is None else number(values[volumes].mean()) for values in table.settings)
-    return Shell(number((weights * b).sum()), volumes, weights, group.order, *settings)
+    return Shell(number((weights * b).sum()), volumes, weights, group.order, *settings, zero=group.zero)

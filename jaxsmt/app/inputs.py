@@ -135,7 +135,7 @@ def _read_of_volumes(name: str, text: str | None, volumes: int, files: dict[str,
         return float(text)
     except ValueError:
         files[name] = Path(text)
-    values = gradients.read_numbers(files[name])
+    values = gradients.read_bval(files[name])
     if len(values) != volumes:
         raise InputError(f"{len(values)} numbers for {volumes} volumes", file=files[name], fix="one for each volume")
     return values

@@ -14,6 +14,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from ..acquisition.acquisition import Acquisition
+from ..acquisition.echoes import volumes_at_first
 from ..acquisition.shells import Pulse
 from ..batch.fitters import checked_weights, means_pulses
 from ..batch.search import minimum, status_of
@@ -107,6 +108,7 @@ def estimate(
     settings = Settings(s0=s0, solver=solver)
     signal = _real(signal)
     acquisition.require_volumes(len(signal))
+    signal = volumes_at_first(acquisition, signal)
     how = {"solver": settings.minimiser, "adjoint": adjoint}
     kernels = model.kernels if isinstance(model, FodModel) else model
     if isinstance(kernels, SphericalMeanModel):
@@ -338,7 +340,7 @@ def _fod(
     """The kernel's values and the FOD's, and the status of both."""
     if model.n_fibres == "auto":
         raise InputError("the number of lobes depends on the data", fix="n_fibres=1, 2 or 3")
-    shells = [shell for shell in acquisition.shells if shell is not acquisition.b0]
+    shells = [shell for shell in acquisition.shells if not shell.zero]
     pulses = tuple(shell.pulse for shell in shells)
     orders = _known_orders(model, pulses)
     directions = tuple(acquisition.bvecs[shell.volumes] for shell in shells)
