@@ -53,7 +53,7 @@ def _echo_of(acquisition: Acquisition) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _gains(means: Any) -> Any:
-    """What turns each echo time's signal into that of the first, from (..., echoes) b = 0 means; 0 if one is not > 0."""
+    """What turns each echo time's signal into that of the first, from (..., echoes) means at b = 0."""
     xp = means.__array_namespace__()
     good = (means > 0).all(axis=-1)[..., None]
     safe = xp.where(good, means, xp.ones_like(means))

@@ -239,5 +239,5 @@ def shell_of(group: Group, table: Table) -> Shell:
         weights = harmonic_weights(table.bvecs[volumes], group.order)
     else:
         weights = b.__array_namespace__().full_like(b, 1 / len(volumes))
-    settings = (None if values is None else number(values[volumes].mean()) for values in table.settings)
-    return Shell(number((weights * b).sum()), volumes, weights, group.order, *settings, zero=group.zero)
+    delta, Delta, b_delta, te = (None if v is None else number(v[volumes].mean()) for v in table.settings)
+    return Shell(number((weights * b).sum()), volumes, weights, group.order, delta, Delta, b_delta, te, group.zero)

@@ -106,9 +106,7 @@ def estimate(
     if adjoint not in ("implicit", "unrolled"):
         raise InputError(f"adjoint={adjoint!r} is unknown", fix="adjoint='implicit' or adjoint='unrolled'")
     settings = Settings(s0=s0, solver=solver)
-    signal = _real(signal)
-    acquisition.require_volumes(len(signal))
-    signal = volumes_at_first(acquisition, signal)
+    signal = _real(signal, acquisition)
     how = {"solver": settings.minimiser, "adjoint": adjoint}
     kernels = model.kernels if isinstance(model, FodModel) else model
     if isinstance(kernels, SphericalMeanModel):
@@ -125,8 +123,8 @@ def estimate(
     return (values, status) if with_status else values
 
 
-def _real(signal: ArrayLike) -> Array:
-    """A signal (volumes,) in single or double precision."""
+def _real(signal: ArrayLike, acquisition: Acquisition) -> Array:
+    """A signal (volumes,) in single or double precision, as if all volumes had the shortest echo time."""
     signal = jnp.asarray(signal)
     if jnp.issubdtype(signal.dtype, jnp.complexfloating):
         raise InputError(f"a signal of type {signal.dtype}", fix="give its magnitude, or its real part")
@@ -136,7 +134,9 @@ def _real(signal: ArrayLike) -> Array:
         signal = signal.astype(jnp.float32)
     if signal.ndim != 1:
         raise InputError(f"a signal of shape {signal.shape}", fix="one voxel's (volumes,); jax.vmap for many")
-    return signal
+    acquisition.require_volumes(len(signal))
+    at_first: Array = volumes_at_first(acquisition, signal)
+    return at_first
 
 
 class _Options(NamedTuple):
