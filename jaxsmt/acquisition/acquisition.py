@@ -89,7 +89,7 @@ class Acquisition:
         bvals = bvals * to_s_per_mm2
         check_bvals(bvals, self.b_unit)
         weighted = bvals > self.b0_threshold
-        settings = checked_settings(*map(known_numbers, inputs.settings), weighted=weighted)
+        settings = checked_settings(map(known_numbers, inputs.settings), weighted)
         table = Table(bvals, unit_directions(bvals, bvecs, weighted, settings[2]), *settings)
         groups = tuple(find_groups(table, self.b0_threshold, self.shell_gap, self.spherical_mean))
         self.__dict__.update(table._asdict(), b_unit="s/mm2", groups=groups)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -127,16 +128,17 @@ def pulse_times(delta: Any, Delta: Any, weighted: np.ndarray) -> tuple[np.ndarra
 
 
 def checked_settings(
-    delta: Any, Delta: Any, b_delta: Any, te: Any, weighted: np.ndarray
+    settings: Iterable[Any], weighted: np.ndarray
 ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None, np.ndarray | None]:
     """δ, Δ, b_Δ and TE of each volume, (n,) or None each.
 
     Args:
-        delta, Delta, b_delta, te: a number or (n,), or None.
+        settings: δ, Δ, b_Δ and TE, each a number or (n,), or None.
         weighted: (n,) whether the volume is above b = 0.
     Raises:
         InputError: a wrong shape, or numbers that no measurement has.
     """
+    delta, Delta, b_delta, te = settings
     return *pulse_times(delta, Delta, weighted), _shapes(b_delta, weighted), _echo_times(te, weighted)
 
 

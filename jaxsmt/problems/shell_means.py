@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial, reduce
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -19,6 +20,8 @@ from .base import Trial
 
 # A parameter closer to its bound than this part of its range is at the bound.
 _AT_BOUND = 1e-4
+# Most shells whose means are written out one by one: the compiler's time grows with them.
+_TRACED_EACH = 9
 # Least b = 0 mean, as a part of the largest mean, that can serve as S0.
 _LEAST_S0 = 1e-6
 
@@ -156,7 +159,13 @@ class ShellMeans:
 
     def _means(self, data: Data, values: dict[str, Array], like: Array) -> Point:
         known = (jnp.ones_like(like),) if self.unweighted else ()
-        return (*known, *(self.model.mean(pulse, values) for pulse in data.pulses[len(known) :]))
+        pulses = data.pulses[len(known) :]
+        if len(pulses) <= _TRACED_EACH:
+            return (*known, *(self.model.mean(pulse, values) for pulse in pulses))
+        # One program for all of them, which the compiler sees once.
+        together = jax.tree.map(lambda *numbers: jnp.stack([jnp.asarray(n, like.dtype) for n in numbers]), *pulses)
+        means = jax.vmap(lambda pulse: self.model.mean(pulse, values))(together)
+        return (*known, *(means[i] for i in range(len(pulses))))
 
     def _amplitude(self, data: Data, e: Point) -> Array:
         if not self.fit_s0:
