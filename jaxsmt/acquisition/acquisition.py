@@ -43,8 +43,8 @@ class Acquisition:
         Delta: separation Δ of the gradient pulses in ms, as `delta`; both or neither.
         b_delta: shape b_Δ of the encoding in [-1/2, 1], a number or (n,): 1 is linear, 0 spherical, -1/2 planar,
             which has its axis across. Directions at b_Δ = 0 are ignored. None: all are linear.
-        te: echo time in ms, a number or (n,), or None. Each echo time needs b = 0 volumes of its own: a fit divides
-            by their mean, and S0 is that of the shortest.
+        te: echo time in ms, a number or (n,), or None. Each echo time needs b = 0 volumes of its own, and
+            has an S0 of its own; S0 of a fit is that of the shortest.
 
     Attributes:
         groups: the volumes of each shell, as `shells`.

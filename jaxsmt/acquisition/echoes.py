@@ -42,6 +42,11 @@ def means_at_first(acquisition: Acquisition, means: np.ndarray) -> np.ndarray:
     return means * _gains(means[:zeros].T).T[_echo_of(acquisition)[1]]
 
 
+def echoes_of(acquisition: Acquisition) -> tuple[int, ...]:
+    """The number of the echo time of each shell, the shortest first; () where there are not several."""
+    return tuple(_echo_of(acquisition)[1].tolist()) if has_several(acquisition) else ()
+
+
 def _echo_of(acquisition: Acquisition) -> tuple[np.ndarray, np.ndarray]:
     """The number of the echo time of each volume, and of each shell, the shortest first."""
     te = np.array([float(np.asarray(acquisition.te)[group.volumes[0]]) for group in acquisition.groups])

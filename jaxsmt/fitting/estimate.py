@@ -14,7 +14,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from ..acquisition.acquisition import Acquisition
-from ..acquisition.echoes import volumes_at_first
+from ..acquisition.echoes import echoes_of, volumes_at_first
 from ..acquisition.shells import Pulse
 from ..batch.fitters import checked_weights, means_pulses
 from ..batch.search import minimum, status_of
@@ -196,7 +196,7 @@ def _kernel(
     fit_s0 = options.s0 == "fit"
     pulses = means_pulses(acquisition, fit_s0)
     zero = not _traced(pulses[0].b) and pulses[0].b == 0
-    problem = ShellMeans(static, fit_s0=fit_s0, prior=prior.names, unweighted=bool(zero))
+    problem = ShellMeans(static, fit_s0, prior.names, unweighted=bool(zero), echoes=echoes_of(acquisition))
     mean, sd, root = jax.tree.map(number, (prior.mean, prior.sd, prior.root))
     inputs = _Inputs(
         tuple(map(number, numbers)),

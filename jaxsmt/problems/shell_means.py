@@ -84,12 +84,14 @@ class ShellMeans:
     Attributes:
         model: without values. fit_s0: else S0 is 1. prior: names of the parameters p that have one.
         unweighted: whether b is exactly 0 at b = 0, so that nothing is to be computed there.
+        echoes: the number of each shell's echo time, which has an S0 of its own; S0 is that of the first. (): one.
     """
 
     model: SphericalMeanModel
     fit_s0: bool = True
     prior: tuple[str, ...] = ()
     unweighted: bool = False
+    echoes: tuple[int, ...] = ()
 
     @property
     def size(self) -> int:
@@ -116,7 +118,7 @@ class ShellMeans:
 
     def starts(self, data: Data) -> Point:
         """The point with the least cost of each part of the model's grid."""
-        y, roots = _of_shells(data)
+        y, roots = self._of_shells(data)
         grid = jnp.asarray(self.model.grid(), y[0].dtype)
         x = self.model.space.begin(tuple(grid.reshape(-1, grid.shape[2]).T), data.inputs)
         means = self._means(data, self._values(data, x), x[0])
@@ -127,7 +129,9 @@ class ShellMeans:
             weighted = jnp.stack([root * yk for root, yk in zip(roots, y, strict=True)])
         squares = jnp.sum(e * e, axis=0)
         # All parts in one product: without maps the signals of the grid are the same for all voxels.
-        if self.fit_s0:  # least after projection: largest cosine
+        if self.fit_s0 and self.echoes:
+            score = jnp.sum(jnp.maximum(self._by_echo(weighted[:, None] * e), 0) ** 2 / self._by_echo(e * e), axis=0)
+        elif self.fit_s0:  # least after projection: largest cosine
             score = jnp.matmul(weighted, e / jnp.sqrt(squares)[None], precision="highest")
         else:
             score = jnp.matmul(weighted, 2 * e, precision="highest") - squares
@@ -137,13 +141,14 @@ class ShellMeans:
     def estimate(self, data: Data, x: Point) -> Estimate:
         """What a point means."""
         values = self._values(data, x)
-        y, roots = _of_shells(data)
+        y, roots = self._of_shells(data)
         e = self._means(data, values, y[0])
-        s0 = self._amplitude(roots, y, e)
+        amplitudes = self._amplitude(roots, y, e)
+        s0 = amplitudes[0] if amplitudes.ndim else amplitudes
         box = zip(x, *self._bounds(data), strict=True)
         room = [jnp.minimum(xi - lo, hi - xi) - _AT_BOUND * (hi - lo) for xi, lo, hi in box]
         at_bound = reduce(jnp.minimum, room, jnp.ones_like(s0)) <= 0
-        return Estimate(values, self.model.derive(values), s0, _quality(y, s0, e), at_bound)
+        return Estimate(values, self.model.derive(values), s0, _quality(y, amplitudes, e), at_bound)
 
     def _bounds(self, data: Data) -> tuple[Point, Point]:
         dtype = data.y[0].dtype
@@ -153,7 +158,7 @@ class ShellMeans:
     def residual(self, data: Data, x: Point) -> Any:
         """A tuple of scalars; an array where there are many shells."""
         values = self._values(data, x)
-        y, roots = _of_shells(data)
+        y, roots = self._of_shells(data)
         e = self._means(data, values, data.y[0])
         s0 = self._amplitude(roots, y, e)
         off = [values[name] - mean for name, mean in zip(self.prior, data.prior_mean, strict=True)]
@@ -170,37 +175,48 @@ class ShellMeans:
         """Those of all shells, as `_of_shells` has them: a tuple, or (shells, ...)."""
         known = (jnp.ones_like(like),) if self.unweighted else ()
         pulses = data.pulses[len(known) :]
-        if not _are_many(data):
+        if not self._are_arrays(data):
             return (*known, *(self.model.mean(pulse, values) for pulse in pulses))
         together = jax.tree.map(lambda *numbers: jnp.stack([jnp.asarray(n, like.dtype) for n in numbers]), *pulses)
         means = jax.vmap(lambda pulse: self.model.mean(pulse, values))(together)
         return jnp.concatenate([known[0][None], means]) if known else means
 
     def _amplitude(self, roots: Any, y: Any, e: Any) -> Array:
+        """S0; of each shell, (shells,), where there are several echo times."""
         if not self.fit_s0:
             return jnp.ones_like(y[0])
+        if self.echoes:
+            of_echoes = self._by_echo(roots * y * roots * e) / self._by_echo(roots * e * roots * e)
+            return jnp.sum(self._members(y.dtype) * of_echoes[:, None], axis=0)
         amplitude: Array = _dot(roots, y, roots, e) / _dot(roots, e, roots, e)
         return amplitude
 
+    def _are_arrays(self, data: Data) -> bool:
+        """Whether the shells are arrays, which the compiler sees once."""
+        return len(data.pulses) > _WRITTEN_OUT or bool(self.echoes)
 
-def _are_many(data: Data) -> bool:
-    """Whether the shells are arrays, which the compiler sees once."""
-    return len(data.pulses) > _WRITTEN_OUT
+    def _of_shells(self, data: Data) -> tuple[Any, Any]:
+        """Means and roots of the weights, a number for each shell: tuples, or arrays where there are many."""
+        if not self._are_arrays(data):
+            return data.y, data.roots
+        y = jnp.stack(data.y)
+        return y, jnp.stack([jnp.asarray(root, y.dtype) for root in data.roots])
 
+    def _members(self, dtype: Any) -> Array:
+        """(echo times, shells) 1 where the shell has that echo time, else 0."""
+        return jnp.asarray(np.equal.outer(np.unique(self.echoes), self.echoes), dtype)
 
-def _of_shells(data: Data) -> tuple[Any, Any]:
-    """Means and roots of the weights, a number for each shell: tuples, or arrays where there are many."""
-    if not _are_many(data):
-        return data.y, data.roots
-    y = jnp.stack(data.y)
-    return y, jnp.stack([jnp.asarray(root, y.dtype) for root in data.roots])
+    def _by_echo(self, values: Array) -> Array:
+        """Sums of (shells, ...) values over the shells of each echo time: (echo times, ...)."""
+        members = self._members(values.dtype)
+        return jnp.sum(members.reshape(*members.shape, *[1] * (values.ndim - 1)) * values[None], axis=1)
 
 
 def _quality(y: Any, s0: Array, e: Any) -> dict[str, Array]:
     """Maps of how good every kernel fit is, of the signal over S0 at b = 0 and the shells; a new one goes here."""
     if isinstance(e, Array):
         misfit = jnp.sum((y / s0 - e) ** 2)
-        spread = jnp.sum((y / s0 - jnp.mean(y) / s0) ** 2)
+        spread = jnp.sum((y / s0 - jnp.mean(y / s0)) ** 2)
         return {"mse": misfit / len(y), "r2": 1 - misfit / jnp.where(spread > 0, spread, 1)}
     errors: list[Array] = [yk / s0 - ek for yk, ek in zip(y, e, strict=True)]
     mean = sum(y) / len(y) / s0
