@@ -73,10 +73,14 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(120)
 _NODES, _WEIGHTS = (_NODES + 1) / 2, _WEIGHTS / 2
 
 
-def gauss_mean(b, lambda_par, lambda_perp, n=0):
-    """Oracle by another route: ∫₀¹ x²ⁿ exp(-bλ⊥ - b(λ∥-λ⊥)x²) dx by 120-node Gauss-Legendre, in float64."""
-    b, par, perp = (np.asarray(v, np.float64)[..., None] for v in (b, lambda_par, lambda_perp))
-    return (_NODES ** (2 * n) * np.exp(-b * perp - b * (par - perp) * _NODES**2)) @ _WEIGHTS
+def gauss_mean(b, lambda_par, lambda_perp, n=0, b_delta=1.0):
+    """Oracle by another route: ∫₀¹ x²ⁿ exp(-B:D) dx by 120-node Gauss-Legendre, in float64.
+
+    B:D = bλ⊥ + b(λ∥-λ⊥)x² for linear encoding.
+    """
+    b, par, perp, shape = (np.asarray(v, np.float64)[..., None] for v in (b, lambda_par, lambda_perp, b_delta))
+    exponent = (1 - shape) * (par + 2 * perp) / 3 + shape * (perp + (par - perp) * _NODES**2)
+    return (_NODES ** (2 * n) * np.exp(-b * exponent)) @ _WEIGHTS
 
 
 def degrees(a, b):

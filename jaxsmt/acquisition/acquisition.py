@@ -12,8 +12,8 @@ from ..errors import InputError
 from ..files import gradients
 from ..files.gradients import FilePath
 from .arrays import equal_fields, is_jax, is_traced
-from .checks import check_bvals, check_options, check_shapes, known_numbers, pulse_times, unit_directions
-from .shells import SHELL_GAP, Group, Pulse, Shell, Table, find_groups, shell_of
+from .checks import check_bvals, check_options, check_shapes, checked_settings, known_numbers, unit_directions
+from .shells import Group, Pulse, Shell, Table, find_groups, shell_of
 from .units import B_TO_MS_PER_UM2
 
 
@@ -21,9 +21,9 @@ from .units import B_TO_MS_PER_UM2
 class Acquisition:
     """A multi-shell scheme: b = 0 volumes and shells of directions.
 
-    An acquisition is a JAX pytree of its b-values, directions and timings: `jax.grad` with respect to an
-    acquisition is an acquisition, and `with_values` puts in other values, traced ones too. Which volumes form a
-    shell is decided once, here, and never changes with the values.
+    An acquisition is a JAX pytree of its numbers: `jax.grad` with respect to an acquisition is an acquisition, and
+    `with_values` puts in other values, traced ones too. Which volumes form a shell is decided once, here, and never
+    changes with the values. Volumes of different b, δ, Δ, b_Δ or echo time are different shells.
 
     Two acquisitions are equal if their options, shells and numbers are. An acquisition has no hash: its arrays have
     none.
@@ -36,10 +36,15 @@ class Acquisition:
             "arithmetic" (the plain mean of the volumes).
         b_unit: unit of `bvals`: "s/mm2", "ms/um2" or "s/m2".
         axes: axes of `bvecs`: "scanner", or "fsl" (image axes with x as FSL writes it).
-        shell_gap: s/mm². b-values further apart than this belong to different shells.
+        shell_gap: s/mm². b-values further apart than this belong to different shells. None: those more than 100
+            apart, and those closer together whose gaps are clear against the spread about each.
         delta: duration δ of the gradient pulses in ms, a number or (n,), or None. Compartments of restricted
-            diffusion need it; volumes of different δ or Δ are different shells.
+            diffusion need it.
         Delta: separation Δ of the gradient pulses in ms, as `delta`; both or neither.
+        b_delta: shape b_Δ of the encoding in [-1/2, 1], a number or (n,): 1 is linear, 0 spherical, -1/2 planar,
+            which has its axis across. Directions at b_Δ = 0 are ignored. None: all are linear.
+        te: echo time in ms, a number or (n,), or None. Each echo time needs b = 0 volumes of its own, and
+            has an S0 of its own; S0 of a fit is that of the shortest.
 
     Attributes:
         groups: the volumes of each shell, as `shells`.
@@ -68,9 +73,11 @@ class Acquisition:
     spherical_mean: str = "sh"
     b_unit: str = "s/mm2"
     axes: str = "scanner"
-    shell_gap: float = SHELL_GAP
+    shell_gap: float | None = None
     delta: Any = None
     Delta: Any = None
+    b_delta: Any = None
+    te: Any = None
     groups: tuple[Group, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -81,9 +88,9 @@ class Acquisition:
         to_s_per_mm2 = B_TO_MS_PER_UM2[self.b_unit] / B_TO_MS_PER_UM2["s/mm2"]
         bvals = bvals * to_s_per_mm2
         check_bvals(bvals, self.b_unit)
-        bvecs = unit_directions(bvals, bvecs, self.b0_threshold)
-        times = pulse_times(known_numbers(self.delta), known_numbers(self.Delta), bvals > self.b0_threshold)
-        table = Table(bvals, bvecs, *times)
+        weighted = bvals > self.b0_threshold
+        settings = checked_settings(map(known_numbers, inputs.settings), weighted)
+        table = Table(bvals, unit_directions(bvals, bvecs, weighted, settings[2]), *settings)
         groups = tuple(find_groups(table, self.b0_threshold, self.shell_gap, self.spherical_mean))
         self.__dict__.update(table._asdict(), b_unit="s/mm2", groups=groups)
         traced = {name: values for name, values in inputs._asdict().items() if is_traced(values) and np.ndim(values)}
@@ -162,25 +169,32 @@ class Acquisition:
 
     @property
     def table(self) -> Table:
-        """The numbers, which may be traced: b (n,) in s/mm², directions (n, 3), δ and Δ (n,) in ms or None.
+        """The numbers, which may be traced: b (n,) in s/mm², directions (n, 3), δ, Δ, b_Δ, TE (n,) or None.
 
         Example:
             >>> import jaxsmt as js
             >>> js.simulate.hcp_scheme(n_b0=2, n_directions=15).table.bvecs.shape
             (47, 3)
         """
-        return Table(self.bvals, self.bvecs, self.delta, self.Delta)
+        return Table(self.bvals, self.bvecs, self.delta, self.Delta, self.b_delta, self.te)
 
-    def with_values(self, bvals: Any = None, bvecs: Any = None, delta: Any = None, Delta: Any = None) -> Acquisition:
+    def with_values(
+        self,
+        bvals: Any = None,
+        bvecs: Any = None,
+        delta: Any = None,
+        Delta: Any = None,
+        b_delta: Any = None,
+        te: Any = None,
+    ) -> Acquisition:
         """The same shells of the same volumes with other values, of NumPy or of JAX; they may be traced.
 
         Directions are divided by their lengths. If any of the values is JAX's, all become JAX's, of its precision.
 
         Args:
             bvals: (n,) s/mm², or None: as they are.
-            bvecs: (n, 3) vectors of any length but 0, or None: as they are.
-            delta: (n,) δ in ms, or None: as it is.
-            Delta: (n,) Δ in ms, or None: as it is.
+            bvecs: (n, 3) vectors of any length, or None: as they are.
+            delta, Delta, b_delta, te: (n,) each, or None: as they are.
 
         Returns:
             An acquisition with the same `groups`.
@@ -198,7 +212,7 @@ class Acquisition:
             [0.0, 2.0]
         """
         old = self.table
-        new = Table(bvals, bvecs, delta, Delta)
+        new = Table(bvals, bvecs, delta, Delta, b_delta, te)
         table = Table(*(a if a is not None else b for a, b in zip(new, old, strict=True)))
         for name, values, before in zip(Table._fields, table, old, strict=True):
             if values is not None and before is not None and np.shape(values) != before.shape:
@@ -261,7 +275,7 @@ class Acquisition:
 
     @cached_property
     def shells(self) -> tuple[Shell, ...]:
-        """The b = 0 shell, if there is one, then the others by rising b.
+        """The b = 0 shell, if there is one (of each echo time, the shortest first), then the others by rising b.
 
         Example:
             >>> import jaxsmt as js
@@ -272,7 +286,7 @@ class Acquisition:
 
     @property
     def b0(self) -> Shell | None:
-        """The shell of the b = 0 volumes, or None.
+        """The shell of the b = 0 volumes, of the shortest echo time, or None.
 
         Example:
             >>> import jaxsmt as js
@@ -304,7 +318,7 @@ class Acquisition:
         Example:
             >>> import jaxsmt as js
             >>> js.simulate.hcp_scheme(n_b0=2, n_directions=15).pulses[0]
-            Pulse(b=0.0, delta=None, Delta=None)
+            Pulse(b=0.0, delta=None, Delta=None, b_delta=None)
         """
         return tuple(shell.pulse for shell in self.shells)
 
@@ -371,7 +385,7 @@ class Acquisition:
             >>> import jaxsmt as js
             >>> js.simulate.hcp_scheme(n_b0=2, n_directions=15).require(shells=2, model="smt")
         """
-        if self._has_b0 and len(self.groups) > shells:
+        if self._has_b0 and sum(not group.zero for group in self.groups) >= shells:
             return
         # The numbers of traced shells cannot be printed.
         present = "other shells" if self.traceable else "; ".join(map(str, self.shells)) or "no volumes"

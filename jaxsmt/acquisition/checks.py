@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,9 @@ import numpy as np
 from ..errors import InputError
 from .arrays import concrete_value
 from .units import B_TO_MS_PER_UM2
+
+# Shapes beyond their ends by less than this are rounded.
+_ROUNDED = 1e-3
 
 
 def check_options(b_unit: str, axes: str, spherical_mean: str) -> None:
@@ -64,13 +68,20 @@ def check_bvals(bvals: np.ndarray, unit: str) -> None:
         raise InputError(f"the largest b-value is {largest:g} s/mm²", fix=fix)
 
 
-def unit_directions(bvals: np.ndarray, bvecs: np.ndarray, threshold: float) -> np.ndarray:
-    """Directions (n, 3) with exact unit length where b is above the threshold, and zeros at b = 0.
+def unit_directions(
+    bvals: np.ndarray, bvecs: np.ndarray, weighted: np.ndarray, b_delta: np.ndarray | None = None
+) -> np.ndarray:
+    """Directions (n, 3) with exact unit length; zeros where they mean nothing, at b = 0 and of spherical encoding.
 
+    Args:
+        bvals, bvecs: (n,) s/mm² and (n, 3).
+        weighted: (n,) whether the volume is above b = 0.
+        b_delta: (n,) shapes of the encoding, or None: linear.
     Raises:
         InputError: the length of a weighted direction differs from 1 by more than 2 %.
     """
-    weighted = bvals > threshold
+    if b_delta is not None:
+        weighted = weighted & (b_delta != 0)
     norms = np.linalg.norm(bvecs, axis=1)
     bad = np.flatnonzero(weighted & ~(np.abs(norms - 1) <= 0.02))
     if bad.size:
@@ -78,10 +89,12 @@ def unit_directions(bvals: np.ndarray, bvecs: np.ndarray, threshold: float) -> n
         kind = "is not finite" if not np.isfinite(norms[i]) else f"has length {norms[i]:.3g}, not 1"
         hint = "directions must be unit vectors"
         shell_max = bvals.max()
-        if np.allclose(norms[weighted], np.sqrt(bvals[weighted] / shell_max), atol=0.02):
+        if norms[i] < 0.02:
+            hint += "; where the encoding is spherical say so: b_delta= 0"
+        elif np.allclose(norms[weighted], np.sqrt(bvals[weighted] / shell_max), atol=0.02):
             hint += "; these are scaled by √b: divide them by their lengths and give each volume its own b-value"
         raise InputError(f"the direction of volume {i} (b = {bvals[i]:.0f} s/mm²) {kind}; {bad.size} like it", fix=hint)
-    # At b = 0 the direction means nothing, and files hold zeros or NaN there.
+    # Where the direction means nothing, files hold zeros or NaN.
     return np.where(weighted[:, None], bvecs, 0) / np.where(weighted, norms, 1)[:, None]
 
 
@@ -112,3 +125,63 @@ def pulse_times(delta: Any, Delta: Any, weighted: np.ndarray) -> tuple[np.ndarra
     for times in (delta, Delta):
         times[~good] = times[weighted].mean() if weighted.any() else np.nan
     return delta, Delta
+
+
+def checked_settings(
+    settings: Iterable[Any], weighted: np.ndarray
+) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None, np.ndarray | None]:
+    """δ, Δ, b_Δ and TE of each volume, (n,) or None each.
+
+    Args:
+        settings: δ, Δ, b_Δ and TE, each a number or (n,), or None.
+        weighted: (n,) whether the volume is above b = 0.
+    Raises:
+        InputError: a wrong shape, or numbers that no measurement has.
+    """
+    delta, Delta, b_delta, te = settings
+    return *pulse_times(delta, Delta, weighted), _shapes(b_delta, weighted), _echo_times(te, weighted)
+
+
+def _shapes(b_delta: Any, weighted: np.ndarray) -> np.ndarray | None:
+    """b_Δ of each volume; 1 at b = 0, where it means nothing."""
+    if b_delta is None:
+        return None
+    values = np.where(weighted, _for_each_volume("b_delta", b_delta, weighted.size), 1)
+    bad = np.flatnonzero(~((values >= -0.5 - _ROUNDED) & (values <= 1 + _ROUNDED)))
+    if bad.size:
+        raise InputError(
+            f"the encoding of volume {bad[0]} has the shape b_Δ = {values[bad[0]]:g}",
+            fix="b_delta= is from -0.5 (planar) over 0 (spherical) to 1 (linear)",
+        )
+    return np.clip(values, -0.5, 1)
+
+
+def _echo_times(te: Any, weighted: np.ndarray) -> np.ndarray | None:
+    """Echo time of each volume.
+
+    Raises:
+        InputError: as `checked_settings`; or weighted volumes without b = 0 at their echo time.
+    """
+    if te is None:
+        return None
+    values = _for_each_volume("te", te, weighted.size)
+    bad = np.flatnonzero(~((values > 0) & (values < 1e4)))
+    if bad.size:
+        raise InputError(f"volume {bad[0]} has the echo time {values[bad[0]]:g}", fix="te= is above 0, in ms")
+    if 0 < values.max(initial=0) < 1:
+        raise InputError(f"the longest echo time is {values.max():g} ms", fix="te= is in ms, not in s")
+    without = np.setdiff1d(values[weighted], values[~weighted])
+    if without.size and len(np.unique(values)) > 1:
+        raise InputError(
+            f"no b = 0 volume at the echo time{'s' * (without.size > 1)} {', '.join(f'{t:g}' for t in without)} ms",
+            fix="each echo time has an S0 of its own: add a b = 0 volume, or leave out the volumes of that echo time",
+        )
+    return values
+
+
+def _for_each_volume(name: str, values: Any, n: int) -> np.ndarray:
+    """A number, or one for each volume, as (n,) of them."""
+    values = np.asarray(values, float)
+    if values.shape not in ((), (n,)):
+        raise InputError(f"{name} of shape {values.shape}", fix=f"give {name}= a number, or {n} of them")
+    return np.array(np.broadcast_to(values, n))

@@ -110,8 +110,9 @@ def doubts_of(sample: Sample, acquisition: Acquisition, sigma: np.ndarray | floa
     series = _Series(sample, acquisition, sigma)
     if series.acquisition.b0 is None or series.sample.usable.shape[1] < _FEW:
         return []
+    settings = {(shell.delta, shell.Delta, shell.te, shell.b_delta) for shell in acquisition.shells}
     with np.errstate(all="ignore"):
-        return [text for test in _TESTS for text in test(series)]
+        return [text for test in _TESTS if len(settings) == 1 or test in _OF_ANY_SETTING for text in test(series)]
 
 
 def _empty(series: _Series) -> Iterator[str]:
@@ -183,9 +184,6 @@ def _bright(series: _Series) -> Iterator[str]:
 
 def _falling(series: _Series) -> Iterator[str]:
     """The mean signal falls with b, and ever more slowly: so does every sum of decaying exponentials."""
-    shells = [s for s in series.acquisition.shells if s.b == series.acquisition.shells[0].b or s.delta is None]
-    if len(shells) != len(series.acquisition.shells):
-        return  # other timings are other signals
     b = np.array([shell.b for shell in series.acquisition.shells])
     signal = np.concatenate([[1.0], series.attenuation])
     for i in range(1, len(b)):
@@ -302,6 +300,8 @@ def _volumes(numbers: np.ndarray) -> str:
     return f"{len(numbers)} volumes ({named}) have"
 
 
+# The others compare shells, which must differ in b alone.
+_OF_ANY_SETTING = (_empty, _copies, _saturated)
 _TESTS: tuple[Callable[[_Series], Iterator[str]], ...] = (
     _empty,
     _copies,

@@ -10,41 +10,42 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import InputError, JaxsmtWarning
+from ..errors import JaxsmtWarning
 from .arrays import equal_fields, is_jax
+from .levels import levels_of, require_levels
 from .weights import harmonic_weights, mean_weights
-
-#: b-values (s/mm²) further apart than this belong to different shells: ±50 about each is one.
-SHELL_GAP = 100.0
-#: A run of b-values without a gap that is wider than this is not a shell.
-SHELL_WIDTH = 400.0
 
 
 class Pulse(NamedTuple):
-    """Diffusion weighting of a measurement by two gradient pulses.
+    """Diffusion weighting of a measurement.
 
-    The gradient strength G follows from γ²G² = b/(δ²(Δ - δ/3)), with γ the gyromagnetic ratio. Most compartments need
-    b alone.
+    Of two gradient pulses the strength G follows from γ²G² = b/(δ²(Δ - δ/3)), with γ the gyromagnetic ratio. Most
+    compartments need b alone. An encoding in several directions is told by the shape b_Δ of its axially symmetric
+    b-tensor, whose axis is the measurement's direction.
 
     Args:
         b: b-value in ms/µm², a number or an array.
         delta: duration δ of each pulse in ms, or None where it is not known.
         Delta: separation Δ of the pulses' beginnings in ms, or None.
+        b_delta: b_Δ in [-1/2, 1], no unit: 1 is linear, 0 spherical, -1/2 planar. None: 1.
 
     Example:
         >>> import jaxsmt as js
         >>> js.Pulse(1.0, delta=10.0, Delta=30.0)
-        Pulse(b=1.0, delta=10.0, Delta=30.0)
+        Pulse(b=1.0, delta=10.0, Delta=30.0, b_delta=None)
+
+    Source: Westin et al. 2016, NeuroImage 135:345, doi:10.1016/j.neuroimage.2016.02.039.
     """
 
     b: Any
     delta: Any = None
     Delta: Any = None
+    b_delta: Any = None
 
 
 @dataclass(frozen=True, eq=False)
 class Shell:
-    """Volumes of one b-value and timing, and the linear form a·S that estimates their spherical mean.
+    """Volumes of one b-value and setting, and the linear form a·S that estimates their spherical mean.
 
     Numbers are NumPy's, or JAX's where the acquisition's are.
 
@@ -55,6 +56,9 @@ class Shell:
         order: of the harmonic fit behind the weights; 0 is the plain mean.
         delta: δ in ms, or None.
         Delta: Δ in ms, or None.
+        b_delta: shape b_Δ of the encoding, or None: linear.
+        te: echo time in ms, or None.
+        zero: whether the volumes count as b = 0.
 
     Example:
         >>> import jaxsmt as js
@@ -68,6 +72,9 @@ class Shell:
     order: int
     delta: Any = None
     Delta: Any = None
+    b_delta: Any = None
+    te: Any = None
+    zero: bool = False
 
     def __eq__(self, other: object) -> bool:
         return equal_fields(self, other) if isinstance(other, Shell) else NotImplemented
@@ -75,7 +82,7 @@ class Shell:
     @property
     def pulse(self) -> Pulse:
         """Diffusion weighting of the shell."""
-        return Pulse(self.b, self.delta, self.Delta)
+        return Pulse(self.b, self.delta, self.Delta, self.b_delta)
 
     @property
     def variance(self) -> Any:
@@ -89,8 +96,12 @@ class Shell:
 
     def __str__(self) -> str:
         n = len(self.volumes)
-        timing = "" if self.delta is None else f", δ = {self.delta:g} ms, Δ = {self.Delta:g} ms"
-        what = f"b = {1000 * self.b:.0f} s/mm²{timing}: {n} volume{'s' * (n > 1)}"
+        setting = "" if self.delta is None else f", δ = {self.delta:g} ms, Δ = {self.Delta:g} ms"
+        if self.te is not None:
+            setting += f", TE = {self.te:g} ms"
+        if self.b_delta is not None and self.b_delta != 1:
+            setting += f", b_Δ = {self.b_delta:.2g}"
+        what = f"b = {1000 * self.b:.0f} s/mm²{setting}: {n} volume{'s' * (n > 1)}"
         return f"{what}, harmonic order {self.order}" if self.order else what
 
 
@@ -116,61 +127,101 @@ class Table(NamedTuple):
         bvecs: (n, 3) unit vectors, 0 at b = 0.
         delta: (n,) δ in ms, or None.
         Delta: (n,) Δ in ms, or None.
+        b_delta: (n,) shapes b_Δ of the encoding, or None: all are linear.
+        te: (n,) echo times in ms, or None.
     """
 
     bvals: Any
     bvecs: Any
     delta: Any = None
     Delta: Any = None
+    b_delta: Any = None
+    te: Any = None
+
+    @property
+    def settings(self) -> tuple[Any, ...]:
+        """What b-values and directions do not tell: δ, Δ, b_Δ, TE."""
+        return self[2:]
 
 
-def find_groups(table: Table, b0_threshold: float, shell_gap: float, spherical_mean: str) -> Iterator[Group]:
-    """The b = 0 volumes, if there are any, then the shells by rising b, and by timing where b is the same.
+def find_groups(table: Table, b0_threshold: float, shell_gap: float | None, spherical_mean: str) -> Iterator[Group]:
+    """The b = 0 volumes, if there are any, of each echo time; then the shells by rising b, and by setting.
 
     Args:
         table: in NumPy's numbers.
         b0_threshold: s/mm². Volumes with b up to it count as b = 0.
-        shell_gap: s/mm². b-values further apart than this belong to different shells.
+        shell_gap: s/mm². b-values further apart than this belong to different shells. None: see `levels_of`.
         spherical_mean: "sh" or "arithmetic".
     Raises:
-        InputError: b-values without gaps.
+        InputError: b-values without gaps, or a grid.
     """
-    bvals = table.bvals
-    b0 = np.flatnonzero(bvals <= b0_threshold)
-    if b0.size:
-        yield Group(tuple(b0.tolist()), 0, zero=True)
-    rest = np.flatnonzero(bvals > b0_threshold)
-    rest = rest[np.argsort(bvals[rest], kind="stable")]
-    breaks = np.flatnonzero(np.diff(bvals[rest]) > shell_gap) + 1
-    for volumes in np.split(rest, breaks) if rest.size else ():
-        low, high = bvals[volumes[0]], bvals[volumes[-1]]
-        if high - low > SHELL_WIDTH:
-            raise InputError(
-                f"b-values run from {low:.0f} to {high:.0f} s/mm² without a gap of {shell_gap:.0f}: "
-                "these are not shells",
-                fix="the spherical mean needs volumes grouped at a few b-values",
-            )
-        for part in _by_timing(table, np.sort(volumes)):
-            order = mean_weights(table.bvecs[part])[0] if spherical_mean == "sh" else 0
-            if _is_poor_cover(part.size, order, spherical_mean):
-                how = f"harmonics of order {order} only" if order else "a plain mean"
-                warnings.warn(
-                    f"the {part.size} directions at b = {bvals[part].mean():.0f} s/mm² are too few or too uneven: "
-                    f"they support {how}, and the shell's spherical mean may be biased",
-                    JaxsmtWarning,
-                    stacklevel=4,  # the caller of Acquisition(...)
-                )
-            yield Group(tuple(part.tolist()), order)
+    yield from _unweighted(table, b0_threshold)
+    poor = []
+    for volumes in _shells(table, np.flatnonzero(table.bvals > b0_threshold), shell_gap):
+        round_one = table.b_delta is not None and not table.b_delta[volumes].any()  # the same in all directions
+        order = mean_weights(table.bvecs[volumes])[0] if spherical_mean == "sh" and not round_one else 0
+        if not round_one and _is_poor_cover(volumes.size, order, spherical_mean):
+            poor.append((volumes, order))
+        yield Group(tuple(volumes.tolist()), order)
+    if poor:
+        warnings.warn(_poor_cover(table.bvals, poor), JaxsmtWarning, stacklevel=4)  # the caller of Acquisition(...)
 
 
-def _by_timing(table: Table, volumes: np.ndarray) -> Iterator[np.ndarray]:
-    """Volumes of one b-value by δ and Δ: those of different timing are different shells."""
-    if table.delta is None or table.Delta is None:
+def _unweighted(table: Table, b0_threshold: float) -> Iterator[Group]:
+    """The b = 0 volumes of each echo time, the shortest first."""
+    b0 = np.flatnonzero(table.bvals <= b0_threshold)
+    echoes = np.zeros(b0.size) if table.te is None else table.te[b0]
+    for echo in np.unique(echoes):
+        yield Group(tuple(b0[echoes == echo].tolist()), 0, zero=True)
+
+
+def _shells(table: Table, weighted: np.ndarray, gap: float | None) -> list[np.ndarray]:
+    """The volumes of each shell."""
+    bvals, bvecs = table.bvals[weighted], table.bvecs[weighted]
+    levels = levels_of(bvals, gap)
+    if levels is not None:
+        require_levels(bvals, bvecs, gap, levels)
+        return [part for level in levels for part in _by_setting(table, weighted[level])]
+    # Settings may have b-values of their own, and those of all together no gaps.
+    shells: list[np.ndarray] = []
+    for of_setting in _by_setting(table, weighted):
+        alike = table.b_delta is not None and not table.b_delta[of_setting].any()
+        bvals, bvecs = table.bvals[of_setting], table.bvecs[of_setting]
+        levels = levels_of(bvals, gap, *[1] * alike)  # one volume is a shell where directions mean nothing
+        require_levels(bvals, bvecs, gap, levels)
+        shells += [of_setting[level] for level in levels or ()]
+    return sorted(shells, key=lambda volumes: float(table.bvals[volumes].mean()))
+
+
+def _by_setting(table: Table, volumes: np.ndarray) -> Iterator[np.ndarray]:
+    """Volumes of one b-value by setting: those of different settings are different shells."""
+    delta, Delta, b_delta, te = table.settings
+    # Shapes are computed from waveforms, and differ in their last digits; linear ones come first.
+    columns = (delta, Delta, te, None if b_delta is None else -np.round(b_delta, 2))
+    known = [column[volumes] for column in columns if column is not None]
+    if not known:
         yield volumes
         return
-    timings = np.stack([table.delta, table.Delta], axis=1)[volumes]
-    for timing in np.unique(timings, axis=0):
-        yield volumes[np.all(timings == timing, axis=1)]
+    settings = np.stack(known, axis=1)
+    for setting in np.unique(settings, axis=0):
+        yield volumes[np.all(settings == setting, axis=1)]
+
+
+def _poor_cover(bvals: np.ndarray, poor: list[tuple[np.ndarray, int]]) -> str:
+    """The warning of shells whose directions cover the sphere badly."""
+    if len(poor) == 1:
+        [(volumes, order)] = poor
+        how = f"harmonics of order {order} only" if order else "a plain mean"
+        return (
+            f"the {volumes.size} directions at b = {bvals[volumes].mean():.0f} s/mm² are too few or too uneven: "
+            f"they support {how}, and the shell's spherical mean may be biased"
+        )
+    which = ", ".join(f"{volumes.size} at b = {bvals[volumes].mean():.0f} s/mm²" for volumes, _ in poor[:4])
+    more = f" and {len(poor) - 4} more" if len(poor) > 4 else ""
+    return (
+        f"the directions of {len(poor)} shells are too few or too uneven, so that their spherical means may be "
+        f"biased: {which}{more}"
+    )
 
 
 def _is_poor_cover(n: int, order: int, spherical_mean: str) -> bool:
@@ -188,5 +239,5 @@ def shell_of(group: Group, table: Table) -> Shell:
         weights = harmonic_weights(table.bvecs[volumes], group.order)
     else:
         weights = b.__array_namespace__().full_like(b, 1 / len(volumes))
-    timing = (number(t[volumes].mean()) for t in (table.delta, table.Delta) if t is not None)
-    return Shell(number((weights * b).sum()), volumes, weights, group.order, *timing)
+    delta, Delta, b_delta, te = (None if v is None else number(v[volumes].mean()) for v in table.settings)
+    return Shell(number((weights * b).sum()), volumes, weights, group.order, delta, Delta, b_delta, te, group.zero)

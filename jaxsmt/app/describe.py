@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..acquisition.shells import Shell
 from ..files import sidecars
 from ..fitting.settings import Settings
 from ..models.priors import NormalPrior
@@ -104,6 +105,7 @@ def run_facts(
                 "volumes": len(shell.volumes),
                 "order": shell.order,
                 "noise_amplification": round(shell.amplification, 6),
+                **{name: round(value, 6) for name, value in _setting(shell).items() if value is not None},
             }
             for shell in inputs.acquisition.shells
         ],
@@ -116,6 +118,11 @@ def run_facts(
         counts = np.bincount(fods.n_fibres[np.isin(fods.status, FITTED)], minlength=1)
         run["fibres"] = {str(n): int(count) for n, count in enumerate(counts) if count}
     return run
+
+
+def _setting(shell: Shell) -> dict[str, Any]:
+    """What a shell has been measured with beside b."""
+    return {"delta_ms": shell.delta, "Delta_ms": shell.Delta, "echo_time_ms": shell.te, "b_shape": shell.b_delta}
 
 
 def asked(request: Request, inputs: Inputs) -> dict[str, Any]:

@@ -22,6 +22,8 @@ from .request import Request
 
 # Options of a request that are those of its acquisition.
 _SCHEME = ("b0_threshold", "spherical_mean", "b_unit", "shell_gap", "delta", "Delta")
+# Options that are a number or a file of one for each volume, and what they are called in Python.
+_OF_VOLUMES = {"b_shape": "b_delta", "echo_time": "te"}
 
 
 @dataclass(frozen=True)
@@ -165,8 +167,25 @@ def _read_acquisition(request: Request, image: nifti.Image, files: dict[str, Pat
             file=image.path,
             fix="all three counts must agree",
         )
+    options = {name: getattr(request, name) for name in _SCHEME}
+    for name, argument in _OF_VOLUMES.items():
+        options[argument] = _read_of_volumes(name, getattr(request, name), len(bvals), files)
     with naming(files, ("grad", "bval", "bvec")):
-        return Acquisition(bvals, bvecs, **{name: getattr(request, name) for name in _SCHEME})
+        return Acquisition(bvals, bvecs, **options)
+
+
+def _read_of_volumes(name: str, text: str | None, volumes: int, files: dict[str, Path]) -> Any:
+    """A number, or those of a file with one for each volume."""
+    if text is None:
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        files[name] = Path(text)
+    values = gradients.read_bval(files[name])
+    if len(values) != volumes:
+        raise InputError(f"{len(values)} numbers for {volumes} volumes", file=files[name], fix="one for each volume")
+    return values
 
 
 def _read_mask(path: Path | None, image: nifti.Image) -> np.ndarray:

@@ -50,9 +50,9 @@ class Request:
     b0_threshold: float = option(
         _SCHEME["b0_threshold"], "s/mm²; volumes up to it are b = 0", flag={"type": float, "metavar": "B"}
     )
-    shell_gap: float = option(
+    shell_gap: float | None = option(
         _SCHEME["shell_gap"],
-        "s/mm²; b-values further apart belong to different shells",
+        "s/mm²; b-values further apart belong to different shells (default: found from the gaps in the table)",
         flag={"type": float, "metavar": "B"},
     )
     delta: float | None = option(
@@ -60,6 +60,16 @@ class Request:
     )
     Delta: float | None = option(
         None, "separation of the gradient pulses; sandi needs it", flag={"type": float, "metavar": "MS"}
+    )
+    b_shape: str | None = option(
+        None,
+        "shape of the encoding, 1 linear, 0 spherical, -0.5 planar: a number, or a text file of one for each volume",
+        flag={"metavar": "NUMBER|FILE"},
+    )
+    echo_time: str | None = option(
+        None,
+        "echo time, if it differs between volumes: a number, or a text file of one for each volume",
+        flag={"metavar": "MS|FILE"},
     )
     spherical_mean: str = option(
         _SCHEME["spherical_mean"],

@@ -17,6 +17,8 @@ _ALIASES = {
     "density": "fod",
     "family": "fod",
     "n_fibres": "fibres",
+    "b_delta": "b_shape",
+    "te": "echo_time",
 }
 _FLAGS = {
     name: "--" + name.replace("_", "-")

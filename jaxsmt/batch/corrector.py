@@ -190,9 +190,9 @@ def residual_bases(acquisition: Acquisition) -> tuple[np.ndarray, list[np.ndarra
     volumes, bases = [], []
     for shell in acquisition.shells:
         n, order = len(shell.volumes), 0
-        while shell is not acquisition.b0 and order < LMAX and 2 * n_coefficients(order + 2) <= n:
+        while not shell.zero and order < LMAX and 2 * n_coefficients(order + 2) <= n:
             order += 2
-        needed = 0 if shell is acquisition.b0 else _ORDER_NEEDED[shell.b > _HIGH_B]
+        needed = 0 if shell.zero else _ORDER_NEEDED[shell.b > _HIGH_B]
         if order >= needed:
             g = acquisition.bvecs[shell.volumes] if order else np.tile([0.0, 0.0, 1.0], (n, 1))
             volumes.append(shell.volumes)

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from ..acquisition.acquisition import Acquisition
+from ..acquisition.echoes import echoes_of
 from ..acquisition.shells import Pulse
 from ..errors import InputError
 from ..models.information import require_determined
@@ -60,7 +61,8 @@ class KernelFitter(Runner):
         static, numbers, self.maps = model.without_values()
         weights = checked_weights(weights, acquisition, prior)
         pulses = means_pulses(acquisition, fit_s0)
-        search = ShellMeans(static, fit_s0, () if prior is None else prior.names, unweighted=pulses[0].b == 0)
+        names = () if prior is None else prior.names
+        search = ShellMeans(static, fit_s0, names, unweighted=pulses[0].b == 0, echoes=echoes_of(acquisition))
         if prior is not None:
             held = dict(model.held)
             prior.require([name for name in model.names if name not in held])

@@ -14,6 +14,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from ..acquisition.acquisition import Acquisition
+from ..acquisition.echoes import echoes_of, volumes_at_first
 from ..acquisition.shells import Pulse
 from ..batch.fitters import checked_weights, means_pulses
 from ..batch.search import minimum, status_of
@@ -62,8 +63,8 @@ def estimate(
     0, and the others' are those with it held. All derivatives are 0 where the search did not converge, and where there
     is no usable signal (there all values are 0 too): ask for the status. Where the data leave one direction of the
     parameters open, the derivatives of all parameters are 0. For example, at exactly isotropic data f = 1 inside the
-    bounds of λ∥; there the derivative of md is 0 too, although md is determined. Unrolled derivatives grow beyond all
-    bounds there. A change of the optimum from one local minimum to another has no derivative, nor has a weight of 0.
+    bounds of λ∥; there that of md is 0 too, although md is determined, and unrolled derivatives have no bounds. A
+    change from one local minimum to another has no derivative, nor has a weight of 0.
 
     Status NON_FINITE, with values and derivatives 0, means that signal, b-values, directions, weights, prior or σ are
     not finite, or that a traced value cannot be: a standard deviation or σ not above 0, a weight below 0, a parameter
@@ -77,8 +78,7 @@ def estimate(
         acquisition: b-values and directions of the volumes; its numbers may be traced.
         signal: (volumes,) of any scale, real; half precision counts as single.
         sigma: noise of one volume, in units of the signal; it matters with a prior only.
-        prior: {parameter: (mean, standard deviation)}, each of `model.names`; the deviation may be inf, and all may be
-            traced. Or a `NormalPrior`, or "population".
+        prior: {parameter: (mean, standard deviation)} of `model.names`, inf too; or a `NormalPrior`, or "population".
         s0: "fit", or "mean": S0 is the mean of the b = 0 volumes.
         weights: (shells,) of the squared residuals; None: inverse variances.
         solver: None: `levenberg_marquardt()`.
@@ -106,8 +106,7 @@ def estimate(
     if adjoint not in ("implicit", "unrolled"):
         raise InputError(f"adjoint={adjoint!r} is unknown", fix="adjoint='implicit' or adjoint='unrolled'")
     settings = Settings(s0=s0, solver=solver)
-    signal = _real(signal)
-    acquisition.require_volumes(len(signal))
+    signal = _real(signal, acquisition)
     how = {"solver": settings.minimiser, "adjoint": adjoint}
     kernels = model.kernels if isinstance(model, FodModel) else model
     if isinstance(kernels, SphericalMeanModel):
@@ -124,8 +123,8 @@ def estimate(
     return (values, status) if with_status else values
 
 
-def _real(signal: ArrayLike) -> Array:
-    """A signal (volumes,) in single or double precision."""
+def _real(signal: ArrayLike, acquisition: Acquisition) -> Array:
+    """A signal (volumes,) in single or double precision, as if all volumes had the shortest echo time."""
     signal = jnp.asarray(signal)
     if jnp.issubdtype(signal.dtype, jnp.complexfloating):
         raise InputError(f"a signal of type {signal.dtype}", fix="give its magnitude, or its real part")
@@ -135,7 +134,9 @@ def _real(signal: ArrayLike) -> Array:
         signal = signal.astype(jnp.float32)
     if signal.ndim != 1:
         raise InputError(f"a signal of shape {signal.shape}", fix="one voxel's (volumes,); jax.vmap for many")
-    return signal
+    acquisition.require_volumes(len(signal))
+    at_first: Array = volumes_at_first(acquisition, signal)
+    return at_first
 
 
 class _Options(NamedTuple):
@@ -195,7 +196,7 @@ def _kernel(
     fit_s0 = options.s0 == "fit"
     pulses = means_pulses(acquisition, fit_s0)
     zero = not _traced(pulses[0].b) and pulses[0].b == 0
-    problem = ShellMeans(static, fit_s0=fit_s0, prior=prior.names, unweighted=bool(zero))
+    problem = ShellMeans(static, fit_s0, prior.names, unweighted=bool(zero), echoes=echoes_of(acquisition))
     mean, sd, root = jax.tree.map(number, (prior.mean, prior.sd, prior.root))
     inputs = _Inputs(
         tuple(map(number, numbers)),
@@ -339,7 +340,7 @@ def _fod(
     """The kernel's values and the FOD's, and the status of both."""
     if model.n_fibres == "auto":
         raise InputError("the number of lobes depends on the data", fix="n_fibres=1, 2 or 3")
-    shells = [shell for shell in acquisition.shells if shell is not acquisition.b0]
+    shells = [shell for shell in acquisition.shells if not shell.zero]
     pulses = tuple(shell.pulse for shell in shells)
     orders = _known_orders(model, pulses)
     directions = tuple(acquisition.bvecs[shell.volumes] for shell in shells)

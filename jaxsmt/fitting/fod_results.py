@@ -182,7 +182,7 @@ class FodFit(WithStatus):
             raise InputError(f"directions in {acquisition.axes} axes for FODs in {self.axes} axes", fix="use the same")
         kernels, model, family = self.model.fitted, self.model.spherical, self.model.family
         model.kernel.require(acquisition.pulses)
-        shells = [shell for shell in acquisition.shells if shell is not acquisition.b0]
+        shells = [shell for shell in acquisition.shells if not shell.zero]
         values = {name: kernels.parameters[name].ravel() for name in model.kernel.names}
         weight, lobes = self._lobes()
         pulses = [shell.pulse for shell in shells]

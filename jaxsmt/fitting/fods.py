@@ -23,7 +23,7 @@ from ..problems.fods import UNCERTAIN
 from ..problems.lobes import Lobes
 from ..status import FITTED, Status
 from .fod_results import FodFit
-from .inputs import Voxels, deviation_of
+from .inputs import Voxels, deviation_of, require_linear
 from .results import Fit, FodModel
 from .settings import Settings
 
@@ -54,10 +54,12 @@ class FodStage:
 
     def __init__(self, model: FodModel, acquisition: Acquisition, settings: Settings, voxels: Voxels):
         acquisition.require(shells=1, model=model.spherical.name)
+        require_linear(acquisition, settings)
         self.model, self.acquisition, self.settings = model, acquisition, settings
         self.noise = settings.distribution
         kernel = model.spherical.kernel
-        self._b0, *shells = acquisition.shells
+        self._b0, *_ = acquisition.shells
+        shells = [shell for shell in acquisition.shells if not shell.zero]
         self._volumes = np.concatenate([shell.volumes for shell in shells])
         pulses = [shell.pulse for shell in shells]
         kernel.require(pulses)

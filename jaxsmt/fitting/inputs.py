@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..acquisition.acquisition import Acquisition
 from ..batch.corrector import Rows
 from ..errors import InputError
 from ..files import masks
@@ -88,6 +89,20 @@ def deviation_of(settings: Settings, voxels: Voxels) -> np.ndarray | None:
     if not np.isfinite(deviation).all() or largest > _LARGEST_DEVIATION:
         raise InputError(f"grad_dev= has values up to {largest:.3g} inside the mask", fix="L of g' = (I + L)g is small")
     return deviation
+
+
+def require_linear(acquisition: Acquisition, settings: Settings) -> None:
+    """Refuse gradient deviations of encodings that are not linear: they would change the encoding's shape.
+
+    Raises:
+        InputError: there are both.
+    """
+    shape = acquisition.b_delta
+    if settings.grad_dev is not None and shape is not None and np.any(np.asarray(shape) != 1):
+        raise InputError(
+            "gradient deviations change the shape of an encoding that is not linear (b_Δ = 1)",
+            fix="leave grad_dev= out, or the volumes of other shapes",
+        )
 
 
 def model_maps(model: SphericalMeanModel, maps: tuple[np.ndarray, ...], voxels: Voxels) -> list[np.ndarray]:

@@ -21,7 +21,7 @@ from ..models.model import SphericalMeanModel
 from ..models.priors import NormalPrior
 from ..problems.corrections import L
 from ..status import Status
-from .inputs import Voxels, deviation_of, model_maps, sigma_of
+from .inputs import Voxels, deviation_of, model_maps, require_linear, sigma_of
 from .misfit import Misfit, misfit_of
 from .results import Fit
 from .settings import Settings
@@ -91,6 +91,7 @@ class KernelStage:
     def __init__(self, model: SphericalMeanModel, acquisition: Acquisition, settings: Settings, voxels: Voxels):
         self.model, self.acquisition, self.settings = model, acquisition, settings
         self.noise = settings.distribution
+        require_linear(acquisition, settings)
         how: dict[str, Any] = {"dtype": settings.dtype, "device": settings.device}
         self._sigma, self._deviation = sigma_of(settings, voxels), deviation_of(settings, voxels)
         self.fitter = KernelFitter(

@@ -15,11 +15,13 @@ from functools import reduce
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
+from ..acquisition.arrays import concrete_value
 from ..acquisition.shells import Pulse
 from ..errors import InputError
-from .signal import legendre_moments, sphere_mean, zeppelin_legendre, zeppelin_mean
+from .signal import exponent_of, legendre_moments, sphere_mean, zeppelin_legendre, zeppelin_mean
 
 #: Diffusivities are sought up to here, µm²/ms: that of water at body temperature.
 FREE = 3.05
@@ -60,10 +62,11 @@ class Compartment:
     Args:
         kind: what it is called, as in diagrams. parameters: in the order in which the functions take them.
         attenuation: `(pulse, x, *parameters) -> signal / S0`, elementwise, pure JAX, even and smooth in x.
-            `pulse.b` is in ms/µm², `pulse.delta` and `pulse.Delta` in ms, x = |g·n|.
+            `pulse.b` is in ms/µm², `pulse.delta` and `pulse.Delta` in ms, x = |g·n|, `pulse.b_delta` None or b_Δ.
         mean: `(pulse, *parameters) -> spherical mean` of their shape, or None: by quadrature.
         legendre: `(pulse, lmax, *parameters) -> (..., lmax/2 + 1)`, or None: by quadrature.
-        isotropic: whether the attenuation does not depend on x. timed: whether it needs δ and Δ.
+        isotropic: whether the attenuation does not depend on x. timed: whether it needs δ and Δ. shaped: whether it
+            holds for `pulse.b_delta` other than 1, the shape b_Δ of the encoding; others refuse such a scheme.
 
     The quadrature has 32 nodes: exact to rounding for exp(-z x²), z ≤ 60. `check_compartment` checks a compartment of
     your own.
@@ -84,6 +87,7 @@ class Compartment:
     legendre: Callable[..., Array] | None = None
     isotropic: bool = False
     timed: bool = False
+    shaped: bool = False
 
     def spherical_mean(self, pulse: Pulse, *values: Array) -> Array:
         """Spherical mean over S0, ∫₀¹ k(x) dx.
@@ -127,6 +131,14 @@ class Compartment:
         return self.attenuation(pulse, x.reshape((1,) * like.ndim + x.shape), *(v[..., None] for v in values))
 
 
+def _is_linear(pulse: Pulse) -> bool:
+    """Whether a measurement is known to be of linear encoding; one without weighting is."""
+    if pulse.b_delta is None:
+        return True
+    shape, b = concrete_value(pulse.b_delta), concrete_value(pulse.b)
+    return shape is not None and bool(np.all((np.asarray(shape) == 1) | (np.asarray(b) == 0)))
+
+
 def _like(pulse: Pulse, values: Sequence[Array]) -> Array:
     """Something of the shape and type that a signal will have."""
     return values[0] if values else jnp.zeros_like(jnp.asarray(pulse.b, jnp.result_type(float)))
@@ -141,7 +153,7 @@ def _diffusivity(name: str, typical: float) -> Parameter:
 
 
 def zeppelin() -> Compartment:
-    """Axially symmetric Gaussian diffusion: k = exp(-b λ⊥ - b (λ∥ - λ⊥) x²).
+    """Axially symmetric Gaussian diffusion: k = exp(-b λ⊥ - b (λ∥ - λ⊥) x²); `signal.exponent_of` for other shapes b_Δ.
 
     Returns:
         a `Compartment` with `lambda_par` and `lambda_perp`, µm²/ms.
@@ -154,7 +166,7 @@ def zeppelin() -> Compartment:
     Source: Kaden et al. 2016, Magn Reson Med 75:1752, doi:10.1002/mrm.25734.
     """
     parameters = _diffusivity("lambda_par", 1.7), _diffusivity("lambda_perp", 0.5)
-    return Compartment("zeppelin", parameters, _zeppelin, _zeppelin_mean, _zeppelin_legendre)
+    return Compartment("zeppelin", parameters, _zeppelin, _zeppelin_mean, _zeppelin_legendre, shaped=True)
 
 
 def stick() -> Compartment:
@@ -170,7 +182,7 @@ def stick() -> Compartment:
 
     Source: Behrens et al. 2003, Magn Reson Med 50:1077, doi:10.1002/mrm.10609.
     """
-    return Compartment("stick", (_diffusivity("lambda_par", 1.7),), _stick, _stick_mean, _stick_legendre)
+    return Compartment("stick", (_diffusivity("lambda_par", 1.7),), _stick, _stick_mean, _stick_legendre, shaped=True)
 
 
 def ball() -> Compartment:
@@ -186,7 +198,7 @@ def ball() -> Compartment:
 
     Source: Behrens et al. 2003, Magn Reson Med 50:1077, doi:10.1002/mrm.10609.
     """
-    return Compartment("ball", (_diffusivity("diffusivity", 2.0),), _ball, isotropic=True)
+    return Compartment("ball", (_diffusivity("diffusivity", 2.0),), _ball, isotropic=True, shaped=True)
 
 
 def dot() -> Compartment:
@@ -200,7 +212,7 @@ def dot() -> Compartment:
         >>> js.dot().parameters
         ()
     """
-    return Compartment("dot", (), _dot, isotropic=True)
+    return Compartment("dot", (), _dot, isotropic=True, shaped=True)
 
 
 def sphere() -> Compartment:
@@ -222,27 +234,32 @@ def sphere() -> Compartment:
 
 
 def _zeppelin(pulse: Pulse, x: Array, lambda_par: Array, lambda_perp: Array) -> Array:
-    return jnp.exp(-pulse.b * (lambda_perp + (lambda_par - lambda_perp) * x * x))
+    if pulse.b_delta is None:
+        return jnp.exp(-pulse.b * (lambda_perp + (lambda_par - lambda_perp) * x * x))
+    c, z = exponent_of(pulse.b, lambda_par, lambda_perp, pulse.b_delta)
+    return jnp.exp(-c - z * x * x)
 
 
 def _zeppelin_mean(pulse: Pulse, lambda_par: Array, lambda_perp: Array) -> Array:
-    return zeppelin_mean(pulse.b, lambda_par, lambda_perp)
+    return zeppelin_mean(pulse.b, lambda_par, lambda_perp, pulse.b_delta)
 
 
 def _zeppelin_legendre(pulse: Pulse, lmax: int, lambda_par: Array, lambda_perp: Array) -> Array:
-    return zeppelin_legendre(pulse.b, lambda_par, lambda_perp, lmax)
+    return zeppelin_legendre(pulse.b, lambda_par, lambda_perp, lmax, pulse.b_delta)
 
 
 def _stick(pulse: Pulse, x: Array, lambda_par: Array) -> Array:
+    if pulse.b_delta is not None:
+        return _zeppelin(pulse, x, lambda_par, jnp.zeros_like(lambda_par))
     return jnp.exp(-pulse.b * lambda_par * x * x)
 
 
 def _stick_mean(pulse: Pulse, lambda_par: Array) -> Array:
-    return zeppelin_mean(pulse.b, lambda_par, jnp.zeros_like(lambda_par))
+    return _zeppelin_mean(pulse, lambda_par, jnp.zeros_like(lambda_par))
 
 
 def _stick_legendre(pulse: Pulse, lmax: int, lambda_par: Array) -> Array:
-    return zeppelin_legendre(pulse.b, lambda_par, jnp.zeros_like(lambda_par), lmax)
+    return _zeppelin_legendre(pulse, lmax, lambda_par, jnp.zeros_like(lambda_par))
 
 
 def _ball(pulse: Pulse, x: Array, diffusivity: Array) -> Array:
@@ -340,7 +357,14 @@ class Kernel:
         return reduce(operator.add, map(operator.mul, weights, parts)) if weights else parts[0]
 
     def require(self, pulses: Iterable[Pulse]) -> None:
-        """Raise InputError if a compartment needs pulse timings that are not known."""
+        """Raise InputError if a compartment needs pulse timings that are not known, or linear encoding that is not."""
+        pulses = tuple(pulses)
+        linear = [compartment.kind for _, compartment in self.compartments if not compartment.shaped]
+        if linear and not all(map(_is_linear, pulses)):
+            raise InputError(
+                f"a {linear[0]} is known for linear encoding only (b_Δ = 1), and the scheme has other shapes",
+                fix="leave the volumes of b_delta= other than 1 out, or use Gaussian compartments",
+            )
         if self.timed and any(pulse.delta is None for pulse in pulses):
             needy = next(c.kind for _, c in self.compartments if c.timed)
             raise InputError(

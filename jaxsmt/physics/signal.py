@@ -114,13 +114,44 @@ def _as_float(*values: ArrayLike) -> list[Array]:
     return jnp.broadcast_arrays(*(a.astype(dtype) for a in arrays))
 
 
-def zeppelin_mean(b: ArrayLike, lambda_par: ArrayLike, lambda_perp: ArrayLike) -> Array:
-    """Spherical mean of an axially symmetric Gaussian compartment (zeppelin).
+def exponent_of(
+    b: ArrayLike, lambda_par: ArrayLike, lambda_perp: ArrayLike, b_delta: ArrayLike | None = None
+) -> tuple[Array, Array]:
+    """The exponent of a zeppelin, c + z x², x the cosine between its axis and that of the encoding.
 
-    ε(b) = exp(-b λ⊥) ∫₀¹ exp(-b (λ∥ - λ⊥) x²) dx; a stick has λ⊥ = 0, a ball λ∥ = λ⊥.
+    c + z x² = b [(1 - b_Δ)(λ∥ + 2λ⊥)/3 + b_Δ (λ⊥ + (λ∥ - λ⊥) x²)]: of linear encoding c = b λ⊥ and z = b (λ∥ - λ⊥).
 
     Args:
-        b: b-value, ms/µm². lambda_par, lambda_perp: diffusivities, µm²/ms, ≥ 0. Broadcast.
+        b: ms/µm². lambda_par, lambda_perp: µm²/ms. b_delta: shape b_Δ of the b-tensor in [-1/2, 1]; None: 1. Broadcast.
+    Returns:
+        c and z, no unit, of the broadcast shape.
+
+    Example:
+        >>> import jaxsmt as js
+        >>> [round(float(part), 2) for part in js.signal.exponent_of(1.0, 1.7, 0.2, 0.0)]  # spherical: b times the mean
+        [0.7, 0.0]
+
+    Source: Eriksson et al. 2015, J Chem Phys 142:104201, doi:10.1063/1.4913502.
+    """
+    if b_delta is None:
+        b, lambda_par, lambda_perp = _as_float(b, lambda_par, lambda_perp)
+        return b * lambda_perp, b * (lambda_par - lambda_perp)
+    b, lambda_par, lambda_perp, b_delta = _as_float(b, lambda_par, lambda_perp, b_delta)
+    difference = lambda_par - lambda_perp
+    return b * (lambda_perp + (1 - b_delta) * difference / 3), b * b_delta * difference
+
+
+def zeppelin_mean(
+    b: ArrayLike, lambda_par: ArrayLike, lambda_perp: ArrayLike, b_delta: ArrayLike | None = None
+) -> Array:
+    """Spherical mean of an axially symmetric Gaussian compartment (zeppelin).
+
+    ε(b) = ∫₀¹ exp(-c - z x²) dx with c and z as of `exponent_of`; of linear encoding
+    exp(-b λ⊥) ∫₀¹ exp(-b (λ∥ - λ⊥) x²) dx. A stick has λ⊥ = 0, a ball λ∥ = λ⊥.
+
+    Args:
+        b: b-value, ms/µm². lambda_par, lambda_perp: diffusivities, µm²/ms, ≥ 0. b_delta: shape b_Δ of the encoding,
+            None: linear. Broadcast.
     Returns:
         signal over S0, in (0, 1], of the broadcast shape; oblate tensors (λ⊥ > λ∥) included.
 
@@ -131,18 +162,20 @@ def zeppelin_mean(b: ArrayLike, lambda_par: ArrayLike, lambda_perp: ArrayLike) -
 
     Source: Kaden et al. 2016, Magn Reson Med 75:1752, doi:10.1002/mrm.25734.
     """
-    b, lambda_par, lambda_perp = _as_float(b, lambda_par, lambda_perp)
-    return attenuation_moments(b * lambda_perp, b * (lambda_par - lambda_perp), 1)[0]
+    return attenuation_moments(*exponent_of(b, lambda_par, lambda_perp, b_delta), 1)[0]
 
 
-def zeppelin_legendre(b: ArrayLike, lambda_par: ArrayLike, lambda_perp: ArrayLike, lmax: int) -> Array:
+def zeppelin_legendre(
+    b: ArrayLike, lambda_par: ArrayLike, lambda_perp: ArrayLike, lmax: int, b_delta: ArrayLike | None = None
+) -> Array:
     """Legendre moments of a zeppelin's signal about its axis.
 
-    K_l(b) = exp(-b λ⊥) ∫₀¹ exp(-b (λ∥ - λ⊥) x²) P_l(x) dx for l = 0, 2, …, lmax; K_0 is its spherical
+    K_l(b) = ∫₀¹ exp(-c - z x²) P_l(x) dx for l = 0, 2, …, lmax with c and z as of `exponent_of`; K_0 is its spherical
     mean. By Gauss-Legendre quadrature: absolute error a rounding for |b (λ∥ - λ⊥)| ≤ 60.
 
     Args:
-        b: ms/µm². lambda_par, lambda_perp: µm²/ms. Broadcast to (...). lmax: even order.
+        b: ms/µm². lambda_par, lambda_perp: µm²/ms. lmax: even order. b_delta: shape b_Δ of the encoding, None: linear.
+            They broadcast to (...).
     Returns:
         (..., lmax/2 + 1), no unit.
 
@@ -151,9 +184,8 @@ def zeppelin_legendre(b: ArrayLike, lambda_par: ArrayLike, lambda_perp: ArrayLik
         >>> js.signal.zeppelin_legendre(1.0, 1.7, 0.2, 4).shape
         (3,)
     """
-    b, lambda_par, lambda_perp = _as_float(b, lambda_par, lambda_perp)
-    c, z = (b * lambda_perp)[..., None], (b * (lambda_par - lambda_perp))[..., None]
-    return legendre_moments(lambda x: jnp.exp(-c - z * (x * x).reshape((1,) * b.ndim + x.shape)), b.dtype, lmax)
+    c, z = (part[..., None] for part in exponent_of(b, lambda_par, lambda_perp, b_delta))
+    return legendre_moments(lambda x: jnp.exp(-c - z * (x * x).reshape((1,) * (c.ndim - 1) + x.shape)), c.dtype, lmax)
 
 
 def legendre_moments(attenuation: Callable[[Array], Array], dtype: DTypeLike, lmax: int) -> Array:

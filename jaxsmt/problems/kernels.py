@@ -139,7 +139,8 @@ class KernelEstimation:
 
     def _residual(self, voxel: KernelVoxel, shared: KernelShared, x: Array, means: Array, prior_mean: Array) -> Array:
         data, scaled_means = self._moved(voxel, shared, means, prior_mean)
-        residual = jnp.stack(self.search.residual(data, tuple(x)))
+        residual = self.search.residual(data, tuple(x))
+        residual = residual if isinstance(residual, Array) else jnp.stack(residual)
         return residual * (scaled_means.scale if self.search.fit_s0 else 1)
 
     def _named(

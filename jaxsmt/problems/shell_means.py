@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial, reduce
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -19,6 +20,8 @@ from .base import Trial
 
 #: A parameter closer to its bound than this part of its range is at the bound.
 AT_BOUND = 1e-4
+# Most shells that are written out one by one: the compiler's time grows with them.
+_WRITTEN_OUT = 9
 # Least b = 0 mean, as a part of the largest mean, that can serve as S0.
 _LEAST_S0 = 1e-6
 
@@ -81,12 +84,14 @@ class ShellMeans:
     Attributes:
         model: without values. fit_s0: else S0 is 1. prior: names of the parameters p that have one.
         unweighted: whether b is exactly 0 at b = 0, so that nothing is to be computed there.
+        echoes: the number of each shell's echo time, which has an S0 of its own; S0 is that of the first. (): one.
     """
 
     model: SphericalMeanModel
     fit_s0: bool = True
     prior: tuple[str, ...] = ()
     unweighted: bool = False
+    echoes: tuple[int, ...] = ()
 
     @property
     def size(self) -> int:
@@ -113,15 +118,20 @@ class ShellMeans:
 
     def starts(self, data: Data) -> Point:
         """The point with the least cost of each part of the model's grid."""
-        y, roots = data.y, data.roots
+        y, roots = self._of_shells(data)
         grid = jnp.asarray(self.model.grid(), y[0].dtype)
         x = self.model.space.begin(tuple(grid.reshape(-1, grid.shape[2]).T), data.inputs)
         means = self._means(data, self._values(data, x), x[0])
-        e = jnp.stack([root * ek for root, ek in zip(roots, means, strict=True)])
-        weighted = jnp.stack([root * yk for root, yk in zip(roots, y, strict=True)])
+        if isinstance(means, Array):
+            e, weighted = roots[:, None] * means, roots * y
+        else:
+            e = jnp.stack([root * ek for root, ek in zip(roots, means, strict=True)])
+            weighted = jnp.stack([root * yk for root, yk in zip(roots, y, strict=True)])
         squares = jnp.sum(e * e, axis=0)
         # All parts in one product: without maps the signals of the grid are the same for all voxels.
-        if self.fit_s0:  # least after projection: largest cosine
+        if self.fit_s0 and self.echoes:
+            score = jnp.sum(jnp.maximum(self._by_echo(weighted[:, None] * e), 0) ** 2 / self._by_echo(e * e), axis=0)
+        elif self.fit_s0:  # least after projection: largest cosine
             score = jnp.matmul(weighted, e / jnp.sqrt(squares)[None], precision="highest")
         else:
             score = jnp.matmul(weighted, 2 * e, precision="highest") - squares
@@ -130,42 +140,84 @@ class ShellMeans:
 
     def estimate(self, data: Data, x: Point) -> Estimate:
         """What a point means."""
-        y, values = data.y, self._values(data, x)
+        values = self._values(data, x)
+        y, roots = self._of_shells(data)
         e = self._means(data, values, y[0])
-        s0 = self._amplitude(data, e)
+        amplitudes = self._amplitude(roots, y, e)
+        s0 = amplitudes[0] if amplitudes.ndim else amplitudes
         box = zip(x, *self._bounds(data), strict=True)
         room = [jnp.minimum(xi - lo, hi - xi) - AT_BOUND * (hi - lo) for xi, lo, hi in box]
         at_bound = reduce(jnp.minimum, room, jnp.ones_like(s0)) <= 0
-        return Estimate(values, self.model.derive(values), s0, _quality(y, s0, e), at_bound)
+        return Estimate(values, self.model.derive(values), s0, _quality(y, amplitudes, e), at_bound)
 
     def _bounds(self, data: Data) -> tuple[Point, Point]:
         dtype = data.y[0].dtype
         lower, upper = (tuple(jnp.asarray(v, dtype) for v in ends) for ends in self.model.space.box(data.inputs))
         return lower, upper
 
-    def residual(self, data: Data, x: Point) -> Point:
+    def residual(self, data: Data, x: Point) -> Any:
+        """A tuple of scalars; an array where there are many shells."""
         values = self._values(data, x)
+        y, roots = self._of_shells(data)
         e = self._means(data, values, data.y[0])
-        s0 = self._amplitude(data, e)
-        misfit = (root * (yk - s0 * ek) for root, yk, ek in zip(data.roots, data.y, e, strict=True))
+        s0 = self._amplitude(roots, y, e)
         off = [values[name] - mean for name, mean in zip(self.prior, data.prior_mean, strict=True)]
-        return (*misfit, *(_dot(row, off) for row in data.prior_rows))
+        of_prior = [_dot(row, off) for row in data.prior_rows]
+        if isinstance(e, Array):
+            misfit = roots * (y - s0 * e)
+            return jnp.concatenate([misfit, jnp.stack(of_prior)]) if of_prior else misfit
+        return (*(root * (yk - s0 * ek) for root, yk, ek in zip(roots, y, e, strict=True)), *of_prior)
 
     def _values(self, data: Data, x: Point) -> dict[str, Array]:
         return self.model.values(x, data.inputs)
 
-    def _means(self, data: Data, values: dict[str, Array], like: Array) -> Point:
+    def _means(self, data: Data, values: dict[str, Array], like: Array) -> Any:
+        """Those of all shells, as `_of_shells` has them: a tuple, or (shells, ...)."""
         known = (jnp.ones_like(like),) if self.unweighted else ()
-        return (*known, *(self.model.mean(pulse, values) for pulse in data.pulses[len(known) :]))
+        pulses = data.pulses[len(known) :]
+        if not self._are_arrays(data):
+            return (*known, *(self.model.mean(pulse, values) for pulse in pulses))
+        together = jax.tree.map(lambda *numbers: jnp.stack([jnp.asarray(n, like.dtype) for n in numbers]), *pulses)
+        means = jax.vmap(lambda pulse: self.model.mean(pulse, values))(together)
+        return jnp.concatenate([known[0][None], means]) if known else means
 
-    def _amplitude(self, data: Data, e: Point) -> Array:
+    def _amplitude(self, roots: Any, y: Any, e: Any) -> Array:
+        """S0; of each shell, (shells,), where there are several echo times."""
         if not self.fit_s0:
-            return jnp.ones_like(data.y[0])
-        return _dot(data.roots, data.y, data.roots, e) / _dot(data.roots, e, data.roots, e)
+            return jnp.ones_like(y[0])
+        if self.echoes:
+            of_echoes = self._by_echo(roots * y * roots * e) / self._by_echo(roots * e * roots * e)
+            return jnp.sum(self._members(y.dtype) * of_echoes[:, None], axis=0)
+        amplitude: Array = _dot(roots, y, roots, e) / _dot(roots, e, roots, e)
+        return amplitude
+
+    def _are_arrays(self, data: Data) -> bool:
+        """Whether the shells are arrays, which the compiler sees once."""
+        return len(data.pulses) > _WRITTEN_OUT or bool(self.echoes)
+
+    def _of_shells(self, data: Data) -> tuple[Any, Any]:
+        """Means and roots of the weights, a number for each shell: tuples, or arrays where there are many."""
+        if not self._are_arrays(data):
+            return data.y, data.roots
+        y = jnp.stack(data.y)
+        return y, jnp.stack([jnp.asarray(root, y.dtype) for root in data.roots])
+
+    def _members(self, dtype: Any) -> Array:
+        """(echo times, shells) 1 where the shell has that echo time, else 0."""
+        return jnp.asarray(np.equal.outer(np.unique(self.echoes), self.echoes), dtype)
+
+    def _by_echo(self, values: Array) -> Array:
+        """Sums of (shells, ...) values over the shells of each echo time: (echo times, ...)."""
+        members = self._members(values.dtype)
+        return jnp.sum(members.reshape(*members.shape, *[1] * (values.ndim - 1)) * values[None], axis=1)
 
 
-def _quality(y: Point, s0: Array, e: Point) -> dict[str, Array]:
+def _quality(y: Any, s0: Array, e: Any) -> dict[str, Array]:
     """Maps of how good every kernel fit is, of the signal over S0 at b = 0 and the shells; a new one goes here."""
+    if isinstance(e, Array):
+        misfit = jnp.sum((y / s0 - e) ** 2)
+        spread = jnp.sum((y / s0 - jnp.mean(y / s0)) ** 2)
+        return {"mse": misfit / len(y), "r2": 1 - misfit / jnp.where(spread > 0, spread, 1)}
     errors: list[Array] = [yk / s0 - ek for yk, ek in zip(y, e, strict=True)]
     mean = sum(y) / len(y) / s0
     total = sum((yk / s0 - mean) ** 2 for yk in y)
@@ -173,7 +225,9 @@ def _quality(y: Point, s0: Array, e: Point) -> dict[str, Array]:
     return {"mse": squared / len(y), "r2": 1 - squared / jnp.where(total > 0, total, 1)}
 
 
-def _dot(*factors: Sequence[Any]) -> Any:
+def _dot(*factors: Any) -> Any:
+    if isinstance(factors[0], Array):
+        return jnp.sum(reduce(jnp.multiply, factors))
     total: Any = 0
     for terms in zip(*factors, strict=True):
         product = terms[0]

@@ -83,7 +83,7 @@ def test_other_values_keep_the_shells():
 
 
 def test_one_value_of_jax_makes_all_of_jax():
-    acquisition = scheme([1000, 2000], delta=10.0, Delta=30.0)
+    acquisition = scheme([1000, 2000], delta=10.0, Delta=30.0, b_delta=0.5, te=80.0)
     in_jax = acquisition.with_values(bvals=jnp.asarray(acquisition.bvals, jnp.float32))
     assert in_jax.traceable
     assert not acquisition.traceable

@@ -81,7 +81,8 @@ def test_a_request_checks_its_values_in_python_too(tmp_path):
 
 def test_sidecars_and_report_tell_every_option_that_changes_the_fit(folder):
     """All facts that options declare, without a list of them in between."""
-    assert run(folder, "--s0", "mean", "--shell-gap", "80", "--delta", "10", "--Delta", "20") == 0
+    scheme = ("--shell-gap", "80", "--delta", "10", "--Delta", "20", "--b-shape", "1", "--echo-time", "90")
+    assert run(folder, "--s0", "mean", *scheme) == 0
     sidecar = json.loads((folder / "out" / "sub-01_model-smt_param-md_dwimap.json").read_text())
     expected = {name for name, (declared, _) in DECLARED.items() if declared.fact is not None} - {"fibres"}
     assert set(sidecar["options"]) == expected

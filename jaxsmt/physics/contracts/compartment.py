@@ -16,6 +16,7 @@ from ..compartments import Compartment
 
 _B = (0.0, 0.5, 1.0, 3.0)  # ms/µm²
 _TIMING = 12.0, 30.0  # ms
+_SHAPES = (-0.5, 0.0, 0.6)  # b_Δ, of compartments that hold for them
 _RANDOM = 20  # points within the bounds
 _SLACK = 1e-5  # of the signal over S0
 
@@ -42,7 +43,9 @@ def check_compartment(compartment: Compartment) -> None:
     _check_parameters(compartment)
     for x64, weightings in ((True, _B), (False, _B[::3])):
         with jax.enable_x64(x64):
-            for pulse in (Pulse(b, *(_TIMING if compartment.timed else ())) for b in weightings):
+            plain = [Pulse(b, *(_TIMING if compartment.timed else ())) for b in weightings]
+            shapes = [p._replace(b_delta=shape) for p in plain[1:] for shape in _SHAPES] if compartment.shaped else []
+            for pulse in (*plain, *shapes):
                 _check_signal(compartment, pulse)
                 if x64:
                     _check_derivatives(compartment, pulse)
@@ -86,7 +89,8 @@ def _where(c: Compartment, pulse: Pulse, values: list[np.ndarray], wrong: np.nda
     """The b-value and the parameters of the first point at which something is wrong. wrong: (points, ...) or (...)."""
     i = int(np.argmax(wrong.reshape(len(wrong), -1).any(axis=1))) if wrong.ndim else 0
     at = ", ".join(f"{p.name} = {v[i]:.4g}" for p, v in zip(c.parameters, values, strict=True))
-    return f"at b = {pulse.b:g} ms/µm²" + (f", {at}" if at else "")
+    shape = "" if pulse.b_delta is None else f", b_Δ = {pulse.b_delta:g}"
+    return f"at b = {pulse.b:g} ms/µm²{shape}" + (f", {at}" if at else "")
 
 
 def _attenuation(c: Compartment, pulse: Pulse, x: np.ndarray, values: list[np.ndarray]) -> Array:

@@ -133,7 +133,7 @@ def test_a_changed_option_fits_all_anew(raw, capsys):
     assert bids(raw) == 0
     for words, said in (
         (["--s0", "mean"], "2 fitted"),
-        (["--s0", "mean", "--shell-gap", "100.0", "--device", "cpu", "--n-cpus", "2"], "2 complete already"),
+        (["--s0", "mean", "--b0-threshold", "50.0", "--device", "cpu", "--n-cpus", "2"], "2 complete already"),
         (["--s0", "mean", "--sigma", "3"], "2 fitted"),
         (["--s0", "mean", "--sigma", "3", "--no-report"], "2 complete already"),
     ):
