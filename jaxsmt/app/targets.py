@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,8 +80,11 @@ def remove_earlier(request: Request, model: SphericalMeanModel, keep: Iterable[s
     keep: names that stay, of its inputs.
     """
     prefix, kept = request.file_prefix, set(keep)
-    if run_json(request).exists() and not request.no_report:  # the page may be another prefix's
-        report(request).unlink(missing_ok=True)
+    with suppress(OSError, ValueError, RecursionError):
+        stated = json.loads(run_json(request).read_text("utf-8")).get("report")
+        # A page that is younger than the facts of the run is another prefix's.
+        if stated and report(request).stat().st_mtime_ns <= run_json(request).stat().st_mtime_ns:
+            report(request).unlink()
     run_json(request).unlink(missing_ok=True)
     outputs.remove_stale(request.out, prefix, model.name, map_names(model), kept)
     for density in densities.names():

@@ -104,6 +104,7 @@ def _write(
         page = folder / targets.report(request).name
         if not request.no_report and (content := _report(job, result, run)) is not None:
             nifti.write_bytes(page, content)
+            run["report"] = page.name
             clock.lap("report")
         nifti.write_bytes(folder / targets.run_json(request).name, sidecars.to_json(run))
         if request.overwrite:

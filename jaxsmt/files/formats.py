@@ -12,11 +12,7 @@ from ..errors import InputError
 # What it is, and the command: {file} is it, {stem} its path without what makes it one.
 _MRTRIX = "an MRtrix image", "mrconvert {file} {stem}.nii.gz (a series also -export_grad_fsl {stem}.bvec {stem}.bval)"
 _FREESURFER = "a FreeSurfer volume", "mri_convert {file} {stem}.nii.gz"
-_NRRD = (
-    "an NRRD image",
-    "DWIConvert --conversionMode NrrdToFSL --inputVolume {file} --outputVolume {stem}.nii.gz "
-    "(one volume: c3d {file} -o {stem}.nii.gz)",
-)
+_NRRD = "an NRRD image", "c3d {file} -o {stem}.nii.gz (a series: 3D Slicer's DWIConvert)"
 _PAIR = "half of an Analyze or NIfTI pair", "mrconvert {stem}.img {stem}.nii.gz"
 _PACKED_PAIR = _PAIR[0], f"gunzip -k {{stem}}.hdr.gz {{stem}}.img.gz, then {_PAIR[1]}"
 _DICOM = "a DICOM file", "dcm2niix -z y -o . {folder}"

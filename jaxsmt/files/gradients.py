@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from pathlib import Path
 
 import numpy as np
@@ -25,11 +24,8 @@ def read_table(path: FilePath) -> np.ndarray:
     """
     require_file(path)
     try:
-        about = Path(path).stat()
-        if not stat.S_ISREG(about.st_mode) and not stat.S_ISDIR(about.st_mode):
-            raise InputError("is a pipe or a device", file=path, fix="save the table as a file")
-        if about.st_size > _LARGEST:
-            raise InputError(f"has {about.st_size} bytes, which no table has", file=path, fix="give the table")
+        if (size := Path(path).stat().st_size) > _LARGEST:
+            raise InputError(f"has {size} bytes, which no table has", file=path, fix="give the table")
         raw = Path(path).read_bytes()
     except OSError as error:
         raise InputError(error.strerror or str(error), file=path, fix="check the path") from None

@@ -174,7 +174,7 @@ def test_other_formats_are_answered_with_a_command(folder, capsys):
     for arguments, command in (
         ([str(folder / "sub-01_dwi.mif")], "fix: mrconvert"),
         ([dwi, "--mask", str(folder / "mask.mgz")], "fix: mri_convert"),
-        ([dwi, "--noise", "rician", "--sigma", str(folder / "sigma.nrrd")], "fix: DWIConvert"),
+        ([dwi, "--noise", "rician", "--sigma", str(folder / "sigma.nrrd")], "fix: c3d"),
         ([str(folder)], "dcm2niix"),
     ):
         assert cli.main(["fit", *arguments, *out]) == 2

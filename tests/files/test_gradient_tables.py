@@ -10,7 +10,7 @@ from jaxsmt.files import gradients
 from jaxsmt.geometry.quadrature import gradient_directions
 
 # These tables are about reading: a handful of directions is enough.
-pytestmark = pytest.mark.filterwarnings("ignore:the . directions")
+pytestmark = pytest.mark.filterwarnings("ignore:the (. )?directions")
 
 BVALS = np.array([0.0, 1000, 1000, 2000, 2000])
 BVECS = np.array([[0, 0, 0], [1, 0, 0], [0, 0.6, 0.8], [0, 1, 0], [0.8, 0, -0.6]])
@@ -112,11 +112,11 @@ def test_mrtrix_table(tmp_path):
 def test_what_is_no_table_is_refused_at_once(tmp_path):
     """A pipe would wait for its writer, and its hash would be that of nothing; a huge file is no table."""
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(InputError, match="pipe or a device"):
+    with pytest.raises(InputError, match="is a pipe"):
         gradients.read_bval(tmp_path / "pipe")
     with (tmp_path / "huge").open("wb") as file:
         file.truncate(300_000_000)
     with pytest.raises(InputError, match="which no table has"):
         gradients.read_bvec(tmp_path / "huge")
-    with pytest.raises(InputError, match="pipe or a device"):
+    with pytest.raises(InputError, match="is a device"):
         gradients.read_bval("/dev/zero")
