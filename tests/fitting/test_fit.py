@@ -103,7 +103,6 @@ def test_bad_arguments_are_named(change, message):
         ((js.smt(), ACQUISITION, np.ma.ones((1, 64))), "masked array"),
         ((js.smt(), ACQUISITION, np.ones((1, 64)), ["yes"]), "mask= has the type <U3"),
     ],
-    ids=str,
 )
 def test_what_is_no_argument_is_said(arguments, said):
     """Each wrong kind of argument is named, with what belongs there."""
