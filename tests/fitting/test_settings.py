@@ -27,9 +27,9 @@ def test_what_cannot_be_is_refused():
     with pytest.raises(js.InputError, match="no population prior"):
         js.fit(js.ball_stick(), ACQUISITION, data, prior="population")
     with pytest.warns(js.JaxsmtWarning, match="too few"):
-        few = js.Acquisition(np.r_[0, 0, np.repeat([1000.0, 2000], 6)], np.r_[np.zeros((2, 3)), np.eye(3).repeat(4, 0)])
+        few = js.Acquisition(np.r_[0, np.repeat([1000.0, 2000], 6)], np.r_[np.zeros((1, 3)), np.eye(3).repeat(4, 0)])
     with pytest.raises(js.InputError, match="sigma cannot be estimated"):
-        js.fit(js.smt(), few, np.ones((2, 14)), noise="rician")
+        js.fit(js.smt(), few, np.ones((2, 13)), noise="rician")
     kernels = js.fit(js.smt(), ACQUISITION, clean()[:2])
     with pytest.raises(js.InputError, match="options of the kernels' fit"):
         js.fit(kernels.fod_model("watson"), ACQUISITION, clean()[:2], noise="rician")
