@@ -15,6 +15,7 @@ import numpy as np
 from ..acquisition.acquisition import Acquisition
 from ..errors import InputError, JaxsmtWarning
 from ..files import gradients, masks, nifti
+from ..files.series import beside
 from ..fitting.settings import Settings
 from ..models.priors import NormalPrior
 from . import catalogue, words
@@ -156,9 +157,8 @@ def _read_acquisition(request: Request, image: nifti.Image, files: dict[str, Pat
         files["grad"] = request.grad
         bvals, bvecs = gradients.read_mrtrix(request.grad)
     else:
-        stem = image.path.with_name(image.path.name.removesuffix(".gz").removesuffix(".nii"))
-        files["bval"] = request.bval or stem.with_name(stem.name + ".bval")
-        files["bvec"] = request.bvec or stem.with_name(stem.name + ".bvec")
+        files["bval"] = request.bval or beside(image.path, ".bval")
+        files["bvec"] = request.bvec or beside(image.path, ".bvec")
         bvals = gradients.read_bval(files["bval"])
         bvecs = gradients.fsl_to_scanner(gradients.read_bvec(files["bvec"]), image.affine)
     if not len(bvals) == len(bvecs) == image.shape[3]:

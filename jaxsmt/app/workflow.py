@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,7 +72,7 @@ def run_fit(request: Request, progress: Progress = lambda *_: None, command: Seq
     clock = _Clock()
     inputs = open_inputs(request)
     unfinished = Unfinished(request.out, request.file_prefix)
-    with _removed_if_it_fails(request.out):
+    with outputs.removed_if_empty(request.out):
         with collected_warnings() as texts:
             job = prepare(request, inputs)
             outputs.check_prefix(request.file_prefix)
@@ -293,19 +293,6 @@ def _report(job: Job, result: Result, run: dict[str, Any]) -> bytes | None:
         run["warnings"].append(f"no report: {type(error).__name__}: {error}")
         return None
     return text.encode("utf-8", "backslashreplace")
-
-
-@contextmanager
-def _removed_if_it_fails(folder: Path) -> Iterator[None]:
-    """Remove a folder that is not there yet, if what is done inside fails before it has written anything."""
-    is_new = not folder.exists()
-    try:
-        yield
-    except BaseException:
-        if is_new:
-            with suppress(OSError):  # it is not empty, or was never made
-                folder.rmdir()
-        raise
 
 
 class _Clock:

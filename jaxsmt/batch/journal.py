@@ -12,7 +12,7 @@ import itertools
 import struct
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 
@@ -37,23 +37,9 @@ class Journal:
         self._folder, self._numbers = folder, itertools.count()
         self.works = True
 
-    @contextmanager
-    def recording(self) -> Iterator[None]:
+    def recording(self) -> AbstractContextManager[None]:
         """Programs that are called inside keep their results here, and take from here what there is."""
-        token = _current.set(self)
-        try:
-            yield
-        finally:
-            _current.reset(token)
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Programs that are called inside keep nothing."""
-        token = _current.set(None)
-        try:
-            yield
-        finally:
-            _current.reset(token)
+        return _inside(self)
 
     def record(self, name: str) -> Record:
         """The record of the next call. name: of what it computes."""
@@ -129,8 +115,16 @@ def record(name: str) -> Record | None:
 
 def paused() -> AbstractContextManager[None]:
     """Programs that are called inside keep nothing: their results are large, and made again where they are needed."""
-    journal = _current.get()
-    return nullcontext() if journal is None else journal.paused()
+    return _inside(None)
+
+
+@contextmanager
+def _inside(journal: Journal | None) -> Iterator[None]:
+    token = _current.set(journal)
+    try:
+        yield
+    finally:
+        _current.reset(token)
 
 
 def _packed(leaves: Leaves) -> bytes:

@@ -25,10 +25,7 @@ def predicted_means(
 ) -> Float[np.ndarray, "voxels pulses"]:
     """Spherical means over S0, (voxels, pulses), of kernels given by name, (voxels,) each."""
 
-    def predict(block: dict[str, Any]) -> jax.Array:
-        return kernel_means(block, tuple(pulses), kernel=kernel)
-
-    return in_blocks(predict, dict(values), dtype, _BLOCK)
+    return _of_kernels(kernel_means, kernel, pulses, values, dtype)
 
 
 def predicted_anisotropies(
@@ -36,8 +33,17 @@ def predicted_anisotropies(
 ) -> Float[np.ndarray, " voxels"]:
     """`physics.compartments.anisotropy` of kernels given by name, (voxels,) each."""
 
+    return _of_kernels(kernel_anisotropies, kernel, pulses, values, dtype)
+
+
+def _of_kernels(
+    program: Any, kernel: Kernel, pulses: Sequence[Pulse], values: Mapping[str, np.ndarray], dtype: np.dtype
+) -> np.ndarray:
+    """A jitted `program(values, pulses, *, kernel)` of all voxels."""
+
     def predict(block: dict[str, Any]) -> jax.Array:
-        return kernel_anisotropies(block, tuple(pulses), kernel=kernel)
+        result: jax.Array = program(block, tuple(pulses), kernel=kernel)
+        return result
 
     return in_blocks(predict, dict(values), dtype, _BLOCK)
 

@@ -243,14 +243,21 @@ def new_folder(path: Path) -> Iterator[None]:
         InputError: it is there and holds something.
         OutputError: it cannot be made or written.
     """
+    with removed_if_empty(path):
+        make_folder(path)
+        if any(path.iterdir()):
+            raise InputError("is not empty", file=path, fix="choose another folder with out=")
+        yield
+
+
+@contextmanager
+def removed_if_empty(path: Path) -> Iterator[None]:
+    """Remove a folder that is not there yet, if what is done inside fails before it has written anything."""
     is_new = not path.exists()
-    make_folder(path)
-    if any(path.iterdir()):
-        raise InputError("is not empty", file=path, fix="choose another folder with out=")
     try:
         yield
     except BaseException:
         if is_new:
-            with suppress(OSError):  # it is not empty
+            with suppress(OSError):  # it is not empty, or was never made
                 path.rmdir()
         raise

@@ -119,11 +119,14 @@ MISTAKES = (
 )
 
 
-@pytest.mark.parametrize("what", MISTAKES)
-@pytest.mark.parametrize("name", SCHEMES)
+# A gap of 2,100 s/mm² between two shells hides these.
+HIDDEN = {("two far shells", "gain too high"), ("two far shells", "offset")}
+
+
+@pytest.mark.parametrize(
+    ("name", "what"), [(name, what) for name in SCHEMES for what in MISTAKES if (name, what) not in HIDDEN]
+)
 def test_mistakes_are_told(samples, name, what):
-    if (name, what) in (("two far shells", "gain too high"), ("two far shells", "offset")):
-        pytest.skip("a gap of 2,100 s/mm² between two shells hides it")
     sample, scheme, said = mistaken(what, samples[name], SCHEMES[name])
     assert re.search(said, "\n".join(doubts_of(sample, scheme))), doubts_of(sample, scheme)
 

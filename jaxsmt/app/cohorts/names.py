@@ -46,11 +46,6 @@ class BidsFile:
         entities: dict[str, str] = dict(pairs)
         return cls(path, entities, match[2], match[3]) if len(entities) == len(pairs) else None
 
-    @property
-    def is_image(self) -> bool:
-        """Whether it is NIfTI by its name."""
-        return self.extension in _IMAGES
-
 
 def is_label(text: str) -> bool:
     """Whether a subject or session may be called so: letters and digits only, so that no label leads elsewhere.
