@@ -1,0 +1,41 @@
+"""How the pages are built: `sphinx-build -W --keep-going docs FOLDER`. Nothing is fetched, neither then nor by readers."""
+
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE / "extensions"), str(HERE.parent)]
+
+from jaxsmt.version import __version__
+
+project, author, version, release = "jaxsmt", "the jaxsmt developers", __version__, __version__
+copyright = "the jaxsmt developers, BSD-3-Clause"
+extensions = ["myst_nb", "sphinx.ext.autodoc", "command_line", "equations", "public_names"]
+exclude_patterns = ["extensions", "Thumbs.db", ".DS_Store"]
+
+# Pages are Markdown; notebooks are shown as they are, and run elsewhere.
+nb_execution_mode = "off"
+myst_enable_extensions = ["dollarmath", "deflist", "attrs_inline", "colon_fence"]
+myst_heading_anchors = 3
+
+# Docstrings have Google's sections, which `public_names` reads; types are in the signatures.
+autodoc_typehints = "signature"
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+autodoc_type_aliases = {"ArrayLike": "ArrayLike"}
+default_role = "code"
+
+# A link of ours that leads nowhere is an error; pages of Python, NumPy and JAX are not here to be linked.
+nitpicky = True
+nitpick_ignore_regex = [(r"py:.*", r".*")]
+
+html_theme = "furo"
+html_title = f"jaxsmt {__version__}"
+html_theme_options = {
+    "light_css_variables": {"color-brand-primary": "#0b5d74", "color-brand-content": "#0b5d74"},
+    "dark_css_variables": {"color-brand-primary": "#7cc7dd", "color-brand-content": "#7cc7dd"},
+}
+html_show_sourcelink = False
+html_static_path = ["static"]
+html_css_files = ["pages.css"]
+math_number_all = False
