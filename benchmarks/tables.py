@@ -150,7 +150,6 @@ LINES = (
         "FODs with 270 directions, noisy, from data in memory to maps: one Watson; one Bingham; two Watson lobes",
         lambda: "; ".join(speed("fods", name) for name in ("watson, 1", "bingham, 1", "watson, 2")),
         "fods",
-        headline=True,
     ),
     Line("the same, the number of Watson lobes by BIC", lambda: speed("fods", "watson, auto"), "fods"),
     Line(

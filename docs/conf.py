@@ -1,7 +1,11 @@
 """How the pages are built: `sphinx-build -W --keep-going docs FOLDER`. Nothing is fetched, neither then nor by readers."""
 
+import re
 import sys
 from pathlib import Path
+
+from pygments.lexers import GroovyLexer, PythonLexer
+from sphinx.application import Sphinx
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE / "extensions"), str(HERE.parent)]
@@ -38,4 +42,15 @@ html_theme_options = {
 html_show_sourcelink = False
 html_static_path = ["static"]
 html_css_files = ["pages.css"]
-math_number_all = False
+
+
+def setup(app: Sphinx) -> None:
+    """Colours for the languages of schedulers, and links to notebooks, which are `../notebooks/…` for readers of the files."""
+    app.add_lexer("snakemake", PythonLexer)
+    app.add_lexer("nextflow", GroovyLexer)
+    app.connect("source-read", _with_links)
+
+
+def _with_links(app: Sphinx, name: str, source: list[str]) -> None:
+    """Turn links to files of notebooks into links to their pages."""
+    source[0] = re.sub(r"\[([^]]+)\]\(\.\./notebooks/(\w+)\.ipynb\)", r"{doc}`\1 <notebooks/\2>`", source[0])
