@@ -73,7 +73,9 @@ def table(lines: Sequence[Line]) -> str:
 def comparison() -> str:
     """What jaxsmt and other programs fit, and how fast."""
     rows = [f"| {p.name} | {p.fits} | {p.fibres} | {p.speed()} |" for p in PROGRAMS]
-    return "\n".join(["| | fits | orientations | jaxsmt's voxels per CPU second over its |", "|---|---|---|---|", *rows])
+    return "\n".join(
+        ["| | fits | orientations | jaxsmt's voxels per CPU second over its |", "|---|---|---|---|", *rows]
+    )
 
 
 def _circumstances(lines: Sequence[Line]) -> str:

@@ -86,7 +86,9 @@ def example(tmp_path_factory, series):
     write_hcp(folder, data)
     (folder / "source").rename(folder / "hcp")
     place = folder / "ukb" / "1000001_20250_2_0" / "dMRI" / "dMRI"
-    write_series(place / "data_ud.nii.gz", data, (place / "bvals", place / "bvecs"), place / "nodif_brain_mask_ud.nii.gz")
+    write_series(
+        place / "data_ud.nii.gz", data, (place / "bvals", place / "bvecs"), place / "nodif_brain_mask_ud.nii.gz"
+    )
     stem = folder / "qsiprep" / "sub-01" / "ses-1" / "dwi" / "sub-01_ses-1_space-ACPC_desc"
     write_series(Path(f"{stem}-preproc_dwi.nii.gz"), data, mask=Path(f"{stem}-brain_mask.nii.gz"))
     return folder

@@ -48,7 +48,9 @@ def _lines(name: str) -> list[str]:
     """Directives of autodoc for a public name."""
     value = getattr(js, name)
     if isinstance(value, types.ModuleType):
-        return [line for member in _members(value) for line in _directive(value.__name__, member, getattr(value, member))]
+        return [
+            line for member in _members(value) for line in _directive(value.__name__, member, getattr(value, member))
+        ]
     return _directive("jaxsmt", name, value)
 
 
@@ -87,7 +89,13 @@ def _to_rst(app: Sphinx, what: str, name: str, value: object, options: object, l
         else:
             rest.pop(0)
             body = _before(rest, lambda line: bool(line) and not line.startswith(" "))
-            blocks += ["", f".. rubric:: {_TITLES.get(found[1], found[1])}", "", *_section(found[1], found[2], body), ""]
+            blocks += [
+                "",
+                f".. rubric:: {_TITLES.get(found[1], found[1])}",
+                "",
+                *_section(found[1], found[2], body),
+                "",
+            ]
     lines[:] = blocks
 
 
