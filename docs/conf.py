@@ -1,4 +1,4 @@
-"""How the pages are built: `sphinx-build -W --keep-going docs FOLDER`. Nothing is fetched, neither then nor by readers."""
+"""How the pages are built: `sphinx-build -W --keep-going docs FOLDER`. Neither building nor reading fetches anything."""
 
 import re
 import sys
@@ -7,10 +7,9 @@ from pathlib import Path
 from pygments.lexers import GroovyLexer, PythonLexer
 from sphinx.application import Sphinx
 
-HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE / "extensions"), str(HERE.parent)]
-
 from jaxsmt.version import __version__
+
+sys.path.insert(0, str(Path(__file__).parent / "extensions"))
 
 project, author, version, release = "jaxsmt", "the jaxsmt developers", __version__, __version__
 copyright = "the jaxsmt developers, BSD-3-Clause"
@@ -45,7 +44,7 @@ html_css_files = ["pages.css"]
 
 
 def setup(app: Sphinx) -> None:
-    """Colours for the languages of schedulers, and links to notebooks, which are `../notebooks/…` for readers of the files."""
+    """Add the languages of schedulers, and links to notebooks, which are `../notebooks/…` for readers of the files."""
     app.add_lexer("snakemake", PythonLexer)
     app.add_lexer("nextflow", GroovyLexer)
     app.connect("source-read", _with_links)

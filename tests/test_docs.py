@@ -1,7 +1,7 @@
 """The README and the pages of `docs` are true: their commands and Python blocks run, and name what there is.
 
-The blocks of a page run in their order, in a folder with small data; Python blocks share their names. What is checked of a
-block depends on its language:
+The blocks of a page run in their order, in a folder with small data; Python blocks share their names. What is checked
+of a block depends on its language:
 
 - `python` is run. `shell` holds commands of jaxsmt, which are run.
 - A block with a caption is a file of this name.
