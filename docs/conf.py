@@ -1,4 +1,4 @@
-"""How the pages are built: `sphinx-build -W --keep-going docs FOLDER`. Neither building nor reading fetches anything."""
+"""How the pages are built: `sphinx-build -W --keep-going docs FOLDER`. Building and reading fetch nothing."""
 
 import re
 import sys
