@@ -221,13 +221,13 @@ LINES = (
 PROGRAMS = (
     Program(
         "jaxsmt",
-        "SMT, mcSMT, sums of compartments, yours too",
+        "SMT, mcSMT, sums of any compartments",
         "one to three Watson or Bingham lobes, number by BIC",
         lambda: "1",
     ),
     Program(
         "[dmipy](https://github.com/AthenaEPI/dmipy) 1.0.5",
-        "sums of compartments, or their spherical means: SMT, mcSMT",
+        "SMT, mcSMT, sums of compartments",
         "Watson or Bingham lobes; harmonics",
         lambda: f"{_over('dmipy', 'smt')} (SMT), {_over('dmipy', 'mcsmt')} (mcSMT)",
     ),
@@ -244,7 +244,7 @@ PROGRAMS = (
         lambda: f"{_over('dipy', 'mcsmt')} (mcSMT)",
     ),
     Program(
-        "[AMICO](https://github.com/daducci/AMICO) 2.1",
+        "[AMICO](https://github.com/daducci/AMICO/blob/master/amico/models.pyx) 2.1",
         "NODDI, SANDI and others, linearised",
         "one, dispersed (NODDI)",
         lambda: f"{_over('amico', 'watson')} (NODDI; SMT and one Watson)",

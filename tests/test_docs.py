@@ -163,6 +163,13 @@ def parsers():
     return commands.values()
 
 
+@pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
+def test_links_of_pages_lead_to_files(page):
+    """Whoever reads the pages as files follows their links too."""
+    for link in re.findall(r"\]\((?!https?:)([^)#]*)[^)]*\)", page.read_text("utf-8")):
+        assert (page.parent / link).exists(), link
+
+
 def test_the_reference_has_all_public_names():
     """The page of names lists them by topic; a new one must be put somewhere."""
     page = (ROOT / "docs" / "api.md").read_text("utf-8")
