@@ -188,6 +188,8 @@ def test_all_pages_of_notebooks_are_listed_with_a_reason():
         assert first["cell_type"] == "markdown", path.stem
         assert re.match(r"# .+\n\n\S", text), path.stem
         assert not any(cell.get("outputs") for cell in rest), path.stem
+        of_text = "".join("".join(cell["source"]) for cell in rest if cell["cell_type"] == "markdown")
+        assert not re.search(r"\\\\[a-z]", of_text), f"{path.stem}: a command of TeX with two backslashes"
 
 
 def test_the_readme_is_short():
