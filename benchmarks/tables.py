@@ -1,56 +1,85 @@
-"""The README's table of figures, made from the results that are kept.
+"""Tables of figures, made from the results that are kept: all on the page about benchmarks, a few in the README.
 
     python -m benchmarks tables [--write]
 
-Prints it; with --write it replaces that of the README, between its two marks.
+Prints them; with --write they replace those of the page and of the README, between their marks.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from .record import RESULTS, result_of, row_of
 
-README = Path(__file__).parent.parent / "README.md"
+_TOP = Path(__file__).parent.parent
+README, PAGE = _TOP / "README.md", _TOP / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- figures: python -m benchmarks tables --write -->", "<!-- end of figures -->"
 
 
 class Line(NamedTuple):
-    """One line of the table. what: is measured. figure: its text, from the results. benchmark: that measures it."""
+    """One line of the table. what: is measured. figure: its text, from the results. benchmark: that measures it.
+
+    headline: whether the README has it too.
+    """
 
     what: str
     figure: Callable[[], str]
     benchmark: str
+    headline: bool = False
+
+
+class Program(NamedTuple):
+    """A program beside jaxsmt. fits, fibres: what it estimates. speed: jaxsmt's over its own, where it was measured."""
+
+    name: str
+    fits: str
+    fibres: str
+    speed: Callable[[], str]
 
 
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", action="store_true", help="into the README")
+    parser.add_argument("--write", action="store_true", help="into the page and the README")
     options = parser.parse_args(arguments)
-    if options.write:
-        README.write_text(with_table(README.read_text(encoding="utf-8")), encoding="utf-8")
-    else:
-        print(table())
+    for path, text in pages().items():
+        if options.write:
+            path.write_text(with_text(path, text), encoding="utf-8")
+        else:
+            print(f"{text}\n")
 
 
-def with_table(text: str) -> str:
-    """The README's text with the table of today's results."""
-    before, rest = text.split(BEGIN)
+def pages() -> dict[Path, str]:
+    """What each page has between its marks, in Markdown."""
+    headlines = [line for line in LINES if line.headline]
+    return {PAGE: table(LINES), README: f"{comparison()}\n\n{table(headlines)}"}
+
+
+def with_text(path: Path, new: str) -> str:
+    """The text of a page with another part between its marks."""
+    before, rest = path.read_text(encoding="utf-8").split(BEGIN)
     _, after = rest.split(END)
-    return f"{before}{BEGIN}\n\n{table()}\n\n{END}{after}"
+    return f"{before}{BEGIN}\n\n{new}\n\n{END}{after}"
 
 
-def table() -> str:
-    """Where and when the figures were taken, and the table, in Markdown."""
-    rows = [f"| {line.what} | {line.figure()} | `python -m benchmarks {line.benchmark}` |" for line in LINES]
-    return "\n".join([_circumstances(), "", "| what | figure | command |", "|---|---|---|", *rows])
+def table(lines: Sequence[Line]) -> str:
+    """Where and when the figures were taken, and the table."""
+    rows = [f"| {line.what} | {line.figure()} | `python -m benchmarks {line.benchmark}` |" for line in lines]
+    return "\n".join([_circumstances(lines), "", "| what | figure | command |", "|---|---|---|", *rows])
 
 
-def _circumstances() -> str:
-    results = [result_of(name) for name in sorted({line.benchmark for line in LINES})]
+def comparison() -> str:
+    """What jaxsmt and other programs fit, and how fast."""
+    rows = [f"| {p.name} | {p.fits} | {p.fibres} | {p.speed()} |" for p in PROGRAMS]
+    return "\n".join(
+        ["| | fits | orientations | jaxsmt's voxels per CPU second over its |", "|---|---|---|---|", *rows]
+    )
+
+
+def _circumstances(lines: Sequence[Line]) -> str:
+    results = [result_of(name) for name in sorted({line.benchmark for line in lines})]
     dates = sorted(result["date"] for result in results)
     processors = sorted({result["machine"]["processor"] or "one not recorded" for result in results})
     versions = sorted({result["versions"]["jax"] for result in results})
@@ -117,6 +146,7 @@ LINES = (
         "spherical means to parameters, single precision, compiled: SMT; mcSMT",
         lambda: "; ".join(speed("means_to_parameters", name) for name in ("smt", "mcsmt")),
         "means_to_parameters",
+        headline=True,
     ),
     Line(
         "FODs with 270 directions, noisy, from data in memory to maps: one Watson; one Bingham; two Watson lobes",
@@ -153,10 +183,16 @@ LINES = (
         "peers",
     ),
     Line(
+        "mcSMT over DIPY's, by way of the mean signal's kurtosis; SMT and one Watson over AMICO's NODDI, another model",
+        lambda: "; ".join((_over("dipy", "mcsmt"), _over("amico", "watson"))),
+        "peers",
+    ),
+    Line(
         "from the command to the report, 8,865 voxels of 103 volumes, first and second process: SMT; with "
         "`--fod watson --fibres auto`; with Rician noise and standard deviations too",
         lambda: "; ".join(_start_up(name) for name in ("SMT", "FODs", "everything")),
         "start_up",
+        headline=True,
     ),
     Line(
         "1 GB series to maps, beyond start-up, over only decompressing it; peak memory",
@@ -178,5 +214,45 @@ LINES = (
         "SMT fits more than 1 % above the best of ten searches from random starts, of 100,000",
         _optimum,
         "optimality",
+    ),
+)
+
+#: Programs of the README's comparison; texts are what the linked pages say.
+PROGRAMS = (
+    Program(
+        "jaxsmt",
+        "SMT, mcSMT, sums of any compartments",
+        "one to three Watson or Bingham lobes, number by BIC",
+        lambda: "1",
+    ),
+    Program(
+        "[dmipy](https://github.com/AthenaEPI/dmipy) 1.0.5",
+        "SMT, mcSMT, sums of compartments",
+        "Watson or Bingham lobes; harmonics",
+        lambda: f"{_over('dmipy', 'smt')} (SMT), {_over('dmipy', 'mcsmt')} (mcSMT)",
+    ),
+    Program(
+        "[SMT](https://github.com/ekaden/smt), of the method's author",
+        "SMT, mcSMT; Rician noise of known σ",
+        "not among its outputs",
+        lambda: "not measured",
+    ),
+    Program(
+        "[DIPY](https://docs.dipy.org/stable/examples_built/reconstruction/reconst_msdki.html) 1.12",
+        "mcSMT's parameters, from the mean signal's kurtosis",
+        "other models",
+        lambda: f"{_over('dipy', 'mcsmt')} (mcSMT)",
+    ),
+    Program(
+        "[AMICO](https://github.com/daducci/AMICO/blob/master/amico/models.pyx) 2.1",
+        "NODDI, SANDI and others, linearised",
+        "one, dispersed (NODDI)",
+        lambda: f"{_over('amico', 'watson')} (NODDI; SMT and one Watson)",
+    ),
+    Program(
+        "[MRtrix3](https://mrtrix.readthedocs.io/en/latest/reference/commands/dwi2fod.html)",
+        "no diffusivities: one response for each tissue (`dwi2fod`)",
+        "harmonics, for tractography",
+        lambda: "not measured",
     ),
 )

@@ -1,4 +1,4 @@
-"""Figures come from commands: results have one form, and the README's table is what they make."""
+"""Figures come from commands: results have one form, and the tables of pages are what they make."""
 
 import json
 
@@ -31,9 +31,11 @@ def test_results_have_one_form(file):
         assert all(v is None or isinstance(v, int | float | str | list) for v in row.values())
 
 
-def test_figures_of_the_readme_are_those_of_the_results():
-    text = tables.README.read_text(encoding="utf-8")
-    assert tables.with_table(text) == text, "run python -m benchmarks tables --write"
+@pytest.mark.parametrize("path", list(tables.pages()), ids=lambda path: path.stem)
+def test_figures_of_pages_are_those_of_the_results(path):
+    """A figure that no command made, or that an older one did, is found."""
+    text = path.read_text(encoding="utf-8")
+    assert tables.with_text(path, tables.pages()[path]) == text, "run python -m benchmarks tables --write"
 
 
 def test_figures_are_rounded_as_they_are_known():

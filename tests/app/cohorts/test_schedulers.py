@@ -1,4 +1,4 @@
-"""The README's scripts for schedulers run as they stand there."""
+"""The scripts for schedulers on the page about clusters run as they stand there."""
 
 import os
 import re
@@ -11,12 +11,12 @@ import pytest
 
 from tests.app.cohorts.data_sets import files_below, write_raw
 
-README = Path(__file__).parents[3] / "README.md"
+PAGE = Path(__file__).parents[3] / "docs" / "cluster.md"
 
 
 def script(begin):
-    """The code block of the README that begins so."""
-    found = re.search(rf"^```\w+\n({re.escape(begin)}.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
+    """The code block of the page that begins so."""
+    found = re.search(rf"^```\w+\n({re.escape(begin)}.*?)^```$", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
     return found.group(1)
 
 
