@@ -91,7 +91,7 @@ def _demo(options: argparse.Namespace, command: list[str]) -> int:
     """Simulate and fit a slice."""
     from . import demo
 
-    demo.run_demo(options.out, options.device, Screen(options.quiet), command)
+    demo.run_demo(options.out, options.device, Screen(options.quiet), command, options.viewer)
     return 0
 
 

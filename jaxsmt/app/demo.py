@@ -16,7 +16,7 @@ from .screen import Screen, warn
 from .simulation.phantom_files import write_phantom
 
 
-def run_demo(folder: Path, device: str, screen: Screen, command: Sequence[str]) -> None:
+def run_demo(folder: Path, device: str, screen: Screen, command: Sequence[str], viewer: bool = False) -> None:
     """Simulate, fit, and draw.
 
     Args:
@@ -24,14 +24,15 @@ def run_demo(folder: Path, device: str, screen: Screen, command: Sequence[str]) 
         device: as of `--device`.
         screen: says how it goes.
         command: the command line.
+        viewer: as of `--viewer`.
     Raises:
         InputError: the folder is not empty.
     """
     with outputs.new_folder(folder):
-        _simulate_and_fit(folder, device, screen, command)
+        _simulate_and_fit(folder, device, screen, command, viewer)
 
 
-def _simulate_and_fit(folder: Path, device: str, screen: Screen, command: Sequence[str]) -> None:
+def _simulate_and_fit(folder: Path, device: str, screen: Screen, command: Sequence[str], viewer: bool) -> None:
     """What `run_demo` does in its folder."""
     screen.say(
         "simulating three coronal slices with the HCP scheme: b = 0, 1000, 2000, 3000 s/mm², Rician noise, SNR 50"
@@ -46,6 +47,7 @@ def _simulate_and_fit(folder: Path, device: str, screen: Screen, command: Sequen
         fod="watson",
         fibres="auto",
         device=device,
+        viewer=viewer,
         settings={"noise": "rician"},
     )
     with screen:

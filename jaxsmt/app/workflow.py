@@ -16,7 +16,7 @@ import numpy as np
 
 from ..acquisition import plausibility
 from ..errors import JaxsmtWarning
-from ..files import nifti, outputs, sidecars
+from ..files import masks, nifti, outputs, sidecars
 from ..files.voxels import InFile, InMemory, VoxelData
 from . import catalogue, describe, memory, reading, targets
 from .inputs import Inputs, collected_warnings, naming, open_inputs
@@ -105,6 +105,7 @@ def _write(
         if not request.no_report and (content := _report(job, result, run)) is not None:
             nifti.write_bytes(page, content)
             run["report"] = page.name
+            run |= {"viewer": True} if request.viewer else {}
             clock.lap("report")
         nifti.write_bytes(folder / targets.run_json(request).name, sidecars.to_json(run))
         if request.overwrite:
@@ -286,13 +287,24 @@ def _report(job: Job, result: Result, run: dict[str, Any]) -> bytes | None:
     name = (job.request.prefix or "").rstrip("_") or job.request.dwi.name
     title = f"{name}: {result.fit.model.name} maps"
     try:
-        from ..report import page
+        from ..report import page, viewer
 
         text = page.make_page(title, result.fit, result.fods, job.inputs.mask, job.inputs.image.affine, run)
+        if job.request.viewer:
+            text = viewer.insert(text, _viewer(job, result.fit, len(text.encode("utf-8", "backslashreplace"))))
     except Exception as error:  # of a library that draws, whatever it is
         run["warnings"].append(f"no report: {type(error).__name__}: {error}")
         return None
     return text.encode("utf-8", "backslashreplace")
+
+
+def _viewer(job: Job, fit: Fit, page: int) -> str:
+    """The report's viewer of the maps; page: bytes of the report without it."""
+    from ..report import viewer
+
+    inside = job.inputs.mask
+    shown = {name: masks.place(fit.maps()[name], inside, "F") for name in viewer.names_of(fit.maps())}
+    return viewer.make_viewer(shown, inside, job.inputs.image.affine, page)
 
 
 class _Clock:
