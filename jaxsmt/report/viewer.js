@@ -12,10 +12,19 @@
     part("body").hidden = true;
     part("fallback").hidden = false;
   };
-  if (!document.createElement("canvas").getContext("webgl2") || !window.niivue) {
+  if (!document.createElement("canvas").getContext("webgl2") || !window.DecompressionStream) {
     refuse();
     return;
   }
+
+  // niivue stands in the page as gzip in base64.
+  const unpack = async (text) => {
+    const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+    return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
+  };
+  const program = document.createElement("script");
+  program.textContent = await unpack(part("niivue").textContent);
+  document.head.append(program);
   part("body").hidden = false;
 
   const { Niivue, NVImage, SLICE_TYPE, DRAG_MODE, SHOW_RENDER } = window.niivue;

@@ -6,6 +6,7 @@ The section holds everything it needs: niivue (`vendor/`), a small script (`view
 from __future__ import annotations
 
 import base64
+import gzip
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -30,6 +31,7 @@ style-src 'unsafe-inline'; img-src data: blob:; connect-src data: blob:">"""
 PAGE_LIMIT = 8_000_000
 _MOST, _FEWEST = 6, 3  # maps
 _HALVINGS = 3  # of the resolution, at most
+_TEXTS = 60_000  # bytes of the section but for programs, licences and maps
 
 
 @dataclass(frozen=True)
@@ -70,9 +72,9 @@ def make_viewer(maps: Mapping[str, np.ndarray], mask: np.ndarray, affine: np.nda
         affine: (4, 4), voxels to scanner axes.
         page: bytes of the page without the viewer.
     """
-    script, licence = _inline("vendor/niivue.umd.js"), _inline("vendor/LICENSE-niivue.txt")
-    own = _inline("viewer.js")
-    room = PAGE_LIMIT - page - len(script) - len(licence) - len(own) - 60_000  # of texts and colours
+    licence, own = _text("vendor/LICENSE-niivue.txt"), _text("viewer.js")
+    niivue = _packed(_text("vendor/niivue.umd.js").encode())
+    room = PAGE_LIMIT - page - len(niivue) - len(licence) - len(own) - _TEXTS
     whole = Grid(mask != 0, affine)
     box = whole.around()
     chosen = _choose({name: maps[name][box] for name in names_of(maps)}, whole.cropped(box), room)
@@ -81,7 +83,7 @@ def make_viewer(maps: Mapping[str, np.ndarray], mask: np.ndarray, affine: np.nda
         shown=[_entry(name, *coded) for name, coded in chosen.maps.items()],
         left_out=[map_table.about(name).title for name in chosen.left_out],
         lengths=2**chosen.halvings,
-        niivue=script,
+        niivue=niivue,
         licence=licence,
         script=own,
     )
@@ -109,11 +111,10 @@ def _choose(maps: Mapping[str, np.ndarray], grid: Grid, room: int) -> _Chosen:
         for name, volume in maps.items():
             one = codes.encode(volume, grid, limits[name])
             text = base64.b64encode(one.to_nifti()).decode()
-            if sum(len(other) for _, other in coded.values()) + len(text) > room:
-                break
-            coded[name] = one, text
+            if sum(len(other) for _, other in coded.values()) + len(text) <= room:
+                coded[name] = one, text
         if coded and len(coded) >= min(_FEWEST, len(names)):
-            return _Chosen(coded, tuple(names[len(coded) :]), halvings)
+            return _Chosen(coded, tuple(name for name in names if name not in coded), halvings)
     return _Chosen({}, tuple(names), 0)
 
 
@@ -151,8 +152,12 @@ def _colours(name: str) -> Colormap:
     return ListedColormap([code.colour for code in Status]) if name == "status" else matplotlib.colormaps[name]
 
 
-def _inline(name: str) -> str:
-    """The text of a file beside this one, so that it can stand inside a `script` element."""
+def _text(name: str) -> str:
+    """The text of a file beside this one."""
     assert __package__ is not None
-    text = files(__package__).joinpath(name).read_text("utf-8")
-    return text.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+    return files(__package__).joinpath(name).read_text("utf-8")
+
+
+def _packed(content: bytes) -> str:
+    """Bytes as gzip in base64: no letter of it means anything to HTML."""
+    return base64.b64encode(gzip.compress(content, compresslevel=9, mtime=0)).decode()
