@@ -95,8 +95,11 @@
     volume.cal_min = from - (to - from) / 254;
     volume.cal_max = to;
     scene.updateGLVolume();
+    const codes = Object.keys(maps[shown].labels);
+    const texts = codes.length ? codes : [from, to].map(number);
+    part("ends").style.justifyContent = codes.length ? "space-around" : "space-between";
     part("ends").replaceChildren(
-      ...[from, to].map((end) => Object.assign(document.createElement("span"), { textContent: number(end) })),
+      ...texts.map((text) => Object.assign(document.createElement("span"), { textContent: text })),
     );
   };
 
@@ -116,7 +119,7 @@
     scene.addVolume(next);
     low.value = map.low;
     high.value = map.high;
-    low.disabled = high.disabled = Object.keys(map.labels).length > 0;
+    part("range").hidden = Object.keys(map.labels).length > 0;
     paint();
     legend(map);
     sliders.forEach((slider, i) => {

@@ -135,7 +135,7 @@ def _entry(name: str, coded: CodedMap, content: str) -> dict[str, Any]:
     low, high = text.limits or (coded.inter + coded.slope, coded.inter + 255 * coded.slope)
     return {
         "name": name,
-        "title": text.title,
+        "title": name if is_status else text.title,
         "description": text.description,
         "low": float(f"{low:.7g}"),
         "high": float(f"{high:.7g}"),
