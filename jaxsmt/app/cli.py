@@ -56,13 +56,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _fit(options: argparse.Namespace, command: list[str]) -> int:
     """Fit a series of volumes."""
-    from . import workflow
+    from . import result_table, workflow
 
     screen = Screen(options.quiet)
     with screen:
         outcome = workflow.run_fit(make_request(vars(options)), screen.progress, command)
     warn(outcome.run["warnings"])
-    screen.say(workflow.summary(outcome))
+    screen.say(result_table.text_of(outcome, sys.stdout))
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 from .. import simulate
 from ..files import nifti, outputs, series
 from ..simulate import Phantom
-from . import workflow
+from . import result_table, workflow
 from .request import Request
 from .screen import Screen, warn
 from .simulation.phantom_files import write_phantom
@@ -56,12 +57,10 @@ def _simulate_and_fit(folder: Path, device: str, screen: Screen, command: Sequen
     shown = {name: outcome.voxels.place(fitted[name]) for name in phantom.truth}
     pictures = _draw(folder, outcome, shown, phantom)
     warn(outcome.run["warnings"])
-    screen.say(workflow.summary(outcome))
+    screen.say(result_table.text_of(outcome, sys.stdout))
     for name in ("lambda_par", "lambda_perp"):
         error = np.abs(shown[name] - phantom.truth[name])[phantom.mask]
         screen.say(f"|{name} - truth|: median {np.median(error):.3f} µm²/ms")
-    voxels, seconds = int(phantom.mask.sum()), outcome.run["timings_s"]["fit"]
-    screen.say(f"{voxels} voxels fitted in {seconds:.3f} s: {voxels / max(seconds, 1e-3):,.0f} voxels/s")
     screen.say(f"look at {', '.join(map(str, pictures))} and {folder / 'report.html'}")
 
 
