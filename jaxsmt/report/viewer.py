@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -24,9 +25,11 @@ from .html import fill
 #: Where a page takes the viewer; pages without one keep this comment.
 MARK = "<!-- viewer -->"
 _CHARSET = '<meta charset="utf-8">'
-_POLICY = """
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src 'unsafe-inline'; \
-style-src 'unsafe-inline'; img-src data: blob:; connect-src data: blob:">"""
+_POLICY = re.compile('<meta http-equiv="Content-Security-Policy"[^>]*>')
+_WITH_SCRIPTS = (
+    "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; script-src 'unsafe-inline'; "
+    "style-src 'unsafe-inline'; img-src data: blob:; connect-src data: blob:\">"
+)
 #: Largest report in bytes.
 PAGE_LIMIT = 8_000_000
 _MOST, _FEWEST = 6, 3  # maps
@@ -50,13 +53,16 @@ class _Chosen:
 
 
 def insert(page: str, section: str) -> str:
-    """The page with the section where `MARK` is. A browser then loads nothing from elsewhere for this page.
+    """The page with the section where `MARK` is. Its policy lets scripts of the page run, and nothing be loaded.
 
     Args:
         page: HTML.
         section: as `make_viewer` gives it.
     """
-    return page.replace(_CHARSET, _CHARSET + _POLICY, 1).replace(MARK, section, 1)
+    allowed, replaced = _POLICY.subn(_WITH_SCRIPTS, page, count=1)
+    if not replaced:
+        allowed = page.replace(_CHARSET, f"{_CHARSET}\n{_WITH_SCRIPTS}", 1)
+    return allowed.replace(MARK, section, 1)
 
 
 def make_viewer(maps: Mapping[str, np.ndarray], mask: np.ndarray, affine: np.ndarray, page: int = 0) -> str:

@@ -124,6 +124,15 @@ def test_a_page_with_the_viewer_may_load_nothing(maps):
     assert viewer.MARK not in whole
 
 
+def test_a_policy_that_forbids_scripts_is_replaced():
+    """Browsers keep to all policies of a page: a second one would allow nothing more."""
+    policy = "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:\">"
+    whole = viewer.insert(f'<meta charset="utf-8">\n{policy}<title>t</title>{viewer.MARK}', "section")
+    assert whole.count("Content-Security-Policy") == 1
+    assert "script-src 'unsafe-inline'" in whole
+    assert whole.endswith("<title>t</title>section")
+
+
 def test_niivue_is_the_file_that_its_readme_names():
     """And its licences go with it, into the page too."""
     vendor = files("jaxsmt.report") / "vendor"
