@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, TextIO
 
-import numpy as np
-
-from ..files import map_table
-from ..status import FITTED, Status
+from ..report import summaries
+from ..status import Status
 from .screen import coloured
 
 if TYPE_CHECKING:
@@ -30,7 +28,7 @@ def text_of(outcome: Outcome, stream: TextIO | None = None) -> str:
         outcome: of the fit.
         stream: where the table goes; in colours if it is a terminal that shows them.
     """
-    rows = [*_voxels(outcome.fit, stream), *_fibres(outcome.fods), *_medians(outcome), *_times(outcome)]
+    rows = [*_voxels(outcome.fit, stream), *_fibres(outcome.fods), *_medians(outcome.fit), *_times(outcome)]
     rows += _files(outcome)
     lines = (
         f"{coloured(f'{heading:<{_WIDTH}}', 'bold', stream) if heading else ' ' * _WIDTH}{text}"
@@ -41,38 +39,28 @@ def text_of(outcome: Outcome, stream: TextIO | None = None) -> str:
 
 def _voxels(fit: Fit, stream: TextIO | None) -> Iterator[_Row]:
     """How many voxels became what."""
-    total = sum(fit.count(code) for code in Status if code is not Status.OUTSIDE)
+    counts = summaries.counts_of(fit)
     heading = "voxels:"
-    for code in Status:
-        count = fit.count(code)
-        if count and code is not Status.OUTSIDE:
-            name = f"{code.text:<18}"
-            name = coloured(name, _BAD[code], stream) if code in _BAD else name
-            yield heading, f"{name}{count:>10,}  {100 * count / max(total, 1):5.1f} %"
-            heading = ""
+    for code, count in counts.items():
+        name = f"{code.text:<18}"
+        name = coloured(name, _BAD[code], stream) if code in _BAD else name
+        yield heading, f"{name}{count:>10,}  {100 * count / sum(counts.values()):5.1f} %"
+        heading = ""
 
 
 def _fibres(fods: FodFit | None) -> Iterator[_Row]:
     """How many voxels have how many lobes."""
     if fods is None:
         return
-    fitted = np.isin(fods.status, FITTED)
-    numbers, counts = np.unique(fods.n_fibres[fitted], return_counts=True)
-    parts = (f"{n} in {count:,}" for n, count in zip(numbers, counts, strict=True))
-    yield "fibres:", ", ".join(parts) + " voxels"
+    yield "fibres:", ", ".join(f"{n} in {count:,}" for n, count in summaries.fibres_of(fods).items()) + " voxels"
 
 
-def _medians(outcome: Outcome) -> Iterator[_Row]:
+def _medians(fit: Fit) -> Iterator[_Row]:
     """Medians of the maps that the report shows, over the voxels that have a fit."""
-    fit = outcome.fit
-    fitted = np.isin(fit.status, FITTED)
     heading = "medians:"
-    for name, values in fit.maps().items():
-        text = map_table.about(name)
-        known = values[fitted & np.isfinite(values)] if text.in_report and name != "status" else values[:0]
-        if known.size:
-            yield heading, f"{text.title:<28}{np.median(known):>10.4g}"
-            heading = ""
+    for title, median in summaries.medians_of(fit).items():
+        yield heading, f"{title:<28}{median:>10.4g}"
+        heading = ""
 
 
 def _times(outcome: Outcome) -> Iterator[_Row]:

@@ -61,7 +61,7 @@ class Grid:
         """The grid with voxels of twice the length; one is inside if any of its eight is."""
         larger = np.diag([2.0, 2.0, 2.0, 1.0])
         larger[:3, 3] = 0.5
-        return Grid(_eights(self.inside, False).any(axis=-1), self.affine @ larger)
+        return Grid(np.any(_eights(self.inside, False), axis=-1), self.affine @ larger)
 
 
 def halve(volume: np.ndarray, inside: np.ndarray) -> np.ndarray:
@@ -102,7 +102,7 @@ def encode(volume: np.ndarray, grid: Grid, limits: tuple[float, float]) -> Coded
     if volume.dtype.kind in "iub" and low > -1 and high < _HIGHEST + 1:
         slope, inter = 1.0, 0.0
     else:
-        slope = max(high - low, np.finfo(np.float32).tiny) / (_HIGHEST - 1)
+        slope = max(high - low, float(np.finfo(np.float32).tiny)) / (_HIGHEST - 1)
         inter = low - slope
     lowest = 0 if slope == 1.0 and inter == 0.0 else 1
     known = grid.inside & np.isfinite(volume)

@@ -126,7 +126,7 @@ def test_a_page_with_the_viewer_may_load_nothing(maps):
 
 def test_a_policy_that_forbids_scripts_is_replaced():
     """Browsers keep to all policies of a page: a second one would allow nothing more."""
-    policy = "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:\">"
+    policy = '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:">'
     whole = viewer.insert(f'<meta charset="utf-8">\n{policy}<title>t</title>{viewer.MARK}', "section")
     assert whole.count("Content-Security-Policy") == 1
     assert "script-src 'unsafe-inline'" in whole
