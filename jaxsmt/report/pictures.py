@@ -82,6 +82,7 @@ def draw_region(
     title: str = "",
     colours: str = "gray",
     limits: tuple[float, float] | None = None,
+    affine: ArrayLike | None = None,
 ) -> Figure:
     """Draw an image with a region outlined: the slice that has most of the region.
 
@@ -91,6 +92,7 @@ def draw_region(
         title: above the picture.
         colours: Matplotlib's name of a colour map.
         limits: lowest and highest value of the colours; None: 1st to 99th percentile of the slice.
+        affine: (4, 4) voxel-to-scanner matrix, for the shape of the voxels; None: they are cubes.
 
     Returns:
         A Matplotlib figure; the first axis of the slice goes to the right, the second up.
@@ -115,12 +117,17 @@ def draw_region(
     panel, outlined = maps.slice_of(values, inside), maps.slice_of(inside, inside)
     known = panel[np.isfinite(panel)]
     low, high = limits or (np.percentile(known, (1, 99)) if known.size else (0.0, 1.0))
-    width, height = 5.0, 5.0 * panel.shape[1] / panel.shape[0]
+    aspect = 1.0
+    if affine is not None:
+        lengths = np.linalg.norm(np.asarray(affine, float)[:3, :3], axis=0)
+        across, up = np.delete(lengths, maps.slice_axis(inside.shape))
+        aspect = float(up / across)
+    width, height = 5.0, 5.0 * panel.shape[1] / panel.shape[0] * aspect
     with maps.plain_style():
         figure = Figure(figsize=(width, height + 0.35))
         FigureCanvasAgg(figure)
         ax = figure.add_axes((0, 0, 1, height / (height + 0.35)))
-        ax.imshow(panel.T, origin="lower", interpolation="nearest", cmap=colours, vmin=low, vmax=high)
+        ax.imshow(panel.T, origin="lower", interpolation="nearest", cmap=colours, vmin=low, vmax=high, aspect=aspect)
         ax.add_collection(LineCollection(_outline(outlined), colors=_REGION, linewidths=2.0), autolim=False)
         ax.set_axis_off()
         where = f"slice {maps.slice_number(inside)}"

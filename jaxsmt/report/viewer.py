@@ -9,6 +9,7 @@ import base64
 import gzip
 import re
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -34,6 +35,7 @@ _WITH_SCRIPTS = (
 PAGE_LIMIT = 8_000_000
 _MOST, _FEWEST = 6, 3  # maps
 _HALVINGS = 3  # of the resolution, at most
+_AT_ONCE = 4  # maps that are packed side by side
 _TEXTS = 60_000  # bytes of the section but for programs, licences and maps
 
 
@@ -114,14 +116,25 @@ def _choose(maps: Mapping[str, np.ndarray], grid: Grid, room: int) -> _Chosen:
             maps = {name: codes.halve(volume, grid.inside) for name, volume in maps.items()}
             grid = grid.halved()
         coded: dict[str, tuple[CodedMap, str]] = {}
-        for name, volume in maps.items():
-            one = codes.encode(volume, grid, limits[name])
-            text = base64.b64encode(one.to_nifti()).decode()
+        for name, (one, text) in _encode(maps, grid, limits).items():
             if sum(len(other) for _, other in coded.values()) + len(text) <= room:
                 coded[name] = one, text
         if coded and len(coded) >= min(_FEWEST, len(names)):
             return _Chosen(coded, tuple(name for name in names if name not in coded), halvings)
     return _Chosen({}, tuple(names), 0)
+
+
+def _encode(
+    maps: Mapping[str, np.ndarray], grid: Grid, limits: Mapping[str, tuple[float, float]]
+) -> dict[str, tuple[CodedMap, str]]:
+    """Codes of the maps, and their files in base64; several maps are packed at a time."""
+
+    def encode(name: str) -> tuple[CodedMap, str]:
+        one = codes.encode(maps[name], grid, limits[name])
+        return one, base64.b64encode(one.to_nifti()).decode()
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return dict(zip(maps, pool.map(encode, maps), strict=True))
 
 
 def _limits(name: str, values: np.ndarray) -> tuple[float, float]:
@@ -166,4 +179,4 @@ def _text(name: str) -> str:
 
 def _packed(content: bytes) -> str:
     """Bytes as gzip in base64: no letter of it means anything to HTML."""
-    return base64.b64encode(gzip.compress(content, compresslevel=9, mtime=0)).decode()
+    return base64.b64encode(gzip.compress(content, compresslevel=6, mtime=0)).decode()

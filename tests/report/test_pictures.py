@@ -116,6 +116,13 @@ def test_a_region_is_outlined_where_it_is():
     assert (np.abs(pixels(figure) - colour).max(axis=-1) < 30).sum() > 100
 
 
+def test_voxels_of_a_region_have_their_shape():
+    """In the slice across the third axis they are 1 mm wide and 3 mm high."""
+    figure = js.draw_region(np.zeros((6, 4, 5)), np.ones((6, 4, 5)), affine=np.diag([1, 3, 2, 1]))
+    assert figure.axes[0].get_aspect() == 3
+    assert figure.get_figheight() == pytest.approx(5 * 4 / 6 * 3 + 0.35)
+
+
 def test_a_region_at_the_edge_of_an_image_is_closed():
     region = np.zeros((3, 3), bool)
     region[2, 0] = True
