@@ -23,8 +23,8 @@ from ..files.codes import CodedMap, Grid
 from ..status import Status
 from .html import fill
 
-#: Where a page takes the viewer; pages without one keep this comment.
-MARK = "<!-- viewer -->"
+#: Where a page takes the viewer; pages without one keep this empty element.
+MARK = '<template id="viewer"></template>'
 _CHARSET = '<meta charset="utf-8">'
 _POLICY = re.compile('<meta http-equiv="Content-Security-Policy"[^>]*>')
 _WITH_SCRIPTS = (
