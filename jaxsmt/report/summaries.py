@@ -1,4 +1,4 @@
-"""Short tables of acquisitions, models and results, as notebooks show them. No JAX, and no Matplotlib."""
+"""Short tables of acquisitions, models and results, as notebooks and the terminal show them. No Matplotlib."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from PIL import Image
 
 import jaxsmt as js
 from jaxsmt.report import viewer
+from tests.app.commands import run
 from tests.conftest import AFFINE
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
@@ -34,27 +35,27 @@ def page_file(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def opened(page_file):
-    """A function that opens the page in a new browser, and notes what it asks for and what it complains of."""
+def opened():
+    """A function that opens a page in a new browser, and notes what it asks for and what it complains of."""
     with playwright.sync_playwright() as driver:
 
-        def open_page(*arguments):
+        def open_page(file, *arguments):
             browser = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", *arguments])
             page = browser.new_page(viewport={"width": 900, "height": 900})
             page.asked, page.complaints = [], []
             page.on("request", lambda request: page.asked.append(request.url))
             page.on("pageerror", lambda error: page.complaints.append(str(error)))
             page.on("console", lambda said: page.complaints.append(said.text) if said.type == "error" else None)
-            page.goto(page_file.as_uri())
+            page.goto(file.as_uri())
             return page
 
         yield open_page
 
 
 @pytest.fixture(scope="module")
-def page(opened):
+def page(opened, page_file):
     """The page with its viewer ready."""
-    page = opened(*_WITH_WEBGL)
+    page = opened(page_file, *_WITH_WEBGL)
     page.wait_for_selector("#viewer-canvas[data-ready]", timeout=60_000)
     return page
 
@@ -146,12 +147,24 @@ def test_nothing_is_loaded_and_nothing_complains(page, page_file):
     assert page.locator("#viewer-map option").nth(2).text_content() == "<b>mine</b>"
 
 
-def test_without_webgl_a_sentence_stands_instead_and_no_script_reaches_the_network(opened):
+def test_without_webgl_a_sentence_stands_instead_and_no_script_reaches_the_network(opened, page_file):
     """Even a script that tried to could not: the page's policy refuses it."""
-    page = opened("--disable-gpu", "--disable-3d-apis")
+    page = opened(page_file, "--disable-gpu", "--disable-3d-apis")
     page.wait_for_selector("#viewer-fallback:visible", timeout=60_000)
     assert "needs WebGL 2" in page.inner_text("#viewer-fallback")
     assert not page.is_visible("#viewer-canvas")
     assert page.complaints == []
     page.evaluate("fetch('https://example.org/').catch(() => 0)")
     assert "Content Security Policy" in " ".join(page.complaints)
+
+
+def test_the_report_of_a_fit(folder, opened):
+    """As the command writes it: the viewer works in the whole page, which is silent and loads nothing."""
+    assert run(folder, "--viewer") == 0
+    report = folder / "out" / "report.html"
+    page = opened(report, *_WITH_WEBGL)
+    page.wait_for_selector("#viewer-canvas[data-ready]", timeout=60_000)
+    shows(page, 1)
+    assert len(np.unique(picture(page).reshape(-1, 3), axis=0)) > 10
+    assert [url for url in page.asked if not url.startswith(("data:", "blob:"))] == [report.as_uri()]
+    assert page.complaints == []
