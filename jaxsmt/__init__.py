@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from . import display as _display
 from .version import __version__ as __version__
 
 # Before JAX is loaded. On some Intel processors its compiler prints a page of errors for each program from a cache,
@@ -24,6 +25,7 @@ _HOMES = {
     for alias in node.names
 }
 __all__ = list(_HOMES)
+_display.found_by(lambda name: import_module(f"{__name__}.report.{name}"))
 
 
 def __getattr__(name: str) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..display import Shown
 from ..errors import InputError
 from ..files import gradients
 from ..files.gradients import FilePath
@@ -18,15 +19,14 @@ from .units import B_TO_MS_PER_UM2
 
 
 @dataclass(frozen=True, eq=False)
-class Acquisition:
+class Acquisition(Shown):
     """A multi-shell scheme: b = 0 volumes and shells of directions.
 
     An acquisition is a JAX pytree of its numbers: `jax.grad` with respect to an acquisition is an acquisition, and
     `with_values` puts in other values, traced ones too. Which volumes form a shell is decided once, here, and never
     changes with the values. Volumes of different b, δ, Δ, b_Δ or echo time are different shells.
 
-    Two acquisitions are equal if their options, shells and numbers are. An acquisition has no hash: its arrays have
-    none.
+    Two acquisitions are equal if their options, shells and numbers are. None has a hash, as its arrays have none.
 
     Args:
         bvals: (n,) b-values in s/mm², or in `b_unit`. The attribute is in s/mm² always.

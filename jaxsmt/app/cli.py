@@ -56,13 +56,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _fit(options: argparse.Namespace, command: list[str]) -> int:
     """Fit a series of volumes."""
-    from . import workflow
+    from . import result_table, workflow
 
     screen = Screen(options.quiet)
     with screen:
         outcome = workflow.run_fit(make_request(vars(options)), screen.progress, command)
     warn(outcome.run["warnings"])
-    screen.say(workflow.summary(outcome))
+    screen.say(result_table.text_of(outcome, sys.stdout))
     return 0
 
 
@@ -91,7 +91,7 @@ def _demo(options: argparse.Namespace, command: list[str]) -> int:
     """Simulate and fit a slice."""
     from . import demo
 
-    demo.run_demo(options.out, options.device, Screen(options.quiet), command)
+    demo.run_demo(options.out, options.device, Screen(options.quiet), command, options.viewer)
     return 0
 
 

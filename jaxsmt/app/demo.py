@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,13 +11,13 @@ import numpy as np
 from .. import simulate
 from ..files import nifti, outputs, series
 from ..simulate import Phantom
-from . import workflow
+from . import result_table, workflow
 from .request import Request
 from .screen import Screen, warn
 from .simulation.phantom_files import write_phantom
 
 
-def run_demo(folder: Path, device: str, screen: Screen, command: Sequence[str]) -> None:
+def run_demo(folder: Path, device: str, screen: Screen, command: Sequence[str], viewer: bool = False) -> None:
     """Simulate, fit, and draw.
 
     Args:
@@ -24,14 +25,15 @@ def run_demo(folder: Path, device: str, screen: Screen, command: Sequence[str]) 
         device: as of `--device`.
         screen: says how it goes.
         command: the command line.
+        viewer: as of `--viewer`.
     Raises:
         InputError: the folder is not empty.
     """
     with outputs.new_folder(folder):
-        _simulate_and_fit(folder, device, screen, command)
+        _simulate_and_fit(folder, device, screen, command, viewer)
 
 
-def _simulate_and_fit(folder: Path, device: str, screen: Screen, command: Sequence[str]) -> None:
+def _simulate_and_fit(folder: Path, device: str, screen: Screen, command: Sequence[str], viewer: bool) -> None:
     """What `run_demo` does in its folder."""
     screen.say(
         "simulating three coronal slices with the HCP scheme: b = 0, 1000, 2000, 3000 s/mm², Rician noise, SNR 50"
@@ -46,6 +48,7 @@ def _simulate_and_fit(folder: Path, device: str, screen: Screen, command: Sequen
         fod="watson",
         fibres="auto",
         device=device,
+        viewer=viewer,
         settings={"noise": "rician"},
     )
     with screen:
@@ -54,12 +57,10 @@ def _simulate_and_fit(folder: Path, device: str, screen: Screen, command: Sequen
     shown = {name: outcome.voxels.place(fitted[name]) for name in phantom.truth}
     pictures = _draw(folder, outcome, shown, phantom)
     warn(outcome.run["warnings"])
-    screen.say(workflow.summary(outcome))
+    screen.say(result_table.text_of(outcome, sys.stdout))
     for name in ("lambda_par", "lambda_perp"):
         error = np.abs(shown[name] - phantom.truth[name])[phantom.mask]
         screen.say(f"|{name} - truth|: median {np.median(error):.3f} µm²/ms")
-    voxels, seconds = int(phantom.mask.sum()), outcome.run["timings_s"]["fit"]
-    screen.say(f"{voxels} voxels fitted in {seconds:.3f} s: {voxels / max(seconds, 1e-3):,.0f} voxels/s")
     screen.say(f"look at {', '.join(map(str, pictures))} and {folder / 'report.html'}")
 
 

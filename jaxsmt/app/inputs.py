@@ -145,6 +145,8 @@ def check_options(request: Request) -> catalogue.Source:
     """
     if request.fod == "none" and request.fibres is not None:
         raise InputError(f"fibres={request.fibres} without an FOD", fix="give fod='watson' or fod='bingham' too")
+    if request.viewer and request.no_report:
+        raise InputError("viewer=True is part of the report that no_report=True leaves out", fix="give one of the two")
     Settings(**{name: value for name, value in request.settings.items() if name not in _READERS})
     return catalogue.locate(request.model)
 

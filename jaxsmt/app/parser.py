@@ -17,7 +17,18 @@ from .simulation.options import Simulation
 _POSITIONAL = ("dwi",)
 _SHORT = {"out": ("-o",)}
 # Options of what comes after the fit; `check` has none of them.
-_OUTPUTS = ("out", "prefix", "overwrite", "memory_limit", "scratch", "no_cache", "no_report", "device", "quiet")
+_OUTPUTS = (
+    "out",
+    "prefix",
+    "overwrite",
+    "memory_limit",
+    "scratch",
+    "no_cache",
+    "no_report",
+    "viewer",
+    "device",
+    "quiet",
+)
 # Options that each series of a data set has of its own.
 _OF_ONE_SERIES = ("dwi", "bval", "bvec", "grad", "mask", "grad_dev")
 
@@ -53,7 +64,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     demo = commands.add_parser("demo", help="simulate brain slices, fit them, show the truth beside")
     _add_options(demo, Request, ("out",), default=Path("jaxsmt-demo"), required=False)
-    _add_options(demo, Request, ("device", "quiet"))
+    _add_options(demo, Request, ("device", "viewer", "quiet"))
 
     simulate = commands.add_parser("simulate", help="write a simulated brain, or a BIDS data set of several")
     _add_options(simulate, Simulation, options_of(Simulation))
@@ -94,7 +105,7 @@ def _add_bids(parser: argparse.ArgumentParser) -> None:
         help="fit side by side on workers of dask.distributed: on this machine, or of the scheduler at ADDRESS",
     )
     run.add_argument("--stop-on-first-crash", action="store_true", help="stop when a series fails")
-    _add_options(run, Request, ("no_cache", "no_report", "device", "quiet"))
+    _add_options(run, Request, ("no_cache", "no_report", "viewer", "device", "quiet"))
 
 
 def _add_fit_options(parser: argparse.ArgumentParser, without: Collection[str] = ()) -> None:

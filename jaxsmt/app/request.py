@@ -109,6 +109,7 @@ class Request:
     )
     no_cache: bool = _switch("compile all programs anew, and keep none for the next run")
     no_report: bool = _switch("write no report.html")
+    viewer: bool = _switch("the report also has a viewer, which scrolls through maps in the browser: up to 8 MB")
     quiet: bool = _switch("say only what is wrong")
     report: Path | None = option(None, "the page of the fit; None: report.html beside the maps", flag=None, fact=None)
     settings: Mapping[str, Any] = field(default_factory=dict)

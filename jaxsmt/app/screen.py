@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TextIO
 
 _UNITS = {"read": "volumes", "write": "maps", "gather": "series"}  # of progress; voxels otherwise
+#: The stage in which nothing can be counted: the compiler's.
+COMPILE = "compile"
+_BAR = "{desc}: {percentage:.0f}% |{bar}| {n_fmt} of {total_fmt}, {rate_fmt}, {remaining} left"
+_LONG = 1.0  # s; off a terminal a shorter wait is not told
+_CODES = {"bold": "1", "yellow": "33", "red": "31"}
 
 
 # Signals that stop a run, and what handles them where nobody has changed it.
@@ -40,7 +46,7 @@ class Screen:
         self._terminal = sys.stderr.isatty()
         self._bar: Any = None
         self._stage = self._line = ""  # the line is what is still to be printed
-        self._since = 0.0
+        self._since = self._latest = time.perf_counter()  # since when the stage runs; when progress was told last
         self._stop: Stopped | None = None
         self._handlers: dict[int, Any] = {}
 
@@ -50,8 +56,10 @@ class Screen:
             print(text, flush=True)
 
     def progress(self, stage: str, done: int, total: int) -> None:
-        """Show how far a stage is.
+        """Show how far a stage is: with a bar, its rate and the time left on a terminal, in a line elsewhere.
 
+        Args:
+            stage: its name. done, total: in units of its own.
         Raises:
             Stopped: a signal came, whatever became of it.
         """
@@ -61,17 +69,15 @@ class Screen:
             return
         if stage != self._stage:
             self.close()
-            self._stage, self._since = stage, time.perf_counter()
+            self._stage, self._since = stage, self._latest
             if self._terminal:
-                from tqdm import tqdm
-
-                unit = f" {_UNITS.get(stage, 'voxels')}"
-                self._bar = tqdm(total=total, desc=stage, unit=unit, file=sys.stderr)
+                self._bar = _bar(stage, total)
+        self._latest = time.perf_counter()
         if self._bar is not None:
             self._bar.total = total
             self._bar.update(done - self._bar.n)
         elif done == total:
-            self._line = f"{stage}: {total} in {time.perf_counter() - self._since:.1f} s"
+            self._line = _line(stage, total, self._latest - self._since)
             if stage in _UNITS:  # of voxels there may be more to come
                 self._print_line()
 
@@ -88,6 +94,7 @@ class Screen:
         self._line = ""
 
     def __enter__(self) -> Screen:
+        self._latest = time.perf_counter()
         if threading.current_thread() is threading.main_thread():
             for number, usual in _STOPS.items():
                 if signal.getsignal(number) is usual:  # not where it is ignored
@@ -106,7 +113,48 @@ class Screen:
         raise self._stop
 
 
+def _bar(stage: str, total: int) -> Any:
+    """A new bar of a stage; of the compiler's a line that stands until it has ended."""
+    from tqdm import tqdm
+
+    shown = "{desc}: programs, which are kept for the next run; {elapsed}" if stage == COMPILE else _BAR
+    unit = _unit(stage)
+    how = {"unit_scale": unit == "voxels", "dynamic_ncols": True, "bar_format": shown}
+    return tqdm(total=total, desc=stage, unit=f" {unit}", file=sys.stderr, **how)
+
+
+def _line(stage: str, total: int, seconds: float) -> str:
+    """What is said of a stage that has ended, off a terminal."""
+    if stage == COMPILE:
+        return f"{stage}: {seconds:.1f} s" if seconds >= _LONG else ""
+    unit = _unit(stage)
+    return f"{stage}: {total:,} {unit} in {seconds:.1f} s, {total / max(seconds, 1e-3):,.0f} {unit}/s"
+
+
+def _unit(stage: str) -> str:
+    return _UNITS.get(stage, "voxels")
+
+
 def warn(texts: Iterable[str]) -> None:
     """Print warnings to standard error."""
+    word = coloured("warning:", "yellow", sys.stderr)
     for text in texts:
-        print(f"warning: {text}", file=sys.stderr)
+        print(f"{word} {text}", file=sys.stderr)
+
+
+def coloured(text: str, look: str, stream: TextIO | None) -> str:
+    """A text in a colour, for a terminal that shows colours, unless NO_COLOR is set (https://no-color.org).
+
+    Args:
+        text: without line breaks.
+        look: "bold", "yellow" or "red".
+        stream: where the text goes.
+
+    Example:
+        >>> coloured("done", "bold", None)
+        'done'
+    """
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    if plain or stream is None or not stream.isatty():
+        return text
+    return f"\033[{_CODES[look]}m{text}\033[0m"

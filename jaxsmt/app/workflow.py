@@ -16,11 +16,12 @@ import numpy as np
 
 from ..acquisition import plausibility
 from ..errors import JaxsmtWarning
-from ..files import nifti, outputs, sidecars
+from ..files import masks, nifti, outputs, sidecars
 from ..files.voxels import InFile, InMemory, VoxelData
 from . import catalogue, describe, memory, reading, targets
 from .inputs import Inputs, collected_warnings, naming, open_inputs
 from .request import Request
+from .screen import COMPILE
 from .unfinished import Unfinished
 
 if TYPE_CHECKING:
@@ -50,13 +51,17 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a fit wrote, and the facts of the run. fit, fods: of the voxels inside the mask."""
+    """What a fit wrote, and the facts of the run.
+
+    fit, fods: of the voxels inside the mask. files: the maps. report: the page, if there is one.
+    """
 
     fit: Fit
     fods: FodFit | None
     voxels: Voxels
     files: list[Path]
     run: dict[str, Any]
+    report: Path | None = None
 
 
 def run_fit(request: Request, progress: Progress = lambda *_: None, command: Sequence[str] = ()) -> Outcome:
@@ -88,7 +93,8 @@ def run_fit(request: Request, progress: Progress = lambda *_: None, command: Seq
             of_result = [*describe.status_warnings(result.fit, result.fods), *describe.misfit_warnings(result.fit)]
             run["warnings"] = [*inputs.warnings, *texts, *more, *of_result]
             files = _write(job, result, run, unfinished, progress, clock)
-    return Outcome(result.fit, result.fods, job.voxels, files, run)
+    page = targets.report(request) if "report" in run else None
+    return Outcome(result.fit, result.fods, job.voxels, files, run, page)
 
 
 def _write(
@@ -105,6 +111,7 @@ def _write(
         if not request.no_report and (content := _report(job, result, run)) is not None:
             nifti.write_bytes(page, content)
             run["report"] = page.name
+            run |= {"viewer": True} if request.viewer else {}
             clock.lap("report")
         nifti.write_bytes(folder / targets.run_json(request).name, sidecars.to_json(run))
         if request.overwrite:
@@ -112,11 +119,6 @@ def _write(
         if request.report is not None and page.exists():
             page.replace(request.report)
     return [request.out / path.name for path in files]
-
-
-def summary(outcome: Outcome) -> str:
-    """What a fit did, and where the maps are."""
-    return f"{facts(outcome)}\nmaps and report in {outcome.files[0].parent}"
 
 
 def facts(outcome: Outcome) -> str:
@@ -182,10 +184,12 @@ def _fit(job: Job, unfinished: Unfinished, progress: Progress, clock: _Clock) ->
             warnings.warn(text, JaxsmtWarning, stacklevel=2)
         clock.lap("read")
         hashes, slab = _begin(job, unfinished, hashing)
+        progress(COMPILE, 0, 1)
         kernels.result()
         if job.memory.data == memory.Place.FILE:
             later.result()
             memory.release()
+        progress(COMPILE, 1, 1)
         clock.lap("wait for compilation")
 
         def watched(stage: str, done: int, total: int) -> None:
@@ -193,8 +197,10 @@ def _fit(job: Job, unfinished: Unfinished, progress: Progress, clock: _Clock) ->
             if done == total:
                 clock.lap(stage)
                 if stage == "fit" and not fods.done():
+                    progress(COMPILE, 0, 1)
                     fods.result()
                     memory.release()
+                    progress(COMPILE, 1, 1)
                     clock.lap("wait for compilation of the FODs")
 
         with _kept(job, unfinished), closing(data):
@@ -286,13 +292,24 @@ def _report(job: Job, result: Result, run: dict[str, Any]) -> bytes | None:
     name = (job.request.prefix or "").rstrip("_") or job.request.dwi.name
     title = f"{name}: {result.fit.model.name} maps"
     try:
-        from ..report import page
+        from ..report import page, viewer
 
         text = page.make_page(title, result.fit, result.fods, job.inputs.mask, job.inputs.image.affine, run)
+        if job.request.viewer:
+            text = viewer.insert(text, _viewer(job, result.fit, len(text.encode("utf-8", "backslashreplace"))))
     except Exception as error:  # of a library that draws, whatever it is
         run["warnings"].append(f"no report: {type(error).__name__}: {error}")
         return None
     return text.encode("utf-8", "backslashreplace")
+
+
+def _viewer(job: Job, fit: Fit, page: int) -> str:
+    """The report's viewer of the maps; page: bytes of the report without it."""
+    from ..report import viewer
+
+    inside = job.inputs.mask
+    shown = {name: masks.place(fit.maps()[name], inside, "F") for name in viewer.names_of(fit.maps())}
+    return viewer.make_viewer(shown, inside, job.inputs.image.affine, page)
 
 
 class _Clock:

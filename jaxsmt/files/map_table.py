@@ -29,6 +29,7 @@ class MapText:
         fits: of which fits it is a map whatever the model: "kernel", "fod"; empty: of models that have it.
         has_sd: whether a fit with uncertainty also gives its standard deviation.
         in_report: whether the report shows it.
+        in_viewer: whether the report's viewer shows it.
         background: whether the report draws FODs over it.
         sd_description, sd_unit: what the standard deviation is, if it is not that of the map itself.
         facts: more for its sidecar.
@@ -41,6 +42,7 @@ class MapText:
     fits: tuple[str, ...] = ()
     has_sd: bool = True
     in_report: bool = True
+    in_viewer: bool = True
     background: bool = False
     sd_description: str = ""
     sd_unit: str = ""
@@ -54,16 +56,22 @@ MAPS = {
     "lambda_perp": MapText(
         "Diffusivity across the axis of the microscopic domain", "λ⊥ [µm²/ms]", "magma", (0, 1.5), background=True
     ),
-    "fraction": MapText("lambdaperp over lambdapar", "λ⊥/λ∥", "viridis", (0, 1)),
+    "fraction": MapText("lambdaperp over lambdapar", "λ⊥/λ∥", "viridis", (0, 1), in_viewer=False),
     "md": MapText(
         "Mean diffusivity of the microscopic domain, (lambdapar + 2 lambdaperp)/3",
         "mean diffusivity [µm²/ms]",
         "magma",
         (0, 3),
+        in_viewer=False,
     ),
     "fa": MapText("Microscopic fractional anisotropy", "microscopic FA", "gray", (0, 1)),
     "fapow3": MapText(
-        "Third power of the microscopic fractional anisotropy", "microscopic FA³", "gray", (0, 1), in_report=False
+        "Third power of the microscopic fractional anisotropy",
+        "microscopic FA³",
+        "gray",
+        (0, 1),
+        in_report=False,
+        in_viewer=False,
     ),
     "intra": MapText("Intra-neurite volume fraction", "intra-neurite fraction", "viridis", (0, 1)),
     "diff": MapText(
@@ -130,6 +138,7 @@ MAPS = {
         fits=_BOTH,
         has_sd=False,
         in_report=False,
+        in_viewer=False,
     ),
     "r2": MapText(
         "Coefficient of determination: of the kernel over b = 0 and the spherical means, of FODs over all volumes",
@@ -152,6 +161,7 @@ MAPS = {
         "σ",
         fits=_KERNEL,
         has_sd=False,
+        in_viewer=False,
     ),
 }
 

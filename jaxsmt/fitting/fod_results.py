@@ -6,12 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .. import display
 from ..acquisition.acquisition import Acquisition
 from ..batch.predictions import mixture_densities, mixture_harmonics, predicted_means, predicted_signals
 from ..batch.programs import LobeArrays
@@ -22,6 +23,9 @@ from ..geometry.harmonics import n_coefficients, to_basis
 from ..physics.convolution import ORDER_MAX, order_needed
 from ..status import FITTED
 from .results import FodModel, Maps, WithStatus
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # Of S0: what predicted signals may leave out.
 _TOLERANCE = 2e-6
@@ -241,6 +245,50 @@ class FodFit(WithStatus):
             **self.quality,
             "status": self.status,
         }
+
+    def plot(
+        self, background: ArrayLike | None = None, affine: ArrayLike | None = None, mask: ArrayLike | None = None
+    ) -> Figure:
+        """Draw the directions of a slice as colours, and beside it the FODs of a patch of the slice as glyphs.
+
+        Colours are those of the field: red left-right, green front-back, blue up-down.
+
+        Args:
+            background: (x, y, z) map behind the glyphs; None: one of the kernels' maps, such as λ⊥.
+            affine: (4, 4) voxel-to-scanner matrix of the series; None: voxels are along the scanner's axes.
+            mask: (x, y, z), 0 where nothing is shown; None: that of the fit.
+        Returns:
+            a Matplotlib figure, which notebooks show and `figure.savefig` writes.
+        Raises:
+            InputError: the fit is not of an image (x, y, z) or (x, y).
+        """
+        figure: Figure = display.module("pictures").draw_fods(self, background, affine, mask)
+        return figure
+
+    def plot_glyphs(
+        self,
+        background: ArrayLike | None = None,
+        affine: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+        corner: tuple[int, int] | None = None,
+        size: tuple[int, int] = (18, 12),
+        odi_floor: float = 0.1,
+    ) -> Figure:
+        """Draw the FODs of a patch of a slice as glyphs, coloured by their directions.
+
+        Args:
+            background, affine, mask: as of `plot`.
+            corner: first voxel of the patch in the slice; None: where the fibres are best seen.
+            size: voxels of the patch, across and up.
+            odi_floor: in [0, 1); narrower lobes are widened to it, see `odf`.
+        Returns:
+            a Matplotlib figure.
+        Raises:
+            InputError: the fit is not of an image (x, y, z) or (x, y).
+        """
+        how = {"corner": corner, "size": size, "odi_floor": odi_floor}
+        figure: Figure = display.module("pictures").draw_fod_glyphs(self, background, affine, mask, **how)
+        return figure
 
     def save(self, folder: str | PathLike[str], like: str | PathLike[str], prefix: str | None = None) -> list[Path]:
         """Write the maps as NIfTI files with sidecars.

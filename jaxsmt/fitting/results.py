@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
+from numpy.typing import ArrayLike
 
+from .. import display
 from ..acquisition.acquisition import Acquisition
 from ..batch.predictions import predicted_means
 from ..errors import InputError
@@ -22,13 +24,16 @@ from ..status import FITTED, Status
 from .misfit import Misfit
 from .settings import Settings
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 #: Most lobes in a voxel.
 MOST_LOBES = 3
 
 Maps = dict[str, np.ndarray]  #: by name, each (...)
 
 
-class WithStatus:
+class WithStatus(display.Shown):
     """What all results have: the status of each voxel, and how good its fit is."""
 
     quality: Maps
@@ -176,6 +181,29 @@ class Fit(WithStatus):
     def units(self) -> dict[str, str]:
         """Units of the maps that have one, by name."""
         return self.model.units
+
+    def plot(self, names: Sequence[str] = (), mask: ArrayLike | None = None) -> Figure:
+        """Draw maps, each with a bar of its colours, in the slice that has most voxels; as many rows as are needed.
+
+        Args:
+            names: of the maps, as `maps` gives them; none: those that matter most.
+            mask: (x, y, z), 0 where nothing is shown; None: that of the fit.
+        Returns:
+            a Matplotlib figure, which notebooks show and `figure.savefig` writes.
+        Raises:
+            InputError: there is no such map, or the fit is not of an image (x, y, z) or (x, y).
+        Example:
+            >>> import numpy as np
+            >>> import jaxsmt as js
+            >>> acquisition = js.simulate.hcp_scheme(n_b0=2, n_directions=12)
+            >>> means = np.asarray(js.smt().signal(acquisition, {"lambda_par": 2.0, "fraction": 0.2}))
+            >>> data = means[None, None, np.argmax(acquisition.weights != 0, axis=0)]  # an image of one voxel
+            >>> figure = js.fit(js.smt(), acquisition, data).plot(["fa", "r2"])
+            >>> [axes.get_title() for axes in figure.axes]
+            ['microscopic FA', 'R²']
+        """
+        figure: Figure = display.module("pictures").draw_fit(self, names, mask)
+        return figure
 
     def save(self, folder: str | PathLike[str], like: str | PathLike[str], prefix: str | None = None) -> list[Path]:
         """Write the maps as NIfTI files with sidecars.

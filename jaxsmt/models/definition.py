@@ -12,6 +12,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from ..acquisition.arrays import equal_values, is_traced
+from ..display import Shown
 from ..errors import InputError
 from ..files import map_table
 from ..physics.compartments import Compartment, Kernel, Parameter
@@ -30,7 +31,7 @@ Move = Callable[[tuple[Array, ...], tuple[Array, ...]], tuple[Array, ...]]
 
 
 @dataclass(frozen=True, init=False)
-class Definition:
+class Definition(Shown):
     """The definition of a `SphericalMeanModel`, which describes the arguments."""
 
     compartments: tuple[tuple[str, Compartment], ...]

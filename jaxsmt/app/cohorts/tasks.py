@@ -131,13 +131,15 @@ def _read_run(path: Path) -> Mapping[str, Any]:
 
 
 def _has_files(request: Request, run: Mapping[str, Any]) -> bool:
-    """Whether the maps that run.json names, their sidecars, and the report if one is asked for, are there."""
+    """Whether the maps that run.json names, their sidecars, and the report as it is asked for, are there."""
     maps = run.get("maps")
     if not isinstance(maps, list) or not maps or not all(isinstance(name, str) for name in maps):
         return False
     paths = [request.out / name for name in maps]
     paths += [outputs.sidecar_path(path) for path in paths]
     paths += [] if request.no_report else [targets.report(request)]
+    if request.viewer and not run.get("viewer"):
+        return False
     return all(path.is_file() for path in paths)
 
 
