@@ -8,10 +8,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from jaxsmt.app.cohorts import outliers, regions
+from jaxsmt.app.cohorts import outliers
 from jaxsmt.app.cohorts.written import find_series
 from jaxsmt.errors import InputError
-from jaxsmt.files import outputs
+from jaxsmt.files import outputs, regions
 from tests.app.cohorts import derivatives
 from tests.app.cohorts.derivatives import SHAPE, gather, read_table, smt_maps, status_map, write_cohort, write_series
 
