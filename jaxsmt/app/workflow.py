@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..acquisition import plausibility
+from ..acquisition.volumes import VolumeResiduals, residuals_of_volumes
 from ..errors import JaxsmtWarning
 from ..files import nifti, outputs, sidecars
 from ..files.voxels import InFile, InMemory, VoxelData
@@ -82,17 +83,23 @@ def run_fit(request: Request, progress: Progress = lambda *_: None, command: Seq
             model, uncertainty = job.loaded.model, inputs.settings.uncertainty
             targets.check_targets(request, model, uncertainty, inputs.files, unfinished.exists)
             with collected_warnings() as more:
-                result, hashes = _fit(job, unfinished, progress, clock)
+                result, hashes, volumes = _fit(job, unfinished, progress, clock)
             run = describe.run_facts(request, inputs, result.fit, result.fods, hashes, command)
             run["memory"] = job.memory.facts()
             of_result = [*describe.status_warnings(result.fit, result.fods), *describe.misfit_warnings(result.fit)]
             run["warnings"] = [*inputs.warnings, *texts, *more, *of_result]
-            files = _write(job, result, run, unfinished, progress, clock)
+            files = _write(job, result, volumes, run, unfinished, progress, clock)
     return Outcome(result.fit, result.fods, job.voxels, files, run)
 
 
 def _write(
-    job: Job, result: Result, run: dict[str, Any], unfinished: Unfinished, progress: Progress, clock: _Clock
+    job: Job,
+    result: Result,
+    volumes: VolumeResiduals | None,
+    run: dict[str, Any],
+    unfinished: Unfinished,
+    progress: Progress,
+    clock: _Clock,
 ) -> list[Path]:
     """Write maps, report and run.json, and put them where they belong when all are there; returns the maps' paths."""
     request = job.request
@@ -102,7 +109,7 @@ def _write(
         clock.lap("write")
         run["timings_s"] = clock.seconds
         page = folder / targets.report(request).name
-        if not request.no_report and (content := _report(job, result, run)) is not None:
+        if not request.no_report and (content := _report(job, result, volumes, run)) is not None:
             nifti.write_bytes(page, content)
             run["report"] = page.name
             clock.lap("report")
@@ -157,8 +164,13 @@ def prepare(request: Request, inputs: Inputs) -> Job:
     return Job(request, inputs, loaded, voxels, pipeline, _memory_plan(request, inputs, pipeline, voxels.count))
 
 
-def _fit(job: Job, unfinished: Unfinished, progress: Progress, clock: _Clock) -> tuple[Result, dict[str, str]]:
-    """The result, and the hashes of all inputs; reading, hashing and compiling go on at the same time."""
+def _fit(
+    job: Job, unfinished: Unfinished, progress: Progress, clock: _Clock
+) -> tuple[Result, dict[str, str], VolumeResiduals | None]:
+    """The result, the hashes of all inputs, and what a report says of volumes.
+
+    Reading, hashing and compiling go on at the same time.
+    """
     from ..fitting.pipeline import Result
 
     inputs, pipeline = job.inputs, job.pipeline
@@ -180,6 +192,7 @@ def _fit(job: Job, unfinished: Unfinished, progress: Progress, clock: _Clock) ->
         means, data, sample = reading.read_series(inputs, _store(job), progress)
         for text in plausibility.doubts_of(sample, inputs.acquisition, inputs.settings.sigma):
             warnings.warn(text, JaxsmtWarning, stacklevel=2)
+        volumes = None if job.request.no_report else residuals_of_volumes(sample, inputs.acquisition)
         clock.lap("read")
         hashes, slab = _begin(job, unfinished, hashing)
         kernels.result()
@@ -202,7 +215,7 @@ def _fit(job: Job, unfinished: Unfinished, progress: Progress, clock: _Clock) ->
             result = Result.joined(slabs, job.voxels.count)
         later.result()  # so that they are kept for the next process, even those that no voxel needed
         clock.lap("fit" if result.fods is None else "fit FODs")
-        return result, hashes
+        return result, hashes, volumes
     finally:  # a compiler at work is not waited for
         pool.shutdown(wait=False, cancel_futures=True)
 
@@ -281,14 +294,15 @@ def _map_sets(job: Job, result: Result) -> list[outputs.MapSet]:
     return sets
 
 
-def _report(job: Job, result: Result, run: dict[str, Any]) -> bytes | None:
+def _report(job: Job, result: Result, volumes: VolumeResiduals | None, run: dict[str, Any]) -> bytes | None:
     """The page with the maps; None, and a warning, where it cannot be made: pictures must never cost maps."""
     name = (job.request.prefix or "").rstrip("_") or job.request.dwi.name
     title = f"{name}: {result.fit.model.name} maps"
     try:
         from ..report import page
 
-        text = page.make_page(title, result.fit, result.fods, job.inputs.mask, job.inputs.image.affine, run)
+        mask, affine = job.inputs.mask, job.inputs.image.affine
+        text = page.make_page(title, result.fit, result.fods, mask, affine, run, volumes)
     except Exception as error:  # of a library that draws, whatever it is
         run["warnings"].append(f"no report: {type(error).__name__}: {error}")
         return None

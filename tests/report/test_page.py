@@ -104,7 +104,7 @@ def test_equal_pages_are_equal_text(fit):
 )
 def test_bars_of_colours_have_round_numbers_that_fit(limits, ticks):
     """Long numbers are fewer; a map that is the same everywhere has a bar too."""
-    np.testing.assert_allclose(maps._ticks(*limits), list(ticks))
+    np.testing.assert_allclose(maps.round_ticks(*limits), list(ticks))
     constant = np.full(SHAPE, limits[1])
     assert maps.to_png(maps.draw_maps([("", {"anything": constant})], mask_of(SHAPE)))[:4] == b"\x89PNG"
 
