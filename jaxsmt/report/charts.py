@@ -58,6 +58,8 @@ class Chart:
 def histogram(title: str, groups: Sequence[Group], limits: tuple[float, float], bands: Sequence[Band] = ()) -> Chart:
     """Histograms of several groups, each of the same area; values beyond the limits are in the outermost bins.
 
+    An outermost bin that is higher than all others is cut.
+
     Args:
         title: what the values are, with the unit.
         groups: at least one value in all.
@@ -72,20 +74,20 @@ def histogram(title: str, groups: Sequence[Group], limits: tuple[float, float], 
 
     filled = [group for group in groups if len(group.values)]
     counts = [np.histogram(np.clip(g.values, low, high), _BINS, (low, high))[0] / len(g.values) for g in filled]
-    most = max((float(count.max()) for count in counts), default=1.0)
+    # The outermost bins, where bounds are, may hold most of a group: they would make all others flat.
+    most = max((float(count[1:-1].max()) for count in counts), default=0.0) or 1.0
     edges = [x(low + (high - low) * i / _BINS) for i in range(_BINS + 1)]
     parts = []
     for i, band in enumerate(bands):
         left, right, y = x(band.low), x(band.high), 2 + _BAND * i
-        parts.append(
-            f'<rect class="band {band.key}" x="{left:.1f}" y="{y:.1f}" width="{max(right - left, 2):.1f}" height="9"/>'
-        )
+        place = f'x="{left:.1f}" y="{y:.1f}" width="{max(right - left, 2):.1f}" height="9"'
+        parts.append(f'<rect class="band {band.key}" {place}/>')
         end = right > 0.6 * _WIDTH
         parts.append(_text(left - 4 if end else right + 4, y + 8, band.text, "end" if end else "start"))
     for group, count in zip(filled, counts, strict=True):
         points = [f"{edges[0]:.1f},{top + _HEIGHT:.1f}"]
         for i, part in enumerate(count):
-            y = top + _HEIGHT * (1 - part / most)
+            y = top + _HEIGHT * (1 - min(part / most, 1))
             points += [f"{edges[i]:.1f},{y:.1f}", f"{edges[i + 1]:.1f},{y:.1f}"]
         points.append(f"{edges[-1]:.1f},{top + _HEIGHT:.1f}")
         parts.append(f'<polygon class="area {group.key}" points="{" ".join(points)}"/>')
@@ -173,4 +175,4 @@ def _text(x: float, y: float, text: str, anchor: str, kind: str = "") -> str:
 def _svg(width: float, height: float, text: str, parts: Sequence[str]) -> Markup:
     """A picture from its parts, which are escaped already."""
     head = f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(text)}">'
-    return Markup(head + "".join(parts) + "</svg>")  # noqa: S704  `_text` and this line escape all that is not ours
+    return Markup(head + "".join(parts) + "</svg>")  # `_text` and this function escape all that is not ours

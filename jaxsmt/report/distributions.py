@@ -10,6 +10,7 @@ import numpy as np
 from ..acquisition.acquisition import Acquisition
 from ..files import map_table, sidecars
 from ..files.regions import Region, tissues_of
+from ..geometry.quadrature import gradient_directions
 from ..status import FITTED
 from .charts import Band, Chart, Group, histogram
 from .maps import range_of
@@ -87,14 +88,10 @@ def apparent_diffusivity(fit: Fit) -> np.ndarray:
     Returns:
         (voxels,) in µm²/ms, whatever the b-values of the series are.
     """
-    first = fit.acquisition.shells[-1]
-    at = Acquisition(
-        np.array([1000 * APPARENT_B]),
-        np.array([[1.0, 0.0, 0.0]]),
-        axes=fit.acquisition.axes,
-        delta=first.delta,
-        Delta=first.Delta,
-    )
+    last = fit.acquisition.shells[-1]
+    directions = gradient_directions(30)
+    b_values = np.full(len(directions), 1000 * APPARENT_B)
+    at = Acquisition(b_values, directions, axes=fit.acquisition.axes, delta=last.delta, Delta=last.Delta)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(-np.log(fit.predict(at)[..., 0] / fit.s0) / APPARENT_B)
 

@@ -18,7 +18,7 @@ _STEPS = 255  # colours of a map; one more is transparent
 def png(picture: Image.Image) -> str:
     """A picture as the address that a page embeds; equal pictures are equal text."""
     buffer = io.BytesIO()
-    picture.save(buffer, format="png", optimize=False, compress_level=9)
+    picture.save(buffer, format="png", compress_level=6)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
@@ -86,4 +86,4 @@ def rgb_picture(colours: np.ndarray) -> str:
 def reduced(content: bytes) -> str:
     """A drawn PNG with 256 colours, a third as large, as the address that a page embeds."""
     picture = Image.open(io.BytesIO(content)).convert("RGB")
-    return png(picture.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE))
+    return png(picture.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE))

@@ -103,8 +103,8 @@ def round_ticks(low: float, high: float, most: int = 7) -> np.ndarray:
     Args:
         low, high: ends. most: how many there may be.
     """
-    for most in (most, 4):
-        values = np.asarray(MaxNLocator(most, steps=(1, 2, 2.5, 5, 10)).tick_values(low, high))
+    for n in (most, 4):
+        values = np.asarray(MaxNLocator(n, steps=(1, 2, 2.5, 5, 10)).tick_values(low, high))
         slack = 1e-6 * (high - low)
         ticks = values[(values >= low - slack) & (values <= high + slack)]
         if max((len(f"{tick:g}") for tick in ticks), default=0) <= 4:

@@ -110,8 +110,8 @@ def _status(voxels: Mapping[str, int], inside: int) -> str:
     share = {name: 100 * count / max(inside, 1) for name, count in voxels.items()}
     failed = sum(share.get(name, 0) for name in ("not_converged", "no_signal", "non_finite"))
     return (
-        f"Of the voxels {share.get('converged', 0):.1f} % converged inside all bounds, {share.get('at_bound', 0):.1f} % "
-        f"ended at a bound, and {failed:.1f} % have no proper fit."
+        f"Of the voxels {share.get('converged', 0):.1f} % converged inside all bounds, "
+        f"{share.get('at_bound', 0):.1f} % ended at a bound, and {failed:.1f} % have no proper fit."
     )
 
 

@@ -1,4 +1,4 @@
-"""The page of a fit: what is odd first, in words, then methods, maps, distributions, fit quality, orientations, facts."""
+"""The page of a fit: what is odd first, in words; then methods, maps, distributions, fit quality, FODs, facts."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ from .tables import Table
 if TYPE_CHECKING:
     from ..fitting.fod_results import FodFit
     from ..fitting.results import Fit
+
+# Maps that tell how good a fit is, and that are shown with its numbers.
+_OF_QUALITY = ("sigma", "r2")
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class Page:
         maps, uncertain: of estimates and their standard deviations.
         tissues: numbers by tissue. histograms: of them. definitions: of tissues. ranges: where ranges come from.
         status: maps and counts. shells: residuals by shell. volumes: by volume; volumes_text: what they are.
-        quality: R², σ, SNR. noise: maps of σ, SNR and gradient deviation.
+        quality: R², σ, SNR. noise: maps of R², σ, SNR and gradient deviation.
         orientations: of FODs, if there are any.
         stages: times. facts: options, inputs, command. references: in the order of citation.
     """
@@ -149,7 +152,7 @@ def _describe(
         remarks=residuals.remarks(volumes),
         methods=text,
         slices=_named(slices),
-        maps=[draw.of_map(name, of_map) for name, of_map in shown.items() if name != "sigma"],
+        maps=[draw.of_map(name, of_map) for name, of_map in shown.items() if name not in _OF_QUALITY],
         uncertain=_uncertain(fit, shown, draw),
         tissues=tables.medians(of_tissue, tissues, fitted),
         histograms=histograms,
@@ -160,10 +163,8 @@ def _describe(
         volumes=chart,
         volumes_text=volumes_text,
         quality=tables.quality(fit, fods, volumes, run),
-        noise=_noise(fit, draw),
-        orientations=None
-        if fods is None
-        else _orientations(fods, values[background(fit)], fit, slices, draw, run, affine),
+        noise=[draw.of_map("r2", fit.r2), *_noise(fit, draw)],
+        orientations=None if fods is None else _orientations(fods, fit, slices, draw, run, affine),
         stages=tables.stages(run),
         facts=tables.facts(run),
         references=cite.references,
@@ -177,9 +178,8 @@ def _named(slices: Sequence[Slice]) -> str:
         >>> _named([Slice("axial", n, np.zeros((2, 2), int), np.eye(4)) for n in (3, 5)])
         'axial 3 and 5'
     """
-    names = [
-        cut.text if not i or cut.plane != slices[i - 1].plane else str(cut.position) for i, cut in enumerate(slices)
-    ]
+    planes = [cut.plane for cut in slices]
+    names = [str(cut.position) if i and planes[i] == planes[i - 1] else cut.text for i, cut in enumerate(slices)]
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
@@ -187,7 +187,7 @@ def _summary(fit: Fit, fods: FodFit | None, run: Mapping[str, Any]) -> str:
     """What was fitted where."""
     with_fods = "" if fods is None else f" with {run['options'].get('fod', '')} FODs"
     share = 100 * np.mean(np.isin(fit.status, FITTED)) if fit.status.size else 0
-    return f"{run['model'] if 'model' in run else fit.model.name}{with_fods}: {fit.status.size:,} voxels, {share:.1f} % with a fit."
+    return f"{fit.model.name}{with_fods}: {fit.status.size:,} voxels, {share:.1f} % with a fit."
 
 
 def _uncertain(fit: Fit, shown: Mapping[str, np.ndarray], draw: figures.Drawer) -> list[MapFigure]:
@@ -205,7 +205,7 @@ def _statuses(fit: Fit, fods: FodFit | None, outside: int, draw: figures.Drawer)
         if result is not None:
             table = tables.statuses(result, outside, f"{title}: voxels by status", result is fods)
             rows = [f"{row.cells[1]} {row.head[2:]}" for row in table.rows[1:] if row.cells[0] != "0"]
-            text = f"Status of the {title if title == 'FODs' else 'kernels'} in {draw.where}: of the mask {', '.join(rows)}"
+            text = f"Status of the {title if result is fods else 'kernels'} in {draw.where}: {', '.join(rows)}"
             found.append(StatusFigure(title, draw.of_status(result.status), text, table))
     return found
 
@@ -229,7 +229,6 @@ def _noise(fit: Fit, draw: figures.Drawer) -> list[MapFigure]:
 
 def _orientations(
     fods: FodFit,
-    grey: np.ndarray,
     fit: Fit,
     slices: Sequence[Slice],
     draw: figures.Drawer,
@@ -238,20 +237,20 @@ def _orientations(
 ) -> Orientations:
     """Pictures of FODs."""
     patch = orientations.find_patch(fods, slices)
-    cut, over = slices[patch.nth], map_table.about(background(fit)).title
+    cut, over = slices[patch.nth], background(fit)
     odi = np.where(fods.n_fibres > 0, fods.parameters["odi"][:, 0], np.nan)
     maps_of_fods = [
         draw.of_values("ODI of the heaviest lobe", odi, "viridis", (0, 1)),
         draw.of_values("number of lobes", fods.n_fibres.astype(float), "viridis", (0, 3)),
-        draw.of_values("R² of the FODs", fods.r2, "cividis", (0, 1)),
+        draw.of_values("R² of the FODs", fods.r2, "cividis", map_table.about("r2").limits),
     ]
     crossing = f"{100 * patch.crossing:.0f} % of its voxels have a second lobe of a weight of 0.2 or more"
     return Orientations(
         directions=orientations.direction_picture(fods, draw.sheet, patch, affine),
         directions_text=f"Directions of the lobes as colours in {_named(slices)}; the glyphs' patch is framed",
-        glyphs=orientations.glyph_picture(fods, grey, cut, patch, affine),
+        glyphs=orientations.glyph_picture(fods, fit.maps()[over], cut, patch, affine),
         glyphs_text=f"Glyphs of the FODs of {patch.size[0]} by {patch.size[1]} voxels in {cut.text}: {crossing}",
-        over=over,
+        over=map_table.about(over).title,
         where=cut.text,
         maps=maps_of_fods,
         fibres=tables.fibres(run),

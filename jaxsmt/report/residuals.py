@@ -41,8 +41,8 @@ def of_volumes(volumes: VolumeResiduals | None, acquisition: Acquisition) -> tup
         return None, "Residuals of volumes are not known: each shell has one volume."
     worst = int(np.nanargmax(np.abs(volumes.mean)))
     text = (
-        f"Residuals of {np.count_nonzero(known)} volumes; the largest mean is {100 * volumes.mean[worst]:+.2f} % of the "
-        f"signal at b = 0, of volume {worst}. "
+        f"Residuals of {np.count_nonzero(known)} volumes in {volumes.voxels:,} voxels; the largest mean is "
+        f"{100 * volumes.mean[worst]:+.2f} % of the signal at b = 0, of volume {worst}. "
     )
     if volumes.outlying.size:
         text += "Standing out: " + ", ".join(f"{v} ({100 * volumes.mean[v]:+.2f} %)" for v in volumes.outlying[:_NAMED])

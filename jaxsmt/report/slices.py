@@ -131,11 +131,7 @@ def lay_out(slices: Sequence[Slice]) -> Sheet:
         scale = tuple(float(np.linalg.norm(cut.affine[:3, k])) / finest for k in range(2))
         numbers = cut.numbers[low[0] : high[0], low[1] : high[1]]
         pixels = [max(round(n * s), 1) for n, s in zip(numbers.shape, scale, strict=True)]
-        at = [
-            np.minimum(((np.arange(p) + 0.5) * n / p).astype(int), n - 1)
-            for p, n in zip(pixels, numbers.shape, strict=True)
-        ]
-        pieces.append(numbers[np.ix_(*at)])
+        pieces.append(numbers[np.ix_(*map(_nearest, pixels, numbers.shape))])
         corners.append((x - low[0] * scale[0], low[1] * scale[1]))
         scales.append(scale)
         x += pixels[0] + _GAP
@@ -148,6 +144,11 @@ def lay_out(slices: Sequence[Slice]) -> Sheet:
         placed.append((round(left), height - bottom + round(below)))
         x += piece.shape[0] + _GAP
     return Sheet(canvas.T[::-1], tuple(placed), tuple((s[0], s[1]) for s in scales))
+
+
+def _nearest(pixels: int, voxels: int) -> np.ndarray:
+    """Which voxel each pixel shows."""
+    return np.minimum(((np.arange(pixels) + 0.5) * voxels / pixels).astype(int), voxels - 1)
 
 
 def _box(inside: np.ndarray) -> tuple[tuple[int, int], tuple[int, int]]:

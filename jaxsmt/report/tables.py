@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 MEANINGS = {
     Status.OUTSIDE: "not in the mask: nothing was fitted, all maps are 0",
     Status.CONVERGED: "the estimate is inside all bounds",
-    Status.AT_BOUND: "an estimate is at the edge of what it may be, as in fluid, or where the data do not determine it: "
-    "leave these voxels out of averages",
+    Status.AT_BOUND: "an estimate is at the edge of what it may be, as in fluid, or where the data do not determine "
+    "it: leave these voxels out of averages",
     Status.NOT_CONVERGED: "the search ended before the estimate had settled: do not use it",
     Status.NO_SIGNAL: "the mean at b = 0 or S0 is not positive: nothing was fitted, all maps are 0",
     Status.NON_FINITE: "the data have NaN or infinite values: nothing was fitted, all maps are 0",
@@ -130,7 +130,9 @@ def shells(fit: Fit, volumes: VolumeResiduals | None) -> Table:
             cells += [f"{100 * residuals.mean[i]:+.2f}", f"{100 * residuals.scatter[i]:.2f}"]
         rows.append(Row(_setting(shell), cells))
     head = ["shell", "volumes", "harmonic order", "mean signal", "mean residual", "sd between voxels"]
-    return Table("Signals in % of S0 at b = 0; residuals are measured less fitted spherical means", head, rows)
+    count = 0 if residuals is None else residuals.measured.shape[1]
+    caption = f"Signals in % of S0 at b = 0; residuals: measured less fitted spherical means, of {count:,} voxels"
+    return Table(caption, head, rows)
 
 
 def _setting(shell: Any) -> str:
