@@ -135,7 +135,7 @@ def make_group_page(page: GroupPage) -> str:
     """
     with plain_style():
         drawn = [(heading, [_draw(picture) for picture in pictures]) for heading, pictures in page.pictures]
-    return fill("group.html", title=page.title, page=page, drawn=drawn)
+    return fill("group.html", page=page, drawn=drawn)
 
 
 def _draw(picture: Picture) -> _Drawn:
