@@ -153,7 +153,7 @@ def volumes_chart(panels: Sequence[Panel], shells: np.ndarray, outlying: np.ndar
             kind = "axis" if tick == 0 else "grid"
             parts.append(f'<path class="{kind}" d="M{_MARGIN} {y(tick):.1f}H{_WIDE - 12:g}"/>')
             parts.append(_text(_MARGIN - 6, y(tick) + 4, f"{tick:g}", "end"))
-        for volume in np.flatnonzero(np.isfinite(panel.values)):
+        for volume in np.flatnonzero(np.isfinite(panel.values)).tolist():
             place = f'cx="{x(volume):.1f}" cy="{y(panel.values[volume]):.1f}"'
             parts.append(f'<circle class="shell{shells[volume] % 6}" {place} r="3"/>')
             if volume in outlying:

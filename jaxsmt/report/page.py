@@ -163,7 +163,7 @@ def _describe(
         volumes=chart,
         volumes_text=volumes_text,
         quality=tables.quality(fit, fods, volumes, run),
-        noise=[draw.of_map("r2", fit.r2), *_noise(fit, draw)],
+        noise=_noise(fit, fods, draw),
         orientations=None if fods is None else _orientations(fods, fit, slices, draw, run, affine),
         stages=tables.stages(run),
         facts=tables.facts(run),
@@ -210,9 +210,12 @@ def _statuses(fit: Fit, fods: FodFit | None, outside: int, draw: figures.Drawer)
     return found
 
 
-def _noise(fit: Fit, draw: figures.Drawer) -> list[MapFigure]:
-    """Maps of σ, SNR, and what gradient deviations change."""
-    found = []
+def _noise(fit: Fit, fods: FodFit | None, draw: figures.Drawer) -> list[MapFigure]:
+    """Maps of R², σ, SNR, and what gradient deviations change."""
+    r2 = map_table.about("r2")
+    found = [draw.of_values(f"{r2.title} of the kernels", fit.r2, r2.colours, r2.limits)]
+    if fods is not None:
+        found.append(draw.of_values(f"{r2.title} of the FODs", fods.r2, r2.colours, r2.limits))
     if fit.sigma is not None:
         sigma = np.broadcast_to(fit.sigma, fit.s0.shape)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -242,7 +245,6 @@ def _orientations(
     maps_of_fods = [
         draw.of_values("ODI of the heaviest lobe", odi, "viridis", (0, 1)),
         draw.of_values("number of lobes", fods.n_fibres.astype(float), "viridis", (0, 3)),
-        draw.of_values("R² of the FODs", fods.r2, "cividis", map_table.about("r2").limits),
     ]
     crossing = f"{100 * patch.crossing:.0f} % of its voxels have a second lobe of a weight of 0.2 or more"
     return Orientations(
