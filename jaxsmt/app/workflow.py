@@ -101,21 +101,25 @@ def _write(
     progress: Progress,
     clock: _Clock,
 ) -> list[Path]:
-    """Write maps, report and run.json, and put them where they belong when all are there; returns the maps' paths."""
+    """Write maps, then report and run.json; each of the two goes where it belongs when all of it is written.
+
+    The maps do not wait for the report to be drawn. Returns the maps' paths.
+    """
     request = job.request
     with unfinished.publishing() as folder:
         files = _write_maps(job, result, run, folder, progress)
-        run["maps"] = [path.name for path in files]
-        clock.lap("write")
-        run["timings_s"] = clock.seconds
+        if request.overwrite:
+            targets.remove_earlier(request, result.fit.model, [path.name for path in job.inputs.files.values()])
+    run["maps"] = [path.name for path in files]
+    clock.lap("write")
+    run["timings_s"] = clock.seconds
+    with unfinished.publishing() as folder:
         page = folder / targets.report(request).name
         if not request.no_report and (content := _report(job, result, volumes, run)) is not None:
             nifti.write_bytes(page, content)
             run["report"] = page.name
             clock.lap("report")
         nifti.write_bytes(folder / targets.run_json(request).name, sidecars.to_json(run))
-        if request.overwrite:
-            targets.remove_earlier(request, result.fit.model, [path.name for path in job.inputs.files.values()])
         if request.report is not None and page.exists():
             page.replace(request.report)
     return [request.out / path.name for path in files]

@@ -31,23 +31,28 @@ class Patch:
     crossing: float
 
 
-def find_patch(fods: FodFit, slices: Sequence[Slice]) -> Patch:
+def find_patch(fods: FodFit, slices: Sequence[Slice], affine: np.ndarray) -> Patch:
     """The patch of all slices in which fibres cross most clearly; where none do, in which one is clearest.
 
+    Fibres that come out of the slice are hardly seen: lobes count by how much they lie in it.
+
     Args:
-        fods: of the voxels inside the mask. slices: at least one.
+        fods: of the voxels inside the mask. slices: at least one. affine: (4, 4), voxels to scanner axes.
     """
     best, found = -1.0, Patch(0, (0, 0), (1, 1), 0.0)
     for nth, cut in enumerate(slices):
-        of_slice = fods.voxels(cut.numbers[cut.inside])
-        clear = np.sort(of_slice.parameters["weight"] * (1 - of_slice.parameters["odi"]), axis=-1)
+        of_slice = fods.voxels(cut.numbers[cut.inside]).in_scanner_axes(affine)
+        parameters = of_slice.parameters
+        across = cut.affine[:3, 2] / np.linalg.norm(cut.affine[:3, 2])
+        within = np.sqrt(np.maximum(1 - (parameters["direction"] @ across.astype(np.float32)) ** 2, 0))
+        clear = np.sort(parameters["weight"] * (1 - parameters["odi"]) * within, axis=-1)
         second = clear[:, -2] if clear.shape[1] > 1 else np.zeros(len(clear))
         score = masks.place(second + 1e-3 * clear[:, -1] + 1e-6, cut.inside)
         size = min(glyphs.PATCH[0], score.shape[0]), min(glyphs.PATCH[1], score.shape[1])
         corner = glyphs.best_patch(score, size)
         window = slice(corner[0], corner[0] + size[0]), slice(corner[1], corner[1] + size[1])
         if (total := float(score[window].sum())) > best:
-            weight = np.sort(of_slice.parameters["weight"], axis=-1)
+            weight = np.sort(parameters["weight"], axis=-1)
             crosses = masks.place(weight[:, -2] >= 0.2, cut.inside) if clear.shape[1] > 1 else np.zeros_like(cut.inside)
             part = crosses[window].sum() / max(np.count_nonzero(cut.inside[window]), 1)
             best, found = total, Patch(nth, corner, size, float(part))

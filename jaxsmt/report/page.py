@@ -224,8 +224,9 @@ def _noise(fit: Fit, fods: FodFit | None, draw: figures.Drawer) -> list[MapFigur
             found.append(draw.of_values(map_table.about("sigma").title, sigma, "cividis"))
         found.append(draw.of_values("SNR at b = 0, S0/σ", ratio, "cividis"))
     if fit.settings.grad_dev is not None and fit.settings.grad_dev.ndim == 3:
-        whole = np.eye(3) + fit.settings.grad_dev
-        change = 100 * (np.sum(whole**2, axis=(-2, -1)) / 3 - 1)
+        deviation = fit.settings.grad_dev  # |(I + L)g|², mean over g, less 1
+        trace, squares = np.einsum("...ii", deviation), np.einsum("...ij,...ij", deviation, deviation)
+        change = 100 * (2 * trace + squares) / 3
         found.append(draw.of_values("change of b by gradient deviations, mean over directions [%]", change, "cividis"))
     return found
 
@@ -239,7 +240,7 @@ def _orientations(
     affine: np.ndarray,
 ) -> Orientations:
     """Pictures of FODs."""
-    patch = orientations.find_patch(fods, slices)
+    patch = orientations.find_patch(fods, slices, affine)
     cut, over = slices[patch.nth], background(fit)
     odi = np.where(fods.n_fibres > 0, fods.parameters["odi"][:, 0], np.nan)
     maps_of_fods = [

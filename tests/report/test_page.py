@@ -4,15 +4,16 @@ import base64
 import io
 import itertools
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-import jaxsmt as js
 from jaxsmt.acquisition.volumes import VolumeResiduals
 from jaxsmt.files import masks
 from jaxsmt.fitting.misfit import residuals_of
+from jaxsmt.fitting.settings import Settings
 from jaxsmt.report import distributions, orientations, page, references, slices
 from jaxsmt.status import Status
 from tests.conftest import ACQUISITION, gauss_mean
@@ -57,7 +58,7 @@ def full():
     fit = fit_of(N, sigma=np.full(N, 25.0), sigma_error=0.01, sigma_from="residuals of smooth signals", sd=sd)
     maps = {**fit.parameters, "s0": fit.s0}
     means = np.asarray([np.full(N, 1000.0), np.full(N, 400.0), np.full(N, 200.0)])
-    fit = js.Fit(**{**vars(fit), "residuals": residuals_of(fit.model, ACQUISITION, True, maps, fit.status, means)})
+    fit = replace(fit, residuals=residuals_of(fit.model, ACQUISITION, True, maps, fit.status, means))
     crossing = np.zeros(N, bool)
     crossing[: N // 2] = True
     fods = fods_of(fit, crossing)
@@ -289,11 +290,11 @@ def test_glyphs_are_drawn_where_fibres_cross():
     fit = fit_of(mask.size)
     fods = fods_of(fit, masks.take(there, mask, "F"))
     cuts = slices.choose_slices(mask, np.eye(4))
-    patch = orientations.find_patch(fods, cuts)
+    patch = orientations.find_patch(fods, cuts, np.eye(4))
     assert 38 <= patch.corner[0] <= 58 - patch.size[0]
     assert 30 <= patch.corner[1] <= 46 - patch.size[1]
     assert patch.crossing == 1
-    none = orientations.find_patch(fods_of(fit, np.zeros(mask.size, bool)), cuts)
+    none = orientations.find_patch(fods_of(fit, np.zeros(mask.size, bool)), cuts, np.eye(4))
     assert none.crossing == 0
 
 
@@ -318,6 +319,15 @@ def test_a_mask_of_one_voxel_has_a_page():
     fit = fit_of(1)
     text = make(fit, fods_of(fit, np.zeros(1, bool)), run_of(fit, fibres={"1": 1}), mask=mask)
     assert not Read(text).problems
+
+
+def test_deviations_of_gradients_are_shown_by_what_they_change():
+    """Gradients longer by 1 % change b by 2.01 %."""
+    settings = Settings(grad_dev=np.broadcast_to(0.01 * np.eye(3), (N, 3, 3)))
+    fit = replace(fit_of(N), settings=settings)
+    assert "change of b by gradient deviations, mean over directions [%]</figcaption>" in make(fit)
+    [note] = re.findall('alt="change of b[^"]*: median ([0-9.]+)', make(fit))
+    assert float(note) == pytest.approx(2.01)
 
 
 def test_voxels_without_a_fit_have_a_page():
