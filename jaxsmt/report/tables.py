@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +59,25 @@ class Table:
     rows: Sequence[Row]
 
 
+def number(value: float) -> str:
+    """A number with three digits, in plain notation where that is short.
+
+    Example:
+        >>> number(0.12345), number(999.7), number(0.0000123)
+        ('0.123', '1,000', '1.23e-05')
+    """
+    return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
+
+
+def _quartiles(values: np.ndarray, text: Callable[[float], str] = number) -> str:
+    """Median and quartiles of the finite values."""
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return "–"
+    first, middle, third = (text(value) for value in np.percentile(finite, (25, 50, 75)))
+    return f"{middle} ({first} to {third})"
+
+
 def medians(
     values: Mapping[str, np.ndarray], tissues: Sequence[tuple[Region, np.ndarray]], fitted: np.ndarray
 ) -> Table:
@@ -74,25 +93,6 @@ def medians(
         rows.append(Row(map_table.about(name).title, [_quartiles(of_map[inside]) for _, inside in groups]))
     head = ["map", *(name for name, _ in groups)]
     return Table("Median, and in brackets the first and third quartile", head, rows)
-
-
-def _quartiles(values: np.ndarray) -> str:
-    """Median and quartiles of the finite values."""
-    finite = values[np.isfinite(values)]
-    if not finite.size:
-        return "–"
-    first, middle, third = (number(value) for value in np.percentile(finite, (25, 50, 75)))
-    return f"{middle} ({first} to {third})"
-
-
-def number(value: float) -> str:
-    """A number with three digits, in plain notation where that is short.
-
-    Example:
-        >>> number(0.12345), number(1234.5), number(0.0000123)
-        ('0.123', '1,234', '1.23e-05')
-    """
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def statuses(result: Fit | FodFit, outside: int, caption: str, fods: bool) -> Table:
@@ -127,7 +127,8 @@ def shells(fit: Fit, volumes: VolumeResiduals | None) -> Table:
         if residuals is None:
             cells += ["–", "–"]
         else:
-            cells += [f"{100 * residuals.mean[i]:+.2f}", f"{100 * residuals.scatter[i]:.2f}"]
+            left = round(100 * residuals.mean[i], 2) + 0.0  # not -0.00
+            cells += [f"{left:+.2f}", f"{100 * residuals.scatter[i]:.2f}"]
         rows.append(Row(_setting(shell), cells))
     head = ["shell", "volumes", "harmonic order", "mean signal", "mean residual", "sd between voxels"]
     count = 0 if residuals is None else residuals.measured.shape[1]
@@ -150,7 +151,7 @@ def quality(fit: Fit, fods: FodFit | None, volumes: VolumeResiduals | None, run:
     for what, result in (("kernel: b = 0 and shells' means", fit), ("FODs: all volumes", fods)):
         if result is not None:
             fitted = np.isin(result.status, FITTED)
-            rows.append(Row(f"R² of the {what}", [_quartiles(result.r2[fitted])]))
+            rows.append(Row(f"R² of the {what}", [_quartiles(result.r2[fitted], "{:.4f}".format)]))
             rows.append(Row(f"mean squared error of the {what}", [_quartiles(result.mse[fitted])]))
     fitted = np.isin(fit.status, FITTED)
     sigma = run["options"].get("sigma", {})
