@@ -44,7 +44,7 @@ def volumes_of(bad=()):
     mean = 0.001 * np.random.default_rng(0).standard_normal(n)
     mean[list(bad)] = -0.1
     level = np.array([1.0, 0.4, 0.2])[shells]
-    return VolumeResiduals(mean, np.full(n, 0.02), level, 0.02, shells, (0, 4, 4), 4000)
+    return VolumeResiduals(mean, np.full(n, 0.02), level, 0.02, shells, (0, 4, 4), np.array(bad, int), 4000)
 
 
 def make(fit, fods=None, run=None, volumes=None, title="sub-01: smt maps", mask=MASK):
