@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
@@ -49,6 +51,28 @@ class VolumeResiduals:
     orders: tuple[int, ...]
     outlying: np.ndarray
     voxels: int
+
+    def facts(self) -> dict[str, Any]:
+        """All of it, as JSON has it; `of_facts` undoes it."""
+        return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+
+    @classmethod
+    def of_facts(cls, facts: Mapping[str, Any]) -> VolumeResiduals:
+        """The residuals that `facts` tells.
+
+        Args:
+            facts: as `facts` gives them, perhaps after JSON.
+        """
+        arrays = {name: np.array(facts[name], float) for name in ("mean", "spread", "level")}  # None is NaN
+        noise = np.nan if facts["noise"] is None else float(facts["noise"])
+        shells, orders = np.array(facts["shells"], int), tuple(facts["orders"])
+        outlying, voxels = np.array(facts["outlying"], int), int(facts["voxels"])
+        return cls(**arrays, noise=noise, shells=shells, orders=orders, outlying=outlying, voxels=voxels)
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it; numbers that are not finite become null there."""
+    return value.tolist() if isinstance(value, np.ndarray) else list(value) if isinstance(value, tuple) else value
 
 
 def residuals_of_volumes(sample: Sample, acquisition: Acquisition) -> VolumeResiduals | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +20,7 @@ from ..acquisition.volumes import VolumeResiduals, residuals_of_volumes
 from ..errors import JaxsmtWarning
 from ..files import nifti, outputs, sidecars
 from ..files.voxels import InFile, InMemory, VoxelData
-from . import catalogue, describe, memory, reading, targets
+from . import catalogue, describe, finished, memory, reading, targets
 from .inputs import Inputs, collected_warnings, naming, open_inputs
 from .request import Request
 from .unfinished import Unfinished
@@ -113,6 +114,8 @@ def _write(
     run["maps"] = [path.name for path in files]
     clock.lap("write")
     run["timings_s"] = clock.seconds
+    if not request.no_report:
+        run |= describe.residual_facts(run, result.fit, volumes)
     with unfinished.publishing() as folder:
         page = folder / targets.report(request).name
         if not request.no_report and (content := _report(job, result, volumes, run)) is not None:
@@ -300,13 +303,13 @@ def _map_sets(job: Job, result: Result) -> list[outputs.MapSet]:
 
 def _report(job: Job, result: Result, volumes: VolumeResiduals | None, run: dict[str, Any]) -> bytes | None:
     """The page with the maps; None, and a warning, where it cannot be made: pictures must never cost maps."""
-    name = (job.request.prefix or "").rstrip("_") or job.request.dwi.name
-    title = f"{name}: {result.fit.model.name} maps"
+    title = finished.title(job.request, result.fit)
     try:
         from ..report import page
 
         mask, affine = job.inputs.mask, job.inputs.image.affine
-        text = page.make_page(title, result.fit, result.fods, mask, affine, run, volumes)
+        facts = json.loads(sidecars.to_json(run))  # as the page is drawn again from the file
+        text = page.make_page(title, result.fit, result.fods, mask, affine, facts, volumes)
     except Exception as error:  # of a library that draws, whatever it is
         run["warnings"].append(f"no report: {type(error).__name__}: {error}")
         return None

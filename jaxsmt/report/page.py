@@ -159,7 +159,7 @@ def _describe(
         definitions=[(region.key, region.name, region.text) for region, _ in tissues],
         ranges=distributions.about_ranges(cite),
         status=_statuses(fit, fods, outside, draw),
-        shells=tables.shells(fit, volumes),
+        shells=tables.shells(fit, volumes, run),
         volumes=chart,
         volumes_text=volumes_text,
         quality=tables.quality(fit, fods, volumes, run),

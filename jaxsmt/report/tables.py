@@ -28,6 +28,17 @@ MEANINGS = {
     Status.NO_SIGNAL: "the mean at b = 0 or S0 is not positive: nothing was fitted, all maps are 0",
     Status.NON_FINITE: "the data have NaN or infinite values: nothing was fitted, all maps are 0",
 }
+# As a run goes through them.
+_STAGES = (
+    "check",
+    "read",
+    "wait for compilation",
+    "fit",
+    "wait for compilation of the FODs",
+    "fit FODs",
+    "write",
+    "report",
+)
 _AT_BOUND_OF_FODS = (
     "a weight or concentration is at its bound, or the kernel is isotropic within 5 %, so that directions mean nothing"
 )
@@ -112,26 +123,26 @@ def statuses(result: Fit | FodFit, outside: int, caption: str, fods: bool) -> Ta
     return Table(caption, ["status", "voxels", "of the mask", "meaning"], rows)
 
 
-def shells(fit: Fit, volumes: VolumeResiduals | None) -> Table:
+def shells(fit: Fit, volumes: VolumeResiduals | None, run: Mapping[str, Any]) -> Table:
     """The shells of the acquisition, and what the model leaves of their means.
 
     Args:
-        fit: of the voxels. volumes: residuals of the series' volumes, if they are known.
+        fit: of the voxels. volumes: residuals of the series' volumes, if they are known. run: what run.json says.
     """
-    residuals = fit.residuals
-    rows = []
+    rows, count = [], 0
     for i, shell in enumerate(fit.acquisition.shells):
         cells = [str(len(shell.volumes)), str(shell.order) if shell.order else "plain mean"]
         level = np.nan if volumes is None else volumes.level[shell.volumes[0]]
         cells.append(f"{100 * level:.1f}" if np.isfinite(level) else "–")
-        if residuals is None:
+        left = run["shells"][i].get("residuals")
+        if left is None:
             cells += ["–", "–"]
         else:
-            left = round(100 * residuals.mean[i], 2) + 0.0  # not -0.00
-            cells += [f"{left:+.2f}", f"{100 * residuals.scatter[i]:.2f}"]
+            mean = round(100 * left["mean"], 2) + 0.0  # not -0.00
+            cells += [f"{mean:+.2f}", f"{100 * left['sd']:.2f}"]
+            count = left["voxels"]
         rows.append(Row(_setting(shell), cells))
     head = ["shell", "volumes", "harmonic order", "mean signal", "mean residual", "sd between voxels"]
-    count = 0 if residuals is None else residuals.measured.shape[1]
     caption = f"Signals in % of S0 at b = 0; residuals: measured less fitted spherical means, of {count:,} voxels"
     return Table(caption, head, rows)
 
@@ -168,6 +179,11 @@ def quality(fit: Fit, fods: FodFit | None, volumes: VolumeResiduals | None, run:
     return Table("Median, and in brackets the first and third quartile", [], rows)
 
 
+def _when(stage: str) -> tuple[int, str]:
+    """Where a stage stands in time; one that is not listed after all that are."""
+    return (_STAGES.index(stage) if stage in _STAGES else len(_STAGES), stage)
+
+
 def stages(run: Mapping[str, Any]) -> Table:
     """Time of each stage and voxels per second.
 
@@ -175,7 +191,7 @@ def stages(run: Mapping[str, Any]) -> Table:
         run: what run.json says.
     """
     inside = sum(count for name, count in run["voxels"].items() if name != "outside")
-    times = dict(run["timings_s"])
+    times = {name: run["timings_s"][name] for name in sorted(run["timings_s"], key=_when)}
     rows = [Row(name, [f"{spent:.2f}", _rate(inside, spent)]) for name, spent in times.items()]
     total = sum(times.values())
     rows.append(Row("all", [f"{total:.2f}", _rate(inside, total)]))
