@@ -95,6 +95,14 @@ def _demo(options: argparse.Namespace, command: list[str]) -> int:
     return 0
 
 
+def _report(options: argparse.Namespace, command: list[str]) -> int:
+    """Draw the page of a finished fit again."""
+    from . import finished
+
+    print(finished.draw_again(options.out, options.prefix))
+    return 0
+
+
 def _simulate(options: argparse.Namespace, command: list[str]) -> int:
     """Simulate brains."""
     from .simulation.command import run_simulate
@@ -121,6 +129,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace, list[str]], int]] = {
     "check": _check,
     "bids": _bids,
     "demo": _demo,
+    "report": _report,
     "simulate": _simulate,
     "doctor": _doctor,
 }

@@ -21,6 +21,7 @@ from .request import Request
 
 if TYPE_CHECKING:
     from ..acquisition.shells import Shell
+    from ..acquisition.volumes import VolumeResiduals
     from ..fitting.fod_results import FodFit
     from ..fitting.results import Fit
 
@@ -118,6 +119,24 @@ def run_facts(
         counts = np.bincount(fods.n_fibres[np.isin(fods.status, FITTED)], minlength=1)
         run["fibres"] = {str(n): int(count) for n, count in enumerate(counts) if count}
     return run
+
+
+def residual_facts(run: Mapping[str, Any], fit: Fit, volumes: VolumeResiduals | None) -> dict[str, Any]:
+    """What the model leaves of the shells' means, over S0, and each volume less what the others tell.
+
+    Args:
+        run: its facts so far. fit: the result. volumes: residuals of the volumes, if they are known.
+    Returns:
+        entries of run.json that replace or follow the others.
+    """
+    facts: dict[str, Any] = {} if volumes is None else {"volumes": volumes.facts()}
+    if fit.residuals is not None:
+        left, voxels = fit.residuals, fit.residuals.measured.shape[1]
+        facts["shells"] = [
+            {**shell, "residuals": {"mean": mean, "sd": scatter, "voxels": voxels}}
+            for shell, mean, scatter in zip(run["shells"], left.mean, left.scatter, strict=True)
+        ]
+    return facts
 
 
 def _setting(shell: Shell) -> dict[str, Any]:

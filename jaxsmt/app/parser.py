@@ -66,6 +66,10 @@ def make_parser() -> argparse.ArgumentParser:
     _add_options(demo, Request, ("out",), default=Path("jaxsmt-demo"), required=False)
     _add_options(demo, Request, ("device", "viewer", "quiet"))
 
+    report = commands.add_parser("report", help="draw the page of a finished fit again, from its maps")
+    report.add_argument("out", type=Path, metavar="OUT", help="folder of the maps")
+    report.add_argument("--prefix", help="start of the file names, where the folder holds several fits")
+
     simulate = commands.add_parser("simulate", help="write a simulated brain, or a BIDS data set of several")
     _add_options(simulate, Simulation, options_of(Simulation))
 

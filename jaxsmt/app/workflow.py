@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -15,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..acquisition import plausibility
+from ..acquisition.volumes import VolumeResiduals, residuals_of_volumes
 from ..errors import JaxsmtWarning
-from ..files import masks, nifti, outputs, sidecars
+from ..files import nifti, outputs, sidecars
 from ..files.voxels import InFile, InMemory, VoxelData
-from . import catalogue, describe, memory, reading, targets
+from . import catalogue, describe, finished, memory, reading, targets
 from .inputs import Inputs, collected_warnings, naming, open_inputs
 from .request import Request
 from .screen import COMPILE
@@ -87,37 +89,53 @@ def run_fit(request: Request, progress: Progress = lambda *_: None, command: Seq
             model, uncertainty = job.loaded.model, inputs.settings.uncertainty
             targets.check_targets(request, model, uncertainty, inputs.files, unfinished.exists)
             with collected_warnings() as more:
-                result, hashes = _fit(job, unfinished, progress, clock)
+                result, hashes, volumes = _fit(job, unfinished, progress, clock)
             run = describe.run_facts(request, inputs, result.fit, result.fods, hashes, command)
             run["memory"] = job.memory.facts()
             of_result = [*describe.status_warnings(result.fit, result.fods), *describe.misfit_warnings(result.fit)]
             run["warnings"] = [*inputs.warnings, *texts, *more, *of_result]
-            files = _write(job, result, run, unfinished, progress, clock)
+            files = _write(job, result, volumes, run, unfinished, progress, clock)
     page = targets.report(request) if "report" in run else None
     return Outcome(result.fit, result.fods, job.voxels, files, run, page)
 
 
 def _write(
-    job: Job, result: Result, run: dict[str, Any], unfinished: Unfinished, progress: Progress, clock: _Clock
+    job: Job,
+    result: Result,
+    volumes: VolumeResiduals | None,
+    run: dict[str, Any],
+    unfinished: Unfinished,
+    progress: Progress,
+    clock: _Clock,
 ) -> list[Path]:
-    """Write maps, report and run.json, and put them where they belong when all are there; returns the maps' paths."""
-    request = job.request
-    with unfinished.publishing() as folder:
-        files = _write_maps(job, result, run, folder, progress)
-        run["maps"] = [path.name for path in files]
-        clock.lap("write")
-        run["timings_s"] = clock.seconds
-        page = folder / targets.report(request).name
-        if not request.no_report and (content := _report(job, result, run)) is not None:
-            nifti.write_bytes(page, content)
-            run["report"] = page.name
-            run |= {"viewer": True} if request.viewer else {}
-            clock.lap("report")
-        nifti.write_bytes(folder / targets.run_json(request).name, sidecars.to_json(run))
-        if request.overwrite:
-            targets.remove_earlier(request, result.fit.model, [path.name for path in job.inputs.files.values()])
-        if request.report is not None and page.exists():
-            page.replace(request.report)
+    """Write maps, report and run.json, and put them where they belong when all are there; returns the maps' paths.
+
+    The report is drawn while the maps are written.
+    """
+    request, pool = job.request, ThreadPoolExecutor(1)
+    run["timings_s"] = clock.seconds
+    try:
+        so_far = {**run, "timings_s": dict(clock.seconds)}
+        drawing = None if request.no_report else pool.submit(_draw, job, result, volumes, so_far)
+        with unfinished.publishing() as folder:
+            files = _write_maps(job, result, run, folder, progress)
+            run["maps"] = [path.name for path in files]
+            page = folder / targets.report(request).name
+            if drawing is not None:
+                content, more = drawing.result()
+                run |= more
+                if content is not None:
+                    nifti.write_bytes(page, content)
+                    run["report"] = page.name
+                    run |= {"viewer": True} if request.viewer else {}
+            clock.lap("write")
+            nifti.write_bytes(folder / targets.run_json(request).name, sidecars.to_json(run))
+            if request.overwrite:
+                targets.remove_earlier(request, result.fit.model, [path.name for path in job.inputs.files.values()])
+            if request.report is not None and page.exists():
+                page.replace(request.report)
+    finally:  # a stopped run does not wait for pictures
+        pool.shutdown(wait=False, cancel_futures=True)
     return [request.out / path.name for path in files]
 
 
@@ -159,8 +177,13 @@ def prepare(request: Request, inputs: Inputs) -> Job:
     return Job(request, inputs, loaded, voxels, pipeline, _memory_plan(request, inputs, pipeline, voxels.count))
 
 
-def _fit(job: Job, unfinished: Unfinished, progress: Progress, clock: _Clock) -> tuple[Result, dict[str, str]]:
-    """The result, and the hashes of all inputs; reading, hashing and compiling go on at the same time."""
+def _fit(
+    job: Job, unfinished: Unfinished, progress: Progress, clock: _Clock
+) -> tuple[Result, dict[str, str], VolumeResiduals | None]:
+    """The result, the hashes of all inputs, and what a report says of volumes.
+
+    Reading, hashing and compiling go on at the same time.
+    """
     from ..fitting.pipeline import Result
 
     inputs, pipeline = job.inputs, job.pipeline
@@ -182,6 +205,7 @@ def _fit(job: Job, unfinished: Unfinished, progress: Progress, clock: _Clock) ->
         means, data, sample = reading.read_series(inputs, _store(job), progress)
         for text in plausibility.doubts_of(sample, inputs.acquisition, inputs.settings.sigma):
             warnings.warn(text, JaxsmtWarning, stacklevel=2)
+        volumes = None if job.request.no_report else residuals_of_volumes(sample, inputs.acquisition)
         clock.lap("read")
         hashes, slab = _begin(job, unfinished, hashing)
         progress(COMPILE, 0, 1)
@@ -208,7 +232,7 @@ def _fit(job: Job, unfinished: Unfinished, progress: Progress, clock: _Clock) ->
             result = Result.joined(slabs, job.voxels.count)
         later.result()  # so that they are kept for the next process, even those that no voxel needed
         clock.lap("fit" if result.fods is None else "fit FODs")
-        return result, hashes
+        return result, hashes, volumes
     finally:  # a compiler at work is not waited for
         pool.shutdown(wait=False, cancel_futures=True)
 
@@ -287,29 +311,20 @@ def _map_sets(job: Job, result: Result) -> list[outputs.MapSet]:
     return sets
 
 
-def _report(job: Job, result: Result, run: dict[str, Any]) -> bytes | None:
-    """The page with the maps; None, and a warning, where it cannot be made: pictures must never cost maps."""
-    name = (job.request.prefix or "").rstrip("_") or job.request.dwi.name
-    title = f"{name}: {result.fit.model.name} maps"
+def _draw(
+    job: Job, result: Result, volumes: VolumeResiduals | None, run: dict[str, Any]
+) -> tuple[bytes | None, dict[str, Any]]:
+    """The report, and what else run.json says then; no report, and a warning, where it cannot be made.
+
+    Pictures must never cost maps.
+    """
+    more: dict[str, Any] = {}
     try:
-        from ..report import page, viewer
-
-        text = page.make_page(title, result.fit, result.fods, job.inputs.mask, job.inputs.image.affine, run)
-        if job.request.viewer:
-            text = viewer.insert(text, _viewer(job, result.fit, len(text.encode("utf-8", "backslashreplace"))))
+        more = describe.residual_facts(run, result.fit, volumes)
+        facts = json.loads(sidecars.to_json(run | more))  # as the page is drawn again from the file
+        return finished.draw(job.request, job.inputs, result.fit, result.fods, volumes, facts), more
     except Exception as error:  # of a library that draws, whatever it is
-        run["warnings"].append(f"no report: {type(error).__name__}: {error}")
-        return None
-    return text.encode("utf-8", "backslashreplace")
-
-
-def _viewer(job: Job, fit: Fit, page: int) -> str:
-    """The report's viewer of the maps; page: bytes of the report without it."""
-    from ..report import viewer
-
-    inside = job.inputs.mask
-    shown = {name: masks.place(fit.maps()[name], inside, "F") for name in viewer.names_of(fit.maps())}
-    return viewer.make_viewer(shown, inside, job.inputs.image.affine, page)
+        return None, {**more, "warnings": [*run["warnings"], f"no report: {type(error).__name__}: {error}"]}
 
 
 class _Clock:

@@ -22,7 +22,7 @@ from ..models.priors import NormalPrior
 from ..problems.corrections import L
 from ..status import Status
 from .inputs import Voxels, deviation_of, model_maps, require_linear, sigma_of
-from .misfit import Misfit, misfit_of
+from .misfit import Misfit, ShellResiduals, misfit_of, residuals_of
 from .results import Fit
 from .settings import Settings
 from .sigma import (
@@ -59,7 +59,7 @@ class KernelFits:
 
     means: (shells, voxels) that were fitted; variances: theirs over σ², where standard deviations are asked for.
     sigma: (voxels,) if it is known or was estimated; sigma_error: relative, sigma_from: what from, if it was estimated.
-    misfit: of a model that often ends at a bound.
+    residuals: of the means. misfit: of a model that often ends at a bound.
     """
 
     fits: Fits
@@ -68,6 +68,7 @@ class KernelFits:
     sigma: np.ndarray | None = None
     sigma_error: float | None = None
     sigma_from: str | None = None
+    residuals: ShellResiduals | None = None
     misfit: Misfit | None = None
 
     def of(self, part: slice) -> KernelFits:
@@ -190,9 +191,10 @@ class KernelStage:
             progress: told how many voxels are done. before_fods: FODs follow.
         """
         kernels = self._fit(means, rows, progress, before_fods)
-        fits, s0_fitted = kernels.fits, self.settings.s0 == "fit"
-        misfit = misfit_of(self.model, self.acquisition, s0_fitted, fits.maps, np.asarray(fits.status), kernels.means)
-        return replace(kernels, misfit=misfit)
+        maps, status = kernels.fits.maps, np.asarray(kernels.fits.status)
+        s0_fitted = self.settings.s0 == "fit"
+        residuals = residuals_of(self.model, self.acquisition, s0_fitted, maps, status, kernels.means)
+        return replace(kernels, residuals=residuals, misfit=misfit_of(self.model, residuals, maps, status))
 
     def _fit(
         self, means: np.ndarray, rows: Rows | None, progress: Callable[[int], None], before_fods: bool
@@ -352,6 +354,7 @@ class KernelStage:
             sigma=kernels.sigma,
             sigma_error=kernels.sigma_error,
             sigma_from=kernels.sigma_from,
+            residuals=kernels.residuals,
             misfit=kernels.misfit,
             sd=sd,
             shrinkage=shrinkage,

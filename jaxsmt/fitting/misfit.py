@@ -1,15 +1,19 @@
-"""Whether a model fits the shells: how often a diffusivity ends at its bound, and what is left of the means."""
+"""What a model leaves of the shells' means, and whether it fits them: how often a diffusivity ends at its bound."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float
 
 from ..acquisition.acquisition import Acquisition
+from ..acquisition.shells import Pulse
 from ..batch.predictions import predicted_means
 from ..models.model import SphericalMeanModel
+from ..physics.compartments import Kernel
 from ..problems.shell_means import AT_BOUND
 from ..status import FITTED
 
@@ -23,6 +27,69 @@ _ENOUGH = 4096
 # that is right it is at most 0.23, as noise that takes a diffusivity to its bound leaves little; of one zeppelin fitted
 # to sticks in a zeppelin it is 0.58 or more, whether SNR is 5 or 50 and the highest b 3000 or 6000 s/mm².
 _SYSTEMATIC = 0.4
+
+
+@dataclass(frozen=True, eq=False)
+class ShellResiduals:
+    """Measured less fitted means over S0, b = 0 first, of fitted voxels: of all, or of at most 4,096 evenly spread.
+
+    The means are those that the kernels were fitted to; with magnitudes and FODs, which correct the means once more,
+    those of the first time. Nothing is predicted before it is asked for.
+
+    Attributes:
+        kernel, pulses: of the fit. values: parameters of the kernel by name, (n,).
+        measured: (shells, n) means over S0.
+    """
+
+    kernel: Kernel = field(repr=False)
+    pulses: tuple[Pulse, ...]
+    values: Mapping[str, np.ndarray] = field(repr=False)
+    measured: np.ndarray = field(repr=False)
+
+    @cached_property
+    def left(self) -> np.ndarray:
+        """(shells, n) of each voxel."""
+        dtype = next(iter(self.values.values())).dtype
+        return self.measured - predicted_means(self.kernel, self.pulses, self.values, dtype).T
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """(shells,) means over the voxels."""
+        return tuple(self.left.mean(axis=1).tolist())
+
+    @property
+    def scatter(self) -> tuple[float, ...]:
+        """(shells,) standard deviations between the voxels."""
+        return tuple(self.left.std(axis=1).tolist())
+
+
+def residuals_of(
+    model: SphericalMeanModel,
+    acquisition: Acquisition,
+    s0_fitted: bool,
+    maps: dict[str, Float[np.ndarray, " voxels"]],
+    status: np.ndarray,
+    means: Float[np.ndarray, "shells voxels"],
+) -> ShellResiduals | None:
+    """What a fit leaves of the means.
+
+    Args:
+        model, acquisition: of the fit. s0_fitted: whether S0 is fitted with the model.
+        maps: of parameters and S0, by name. status: (voxels,) codes. means: that were fitted.
+    Returns:
+        the residuals; None where no voxel has a fit.
+    """
+    at = np.flatnonzero(np.isin(status, FITTED))
+    if not at.size:
+        return None
+    at = at[:: -(-at.size // _ENOUGH)]
+    b0 = None if s0_fitted else acquisition.b0
+    return ShellResiduals(
+        model.kernel,
+        tuple(shell.pulse._replace(b=0.0) if shell is b0 else shell.pulse for shell in acquisition.shells),
+        {parameter: maps[parameter][at] for parameter in model.kernel.names},
+        means[:, at] / maps["s0"][at],
+    )
 
 
 @dataclass(frozen=True)
@@ -51,23 +118,21 @@ class Misfit:
 
 def misfit_of(
     model: SphericalMeanModel,
-    acquisition: Acquisition,
-    s0_fitted: bool,
+    residuals: ShellResiduals | None,
     maps: dict[str, Float[np.ndarray, " voxels"]],
     status: np.ndarray,
-    means: Float[np.ndarray, "shells voxels"],
 ) -> Misfit | None:
     """The misfit of a fit, if a diffusivity is at its bound in more than a fifth of the fitted voxels.
 
     Args:
-        model, acquisition: of the fit. s0_fitted: whether S0 is fitted with the model.
-        maps: of parameters and S0, by name. status: (voxels,) codes. means: that were fitted.
+        model: of the fit. residuals: of its means.
+        maps: of parameters and S0, by name. status: (voxels,) codes.
     Returns:
         that of the diffusivity which is at its bound most often; None: none is often, or voxels are few. Bounds that
         are maps do not count.
     """
     fitted = np.isin(status, FITTED)
-    if np.count_nonzero(fitted) < _FEW_VOXELS:
+    if residuals is None or np.count_nonzero(fitted) < _FEW_VOXELS:
         return None
     often, name = OFTEN, ""
     for p in model.free:
@@ -79,17 +144,10 @@ def misfit_of(
                 often, name = share, p.name
     if not name:
         return None
-    at = np.flatnonzero(fitted)
-    at = at[:: -(-at.size // _ENOUGH)]
-    b0 = None if s0_fitted else acquisition.b0
-    pulses = [shell.pulse._replace(b=0.0) if shell is b0 else shell.pulse for shell in acquisition.shells]
-    values = {parameter: maps[parameter][at] for parameter in model.kernel.names}
-    predicted = predicted_means(model.kernel, pulses, values, maps["s0"].dtype)
-    left = means[:, at] / maps["s0"][at] - predicted.T
     return Misfit(
         parameter=name,
         share=often,
-        residuals=tuple(left.mean(axis=1).tolist()),
-        scatter=tuple(left.std(axis=1).tolist()),
-        spare=len(pulses) - len(model.free) - 1,  # one for S0, fitted or taken from b = 0
+        residuals=residuals.mean,
+        scatter=residuals.scatter,
+        spare=len(residuals.pulses) - len(model.free) - 1,  # one for S0, fitted or taken from b = 0
     )

@@ -21,7 +21,7 @@ from ..models.model import SphericalMeanModel
 from ..physics import densities
 from ..physics.densities.base import Density
 from ..status import FITTED, Status
-from .misfit import Misfit
+from .misfit import Misfit, ShellResiduals
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ class Fit(WithStatus):
         sigma: the noise of one volume, in units of the data, where the fit used or estimated it; else None.
         sigma_error: relative standard error of an estimated sigma; else None. sigma_from: what it was estimated from:
             "residuals of smooth signals", "repeats of b = 0" or "misfit of kernel and FOD".
+        residuals: what the model leaves of the shells' means; None where no voxel has a fit.
         misfit: where a diffusivity is at its bound in more than a fifth of the voxels: which, how often, and what the
             model leaves of each shell's mean; else None.
         sd: standard deviations of parameters, derived maps and "s0" by name, if `uncertainty` was asked for. NaN where
@@ -103,6 +104,7 @@ class Fit(WithStatus):
     sigma: np.ndarray | None = None
     sigma_error: float | None = None
     sigma_from: str | None = None
+    residuals: ShellResiduals | None = field(default=None, repr=False)
     misfit: Misfit | None = None
     sd: Maps | None = None
     shrinkage: Maps | None = None

@@ -76,7 +76,7 @@ def draw_glyphs(
     size = (min(size[0], inside.shape[0]), min(size[1], inside.shape[1]))
     if corner is None:
         clarity = np.sum(fods.parameters["weight"] * (1 - fods.parameters["odi"]), axis=-1)
-        corner = _best_patch(np.where(inside, slice_of(clarity, mask) + 1e-6, 0), size)
+        corner = best_patch(np.where(inside, slice_of(clarity, mask) + 1e-6, 0), size)
     patch = slice(corner[0], corner[0] + size[0]), slice(corner[1], corner[1] + size[1])
     centres = np.argwhere(inside[patch])
 
@@ -166,8 +166,12 @@ def _aspect(mask: np.ndarray, affine: np.ndarray) -> float:
     return float(spacing[1] / spacing[0])
 
 
-def _best_patch(values: np.ndarray, size: tuple[int, int]) -> tuple[int, int]:
-    """Corner of the window of this size with the largest sum."""
+def best_patch(values: np.ndarray, size: tuple[int, int]) -> tuple[int, int]:
+    """Corner of the window with the largest sum.
+
+    Args:
+        values: (across, up). size: of the window.
+    """
     table = np.pad(values, ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
     a, b = size
     sums = table[a:, b:] - table[:-a, b:] - table[a:, :-b] + table[:-a, :-b]

@@ -111,18 +111,29 @@ class GroupPage:
 
 
 @dataclass(frozen=True)
+class _Image:
+    """A part of a picture.
+
+    Attributes:
+        text: instead of it. content: PNG in base64. width: in pixels of the page.
+    """
+
+    text: str
+    content: str
+    width: int
+
+
+@dataclass(frozen=True)
 class _Drawn:
     """A picture that has been drawn.
 
     Attributes:
-        heading, caption: above it. text: instead of it. content: PNG in base64. width: in pixels of the page.
+        heading, caption: above it. images: its parts, side by side where there is room.
     """
 
     heading: str
     caption: str
-    text: str
-    content: str
-    width: int
+    images: Sequence[_Image]
 
 
 def make_group_page(page: GroupPage) -> str:
@@ -135,15 +146,18 @@ def make_group_page(page: GroupPage) -> str:
     """
     with plain_style():
         drawn = [(heading, [_draw(picture) for picture in pictures]) for heading, pictures in page.pictures]
-    return fill("group.html", title=page.title, page=page, drawn=drawn)
+    return fill("group.html", page=page, drawn=drawn)
 
 
 def _draw(picture: Picture) -> _Drawn:
     """The picture as the page has it."""
     shown = picture.shown
     if isinstance(shown, Bars):
-        text, figure = shown.text, draw_shares(shown.labels, shown.counts)
+        parts = [(shown.text, draw_shares(shown.labels, shown.counts))]
     else:
-        text, figure = ". ".join(strip.text for strip in shown), draw_strips(shown)
-    width = round(_PIXELS * figure.get_figwidth())
-    return _Drawn(picture.heading, picture.caption, f"{picture.heading}. {text}", to_base64(figure), width)
+        parts = [(strip.text, draw_strips([strip])) for strip in shown]
+    images = [
+        _Image(f"{picture.heading}. {text}", to_base64(figure), round(_PIXELS * figure.get_figwidth()))
+        for text, figure in parts
+    ]
+    return _Drawn(picture.heading, picture.caption, images)

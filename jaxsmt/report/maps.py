@@ -64,8 +64,8 @@ def draw_maps(rows: Sequence[tuple[str, Mapping[str, np.ndarray]]], mask: np.nda
     FigureCanvasAgg(figure)
     for i, (label, maps) in enumerate(rows):
         for j, (name, volume) in enumerate(maps.items()):
-            same_name = [other[name] for _, other in rows if name in other]
-            limits = map_table.about(name).limits or _range(same_name, mask)
+            same_name = [other[name][mask != 0] for _, other in rows if name in other]
+            limits = map_table.about(name).limits or range_of(np.concatenate(same_name))
             title = map_table.about(name).title
             # Fixed places: a layout engine would take longer than all the rest of the picture.
             corner = j * cell[0], (len(rows) - 1 - i) * cell[1]
@@ -88,7 +88,7 @@ def _draw_panel(ax: Axes, panel: np.ndarray, title: str, colours: str | Colormap
     ax.imshow(panel.T, origin="lower", interpolation="nearest", extent=place, **how)
     ax.set_title(title, fontsize=9, y=1 - 0.22 / height, pad=0)
     ax.imshow(np.linspace(*limits, 256)[None], extent=(left, right, bottom, top), **how)
-    ticks = _ticks(*limits)
+    ticks = round_ticks(*limits)
     x = np.interp(ticks, limits, (left, right))
     frame = [[(left, bottom), (right, bottom), (right, top), (left, top), (left, bottom)]]
     marks = [[(at, bottom), (at, bottom - 0.04)] for at in x]
@@ -97,10 +97,14 @@ def _draw_panel(ax: Axes, panel: np.ndarray, title: str, colours: str | Colormap
         ax.text(at, bottom - 0.07, f"{tick:g}", fontsize=7, ha="center", va="top")
 
 
-def _ticks(low: float, high: float) -> np.ndarray:
-    """Round numbers from low to high: fewer if they are long."""
-    for most in (7, 4):
-        values = np.asarray(MaxNLocator(most, steps=(1, 2, 2.5, 5, 10)).tick_values(low, high))
+def round_ticks(low: float, high: float, most: int = 7) -> np.ndarray:
+    """Round numbers from low to high: fewer if they are long.
+
+    Args:
+        low, high: ends. most: how many there may be.
+    """
+    for n in (most, 4):
+        values = np.asarray(MaxNLocator(n, steps=(1, 2, 2.5, 5, 10)).tick_values(low, high))
         slack = 1e-6 * (high - low)
         ticks = values[(values >= low - slack) & (values <= high + slack)]
         if max((len(f"{tick:g}") for tick in ticks), default=0) <= 4:
@@ -114,9 +118,12 @@ def _colours(name: str) -> str | Colormap:
     return _STATUS_COLOURS if colours == "status" else colours
 
 
-def _range(volumes: Sequence[np.ndarray], mask: np.ndarray) -> tuple[float, float]:
-    """1st to 99th percentile inside the mask."""
-    values = np.concatenate([volume[mask != 0] for volume in volumes])
+def range_of(values: np.ndarray) -> tuple[float, float]:
+    """1st to 99th percentile of the finite values.
+
+    Args:
+        values: of voxels inside the mask.
+    """
     values = values[np.isfinite(values)]
     low, high = np.percentile(values, (1, 99)) if values.size else (0, 1)
     if low == high:  # the same everywhere, as σ may be: a range about it, so that its bar has numbers
@@ -124,8 +131,13 @@ def _range(volumes: Sequence[np.ndarray], mask: np.ndarray) -> tuple[float, floa
     return float(low), float(high)
 
 
-def to_png(figure: Figure) -> bytes:
-    """A figure as PNG; it has no time stamp, so that equal figures are equal bytes."""
+def to_png(figure: Figure, transparent: bool = False) -> bytes:
+    """A figure as PNG; it has no time stamp, so that equal figures are equal bytes.
+
+    Args:
+        figure: drawn. transparent: on no background.
+    """
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None}, pil_kwargs={"compress_level": 3})
+    how: dict[str, Any] = {"metadata": {"Software": None}, "pil_kwargs": {"compress_level": 3}}
+    figure.savefig(buffer, format="png", dpi=120, transparent=transparent, **how)
     return buffer.getvalue()

@@ -40,7 +40,7 @@ def test_fods_are_those_of_python_and_the_files_are_exact(folder, series, capsys
     assert facts["options"]["fod"] == "bingham"
     assert facts["fibres"] == {"2": int(mask.sum())}
     assert sum(facts["fod_voxels"].values()) == mask.size
-    assert (folder / "out" / "report.html").read_text().count("data:image/png") == 3
+    assert "FODs of the framed patch" in (folder / "out" / "report.html").read_text()
 
     # Without axes from the affine, `save` still writes scanner axes.
     plain = js.Acquisition.from_fsl(*files)

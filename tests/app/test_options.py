@@ -91,8 +91,8 @@ def test_sidecars_and_report_tell_every_option_that_changes_the_fit(folder):
     assert sidecar["options"]["Delta"] == 20
     assert json.loads((folder / "out" / "sub-01_run.json").read_text())["options"] == sidecar["options"]
     page = (folder / "out" / "report.html").read_text()
-    assert "<th>s0</th><td>mean</td>" in page
-    assert "<th>shell gap</th><td>80</td>" in page
+    assert '<th scope="row">s0</th><td>mean</td>' in page
+    assert '<th scope="row">shell gap</th><td>80</td>' in page
 
 
 def test_help_does_not_wait_for_jax():

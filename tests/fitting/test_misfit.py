@@ -59,3 +59,13 @@ def test_noise_alone_is_not_a_misfit():
 def test_nothing_is_told_where_the_model_fits_or_voxels_are_few(shells, two_kinds, voxels):
     fit, _ = fit_of(shells, two_kinds, voxels=voxels)
     assert fit.misfit is None
+
+
+def test_residuals_of_every_fit_are_measured_less_fitted_means():
+    """Also where the model fits; they survive choosing voxels and are none where nothing was fitted."""
+    fit, data = fit_of(SHELLS, two_kinds_of_water=False)
+    left = (data @ fit.acquisition.weights.T - fit.predict()) / fit.s0[:, None]
+    np.testing.assert_allclose(fit.residuals.mean, left.mean(axis=0), atol=1e-5)
+    np.testing.assert_allclose(fit.residuals.scatter, left.std(axis=0), atol=1e-5)
+    assert fit.voxels(np.arange(3)).residuals is fit.residuals
+    assert js.fit(js.smt(), fit.acquisition, 0 * data).residuals is None

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ...files import regions
+from ...files.regions import Region
 from ...status import Status
-from . import regions
-from .regions import Region
 
 #: Statistics of a map, with the percentile that each is.
 STATISTICS = {"median": 50, "q1": 25, "q3": 75}

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import InputError
+from ...files import regions
 from ..screen import Screen
-from . import columns, outliers, regions
+from . import columns, outliers
 from .columns import Column
 from .outliers import Outlier
 from .summary import INCOMPLETE, Summary, summarise

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
+from ...files import regions
 from ...report.group import Bars, Finding, GroupPage, Picture, Row
 from ...report.strips import Strip
-from . import columns, outliers, regions
+from . import columns, outliers
 from .columns import Column
 from .comparison import DEFINITIONS, Group
 from .summary import COMPLETE, INCOMPLETE, Summary

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import InputError, JaxsmtWarning
-from ...files import nifti
+from ...files import nifti, regions
+from ...files.regions import FITTED_VOXELS, Region
 from ...status import FITTED, Status
-from . import columns, regions
+from . import columns
 from .columns import Column
-from .regions import FITTED_VOXELS, Region
 from .written import FittedSeries, Run, about_map, read_run
 
 COMPLETE, INCOMPLETE, DAMAGED = "complete", "incomplete", "damaged"

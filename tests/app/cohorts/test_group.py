@@ -8,12 +8,13 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from jaxsmt.app.cohorts import outliers, regions
+from jaxsmt.app.cohorts import outliers
 from jaxsmt.app.cohorts.written import find_series
 from jaxsmt.errors import InputError
-from jaxsmt.files import outputs
+from jaxsmt.files import outputs, regions
 from tests.app.cohorts import derivatives
 from tests.app.cohorts.derivatives import SHAPE, gather, read_table, smt_maps, status_map, write_cohort, write_series
+from tests.report.pages import Read
 
 TABLE, FOUND = "group_dwimap.tsv", "group_desc-outliers_dwimap.tsv"
 OUTPUTS = [TABLE, "group_dwimap.json", FOUND, "group_desc-outliers_dwimap.json", "group.html"]
@@ -114,6 +115,13 @@ def test_a_planted_outlier_is_found_and_no_other(tmp_path, n, capsys):
     assert len(pictures) == page.count("<img")
     assert "outliers: sub-03 1.2" in pictures[0]  # for those who do not see it
     assert 'href="sub-03.html"' in page
+    read = Read(page)
+    assert not read.problems  # well-formed, every heading of a table with its scope
+    links = {value for tag, _, value in read.addresses if tag == "a"}
+    assert {value[1:] for value in links if value[0] == "#"} <= set(read.ids)
+    assert {value for value in links if value[0] != "#"} == {f"sub-{i + 1:02d}.html" for i in range(n)}
+    assert all(value.startswith("data:image/png;base64,") for tag, _, value in read.addresses if tag != "a")
+    assert "default-src 'none'" in page
 
 
 def test_nothing_is_found_among_those_that_differ_by_chance(tmp_path):
@@ -293,7 +301,7 @@ def test_a_series_without_report_has_no_link(tmp_path):
     rng = np.random.default_rng(6)
     write_series(tmp_path, "sub-01", smt_maps(rng), status_map(rng), report=False)
     gather(tmp_path)
-    assert "href=" not in (tmp_path / "group.html").read_text("utf-8")
+    assert not re.findall('href="(?!#)', (tmp_path / "group.html").read_text("utf-8"))
 
 
 def test_equal_inputs_are_equal_bytes_wherever_they_are(tmp_path):

@@ -1,0 +1,102 @@
+"""Residuals of volumes: a bad one stands out, a good series has none."""
+
+import numpy as np
+import pytest
+
+from jaxsmt.acquisition.plausibility import Sample
+from jaxsmt.acquisition.volumes import residuals_of_volumes
+from jaxsmt.simulate import hcp_scheme, rician, zeppelin_signal
+
+ACQUISITION = hcp_scheme(8, 32, (1000, 2000))
+VOXELS = 400
+SNR = 25
+
+
+def sample_of(change=None, acquisition=ACQUISITION, voxels=VOXELS):
+    """Crossing-free tissue of all directions at SNR 25; `change` spoils the data, (volumes, voxels)."""
+    rng = np.random.default_rng(5)
+    par, axes = rng.uniform(1.5, 2.3, voxels), rng.standard_normal((voxels, 1, 3))
+    axes /= np.linalg.norm(axes, axis=-1, keepdims=True)
+    kappa, weight = np.full((voxels, 1), 8.0), np.ones((voxels, 1))
+    signal = 1000 * zeppelin_signal(acquisition, par, 0.2 * par, axes, kappa, weight)
+    data = rician(signal, 1000 / SNR, rng).T
+    if change is not None:
+        change(data)
+    return Sample(data, np.empty((len(data), 0)), 0.0, np.dtype(np.float32), np.inf)
+
+
+def test_in_a_good_series_nothing_stands_out():
+    """The spread is the noise in every volume, whatever its leverage, and a little of what order 2 cannot follow."""
+    found = residuals_of_volumes(sample_of(), ACQUISITION)
+    assert found.outlying.size == 0
+    assert found.voxels == VOXELS
+    assert found.orders == (0, 2, 2)
+    assert np.all((found.spread > 0.85 / SNR) & (found.spread < 1.3 / SNR))
+    assert np.abs(found.mean).max() < 0.01
+    assert found.noise == pytest.approx(1 / SNR, rel=0.1)
+    first = found.level[ACQUISITION.shells[1].volumes]
+    assert np.ptp(first) == 0
+    assert 0.2 < first[0] < 0.6
+
+
+@pytest.mark.parametrize("volume", [3, 20, 60])
+def test_a_darkened_volume_stands_out_by_as_much_as_it_lost(volume):
+    """At b = 0, 1000 and 2000: the residual is that of the volume against the others, not halved by its own weight."""
+
+    def darken(data):
+        data[volume] *= 0.8
+
+    found = residuals_of_volumes(sample_of(darken), ACQUISITION)
+    assert list(found.outlying) == [volume]
+    expected = -0.2 * found.level[volume] / (1 - 0.2 / np.count_nonzero(found.shells == found.shells[volume]))
+    assert found.mean[volume] == pytest.approx(expected, abs=0.01)
+
+
+def test_a_slice_that_is_lost_stands_out():
+    """A tenth of the voxels without signal in one volume."""
+
+    def lose(data):
+        data[20, : VOXELS // 10] = 0
+
+    assert list(residuals_of_volumes(sample_of(lose), ACQUISITION).outlying) == [20]
+
+
+def test_voxels_that_moved_stand_out_though_the_mean_is_the_same():
+    def move(data):
+        data[20] += 150 * (-1.0) ** np.arange(VOXELS)
+
+    found = residuals_of_volumes(sample_of(move), ACQUISITION)
+    assert 20 in found.outlying
+    assert found.spread[20] > 2 * np.median(found.spread)
+
+
+def test_bad_volumes_do_not_take_their_neighbours_with_them():
+    """The prediction of a neighbour is off by as much as it leans on a bad volume: far more than the noise."""
+    bad = sorted(ACQUISITION.shells[1].volumes[[3, 17, 30]].tolist())
+
+    def darken(data):
+        data[bad] *= 0.6
+
+    found = residuals_of_volumes(sample_of(darken), ACQUISITION)
+    assert found.outlying.tolist() == bad
+    np.testing.assert_allclose(found.mean[bad] / found.level[bad], -0.4, atol=0.05)
+
+
+def test_where_half_of_a_shell_is_odd_nobody_is_blamed():
+    """A shell of two scans with different gains: what is right cannot be told."""
+
+    def scale(data):
+        data[ACQUISITION.shells[1].volumes[::2]] *= 0.5
+
+    assert residuals_of_volumes(sample_of(scale), ACQUISITION).outlying.size == 0
+
+
+def test_few_volumes_or_voxels_tell_nothing():
+    """Shells of one volume have no residuals; without b = 0, or with a handful of voxels, there are none at all."""
+    few = hcp_scheme(1, 6, (1000, 2000))
+    found = residuals_of_volumes(sample_of(acquisition=few), few)
+    assert np.isnan(found.mean[0])
+    assert np.isnan(found.noise)
+    assert found.orders == (0, 0, 0)
+    assert found.outlying.size == 0
+    assert residuals_of_volumes(sample_of(voxels=20), ACQUISITION) is None

@@ -1,0 +1,59 @@
+"""The report of a command: what it shows of the data, and that it never costs maps nor delays them."""
+
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from jaxsmt.report import page
+from tests.app.commands import run
+from tests.conftest import AFFINE
+
+
+def spoil(folder, volume):
+    """Darken a volume."""
+    path = folder / "sub-01_dwi.nii.gz"
+    data = np.asarray(nib.load(path).dataobj).copy()
+    data[..., volume] *= 0.7
+    nib.save(nib.Nifti1Image(data, AFFINE), path)
+
+
+def test_a_bad_volume_is_named_before_all_else(folder):
+    assert run(folder) == 0
+    assert "No volume stands out" in (folder / "out" / "report.html").read_text("utf-8")
+    spoil(folder, 40)
+    assert run(folder, "--overwrite") == 0
+    text = (folder / "out" / "report.html").read_text("utf-8")
+    remark = "Volume 40 (counted from 0) differs from what the other volumes of the same shell tell"
+    assert text.index(remark) < text.index(">Methods</h2>")
+    assert "Standing out: 40 (-" in text
+
+
+def test_maps_are_there_before_the_page_is_drawn(folder, monkeypatch):
+    """Pictures take a second, which nobody who waits for maps should wait for."""
+    seen, draw = [], page.make_page
+
+    def watched(*arguments):
+        seen.extend(sorted(path.name for path in (folder / "out").glob("*.nii.gz")))
+        return draw(*arguments)
+
+    monkeypatch.setattr(page, "make_page", watched)
+    assert run(folder) == 0
+    assert seen == sorted(path.name for path in (folder / "out").glob("*.nii.gz"))
+    assert len(seen) == len(json.loads((folder / "out" / "sub-01_run.json").read_text())["maps"])
+
+
+@pytest.mark.parametrize("error", [ValueError("a font is missing"), MemoryError()])
+def test_a_page_that_cannot_be_drawn_costs_no_maps(folder, monkeypatch, error):
+    def broken(*arguments):
+        raise error
+
+    monkeypatch.setattr(page, "make_page", broken)
+    assert run(folder) == 0
+    facts = json.loads((folder / "out" / "sub-01_run.json").read_text())
+    assert [text for text in facts["warnings"] if text.startswith(f"no report: {type(error).__name__}")]
+    assert "report" not in facts
+    assert not (folder / "out" / "report.html").exists()
+    assert all((folder / "out" / name).exists() for name in facts["maps"])
+    assert not list((folder / "out").glob(".*"))
