@@ -159,8 +159,8 @@ def _read_acquisition(request: Request, image: nifti.Image, files: dict[str, Pat
         files["grad"] = request.grad
         bvals, bvecs = gradients.read_mrtrix(request.grad)
     else:
-        files["bval"] = request.bval or beside(image.path, ".bval")
-        files["bvec"] = request.bvec or beside(image.path, ".bvec")
+        files["bval"] = request.bval or _table_beside(image.path, ".bval")
+        files["bvec"] = request.bvec or _table_beside(image.path, ".bvec")
         bvals = gradients.read_bval(files["bval"])
         bvecs = gradients.fsl_to_scanner(gradients.read_bvec(files["bvec"]), image.affine)
     if not len(bvals) == len(bvecs) == image.shape[3]:
@@ -174,6 +174,18 @@ def _read_acquisition(request: Request, image: nifti.Image, files: dict[str, Pat
         options[argument] = _read_of_volumes(name, getattr(request, name), len(bvals), files)
     with naming(files, ("grad", "bval", "bvec")):
         return Acquisition(bvals, bvecs, **options)
+
+
+def _table_beside(series: Path, suffix: str) -> Path:
+    """The half of FSL's gradient table that has the series' name.
+
+    Raises:
+        InputError: it is not there.
+    """
+    path = beside(series, suffix)
+    if not path.exists():
+        raise InputError("no such file", file=path, fix="name the gradient table with bval= and bvec=, or with grad=")
+    return path
 
 
 def _read_of_volumes(name: str, text: str | None, volumes: int, files: dict[str, Path]) -> Any:

@@ -79,7 +79,7 @@ REFERENCES = {
     ),
     "kozak2010": _doi(
         "Kozak LR, Bango M, Szabo M, Rudas G, Vidnyanszky Z, Nagy Z. Using diffusion MRI for measuring the temperature "
-        "of cerebrospinal fluid within the lateral ventricles. Acta Paediatr 2010.",
+        "of cerebrospinal fluid within the lateral ventricles. Acta Paediatr 2010;99:237–243.",
         "10.1111/j.1651-2227.2009.01528.x",
     ),
     "sakai2012": _doi(

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from jaxsmt.acquisition.volumes import VolumeResiduals
+from jaxsmt.app.describe import residual_facts
 from jaxsmt.files import masks
 from jaxsmt.fitting.misfit import residuals_of
 from jaxsmt.fitting.settings import Settings
@@ -48,7 +49,8 @@ def volumes_of(bad=()):
 
 
 def make(fit, fods=None, run=None, volumes=None, title="sub-01: smt maps", mask=MASK):
-    return page.make_page(title, fit, fods, mask, np.eye(4), run or run_of(fit), volumes)
+    run = run or run_of(fit)
+    return page.make_page(title, fit, fods, mask, np.eye(4), run | residual_facts(run, fit, volumes), volumes)
 
 
 @pytest.fixture(scope="module")
