@@ -44,6 +44,7 @@ from .physics.densities.bingham import bingham as bingham
 from .physics.densities.watson import watson as watson
 from .physics.noises.base import Noise as Noise
 from .physics.noises.noncentral_chi import noncentral_chi as noncentral_chi
+from .physics.relaxation import relaxing as relaxing
 from .solvers import Solver as Solver
 from .solvers import first_order as first_order
 from .solvers import lbfgs as lbfgs

@@ -44,13 +44,12 @@ def means_at_first(acquisition: Acquisition, means: np.ndarray) -> np.ndarray:
 
 def echoes_of(acquisition: Acquisition) -> tuple[int, ...]:
     """The number of the echo time of each shell, the shortest first; () where there are not several."""
-    return tuple(_echo_of(acquisition)[1].tolist()) if has_several(acquisition) else ()
+    return tuple(group.echo for group in acquisition.groups) if has_several(acquisition) else ()
 
 
 def _echo_of(acquisition: Acquisition) -> tuple[np.ndarray, np.ndarray]:
     """The number of the echo time of each volume, and of each shell, the shortest first."""
-    te = np.array([float(np.asarray(acquisition.te)[group.volumes[0]]) for group in acquisition.groups])
-    of_shells = np.searchsorted(np.unique(te), te)
+    of_shells = np.array([group.echo for group in acquisition.groups])
     of_volumes = np.zeros(acquisition.bvals.size, int)
     for group, echo in zip(acquisition.groups, of_shells, strict=True):
         of_volumes[list(group.volumes)] = echo

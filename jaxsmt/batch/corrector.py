@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from ..acquisition.acquisition import Acquisition
+from ..acquisition.shells import Shell
 from ..geometry.harmonics import even_harmonics, n_coefficients
 from ..physics.compartments import Kernel
 from ..physics.noises.base import Noise
@@ -50,7 +51,8 @@ class Corrector(Runner):
         device: Devices = None,
     ):
         super().__init__(dtype, device)
-        shells = acquisition.shells[1:]
+        # All that the kernel predicts: b = 0 of the first echo time has decayed too where compartments relax.
+        shells = acquisition.shells if kernel.relaxing else acquisition.shells[1:]
         self._names, self._n = kernel.names, len(acquisition.shells)
         self._volumes = np.concatenate([shell.volumes for shell in acquisition.shells])
         self._smooth, bases = residual_bases(acquisition)
@@ -59,9 +61,10 @@ class Corrector(Runner):
         #: Whether these are of b = 0 alone.
         self.repeats = all(basis.shape[1] == 1 for basis in bases)
         size = size_of("corrections", self.platform)
-        directions = tuple(acquisition.bvecs[shell.volumes] for shell in shells)
+        directions = tuple(_directions(acquisition, shell) for shell in shells)
+        weighted = [g for g, shell in zip(directions, shells, strict=True) if not shell.zero]
         weights = acquisition.weights[:, self._volumes]
-        pulses, steps = tuple(shell.pulse for shell in shells), steps_of(directions)
+        pulses, steps = tuple(shell.pulse for shell in shells), steps_of(weighted)
         # One program for both: from a uniform FOD or from that of an earlier correction, with σ or without. Magnitudes,
         # all volumes of every voxel, are another's.
         self._correct = {
@@ -177,6 +180,14 @@ class Corrector(Runner):
         return corrected._replace(magnitude=in_order)
 
 
+def _directions(acquisition: Acquisition, shell: Shell) -> np.ndarray:
+    """(n, 3) unit vectors; any of them at b = 0, where they mean nothing."""
+    if shell.zero:
+        return np.tile([0.0, 0.0, 1.0], (len(shell.volumes), 1))
+    directions: np.ndarray = acquisition.bvecs[shell.volumes]
+    return directions
+
+
 def _zeros(*shape: int) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(shape, np.dtype(float))
 
@@ -194,7 +205,7 @@ def residual_bases(acquisition: Acquisition) -> tuple[np.ndarray, list[np.ndarra
             order += 2
         needed = 0 if shell.zero else _ORDER_NEEDED[shell.b > _HIGH_B]
         if order >= needed:
-            g = acquisition.bvecs[shell.volumes] if order else np.tile([0.0, 0.0, 1.0], (n, 1))
+            g = _directions(acquisition, shell)
             volumes.append(shell.volumes)
             bases.append(np.linalg.qr(even_harmonics(g, order))[0])
     return np.concatenate([np.empty(0, int), *volumes]), bases

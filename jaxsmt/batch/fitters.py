@@ -62,7 +62,7 @@ class KernelFitter(Runner):
         weights = checked_weights(weights, acquisition, prior)
         pulses = means_pulses(acquisition, fit_s0)
         names = () if prior is None else prior.names
-        search = ShellMeans(static, fit_s0, names, unweighted=pulses[0].b == 0, echoes=echoes_of(acquisition))
+        search = ShellMeans(static, fit_s0, names, *of_scheme(model, acquisition, pulses[0].b == 0))
         if prior is not None:
             held = dict(model.held)
             prior.require([name for name in model.names if name not in held])
@@ -292,6 +292,13 @@ def means_pulses(acquisition: Acquisition, fit_s0: bool) -> tuple[Pulse, ...]:
     """Weighting of b = 0 and each shell. Where S0 is not fitted the b = 0 mean is S0 itself, so its b is exactly 0."""
     first, *others = acquisition.pulses
     return (first if fit_s0 else first._replace(b=0.0), *others)
+
+
+def of_scheme(model: SphericalMeanModel, acquisition: Acquisition, zero: bool) -> tuple[bool, tuple[int, ...]]:
+    """`unweighted` and `echoes` of `ShellMeans`. zero: whether b is exactly 0 at b = 0."""
+    if model.kernel.relaxing:  # S0 is that of the echo time 0, for all of them
+        return False, ()
+    return zero, echoes_of(acquisition)
 
 
 def checked_weights(weights: Any, acquisition: Acquisition, prior: NormalPrior | None) -> np.ndarray:

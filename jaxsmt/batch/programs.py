@@ -240,7 +240,7 @@ def kernel_anisotropies(
     values: dict[str, Float[Array, " voxels"]], pulses: tuple[Pulse, ...], *, kernel: Kernel
 ) -> Float[Array, " voxels"]:
     """`physics.compartments.anisotropy` of kernels, (voxels,): the largest of these pulses."""
-    return anisotropy([kernel.legendre(pulse, 2, values) for pulse in pulses])
+    return anisotropy([kernel.unrelaxed(pulse, kernel.legendre(pulse, 2, values), values) for pulse in pulses])
 
 
 class LobeArrays(NamedTuple):

@@ -316,8 +316,9 @@ class _Data:
         for i in range(0, len(usable), _BLOCK):
             at = usable[i : i + _BLOCK]
             expected = np.ones(len(at))
-            if b0.b and kernels.settings.s0 == "fit":
-                means = predicted_means(kernels.model.kernel, [b0.pulse], _chosen(self._kernel, at), stage.dtype)
+            kernel = kernels.model.kernel
+            if kernel.relaxing or (b0.b and kernels.settings.s0 == "fit"):
+                means = predicted_means(kernel, [b0.pulse], _chosen(self._kernel, at), stage.dtype)
                 expected = means[:, 0].astype(float)
             with np.errstate(over="ignore", invalid="ignore"):
                 y = rows(at)[:, volumes] / self._s0[at][:, None]

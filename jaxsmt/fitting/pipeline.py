@@ -90,11 +90,15 @@ class Pipeline:
                     f"kernels of shape {model.kernels.status.shape} for data of {inside.shape}", fix="shapes must agree"
                 )
         else:
-            spherical = model.spherical if isinstance(model, FodModel) else model
-            self._kernels = KernelStage(spherical, acquisition, settings, self._voxels)
+            self._kernels = KernelStage(self._spherical, acquisition, settings, self._voxels)
         if isinstance(model, FodModel):
             self._fods = FodStage(model, acquisition, settings, self._voxels)
         self.settings = settings
+
+    @property
+    def _spherical(self) -> SphericalMeanModel:
+        """The model of the kernels."""
+        return self.model.spherical if isinstance(self.model, FodModel) else self.model
 
     @property
     def needs_volumes(self) -> bool:
@@ -170,7 +174,7 @@ class Pipeline:
             the voxels of each slab, and its results, arrays (voxels, …).
         """
         count = self._voxels.count
-        if echoes.has_several(self._acquisition):
+        if echoes.has_several(self._acquisition) and not self._spherical.kernel.relaxing:
             if self._kernels is not None and self._kernels.noise.magnitudes:
                 _warn_of_echoes()
             means = None if means is None else echoes.means_at_first(self._acquisition, means)

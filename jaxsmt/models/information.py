@@ -15,6 +15,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from ..acquisition.acquisition import Acquisition
+from ..acquisition.echoes import has_several
 from ..acquisition.shells import Pulse
 from ..errors import InputError, JaxsmtWarning
 from ..physics.compartments import Parameter
@@ -238,8 +239,7 @@ def require_determined(model: SphericalMeanModel, acquisition: Acquisition, s0: 
     """
     if not model.free:
         raise InputError(f"the {model.name} model has nothing to fit", fix="leave a parameter free")
-    model.kernel.require(acquisition.pulses)
-    acquisition.require(shells=len(model.free), model=model.name)
+    require_scheme(model, acquisition, s0, len(model.free))
     information = _information(model, acquisition, s0)
     size, direction = np.linalg.eigh(information)
     if np.all(size[:, 0] <= _SINGULAR**2 * size[:, -1]):
@@ -247,7 +247,7 @@ def require_determined(model: SphericalMeanModel, acquisition: Acquisition, s0: 
         raise InputError(
             f"the acquisition cannot determine {' and '.join(names)} of the {model.name} model: "
             "the spherical means stay as they are when that changes",
-            fix="fix or link parameters, or use a scheme with other shells",
+            fix=f"fix or link parameters, or use a scheme with other {_other(model, acquisition)}",
         )
     vague = _vague(model, information)
     if vague:
@@ -257,6 +257,37 @@ def require_determined(model: SphericalMeanModel, acquisition: Acquisition, s0: 
             JaxsmtWarning,
             stacklevel=3,
         )
+
+
+def require_scheme(model: SphericalMeanModel, acquisition: Acquisition, s0: str, parameters: int) -> None:
+    """Refuse a scheme with too few shells, or that does not tell what the compartments depend on.
+
+    Args:
+        model: the model.
+        acquisition: the acquisition, whose numbers may be traced.
+        s0: "fit", or "mean": S0 is known.
+        parameters: how many of them the spherical means alone must determine.
+
+    Raises:
+        InputError: too few shells, unknown times or shapes of pulses, or S0 of b = 0 volumes which have decayed.
+
+    Example:
+        >>> import jaxsmt as js
+        >>> require_scheme(js.smt(), js.simulate.hcp_scheme(n_b0=2, n_directions=15), "fit", 2)
+    """
+    model.kernel.require(acquisition.pulses)
+    if s0 == "mean" and model.kernel.relaxing:
+        raise InputError(
+            "s0='mean' with relaxing compartments: b = 0 volumes have decayed with T2", fix="s0='fit', the default"
+        )
+    # b = 0 of each further echo time tells of T2.
+    echoes = sum(group.zero for group in acquisition.groups) - 1 if model.kernel.relaxing else 0
+    acquisition.require(shells=max(parameters - echoes, 1), model=model.name)
+
+
+def _other(model: SphericalMeanModel, acquisition: Acquisition) -> str:
+    """What a scheme could have besides to determine a model."""
+    return "echo times" if model.kernel.relaxing and not has_several(acquisition) else "shells"
 
 
 def _vague(model: SphericalMeanModel, information: np.ndarray) -> list[str]:
