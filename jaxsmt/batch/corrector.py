@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from ..acquisition.acquisition import Acquisition
+from ..acquisition.echoes import echoes_of
 from ..acquisition.shells import Shell
 from ..geometry.harmonics import even_harmonics, n_coefficients
 from ..physics.compartments import Kernel
@@ -55,6 +56,7 @@ class Corrector(Runner):
         shells = acquisition.shells if kernel.relaxing else acquisition.shells[1:]
         self._names, self._n = kernel.names, len(acquisition.shells)
         self._volumes = np.concatenate([shell.volumes for shell in acquisition.shells])
+        self._echoes = echoes_of(acquisition, kernel.relaxing)
         self._smooth, bases = residual_bases(acquisition)
         #: Degrees of freedom of `sigma`.
         self.freedom = sum(n - k for n, k in (basis.shape for basis in bases))
@@ -100,16 +102,18 @@ class Corrector(Runner):
                 `correct`. second: `means`. magnitudes: calls that return them.
         """
         volumes = len(self._volumes)
+        levels = _zeros(self._n - 1) if self._echoes else None
         if sigma:
             self._sigmas.compile(_zeros(len(self._smooth)))
         if correct:
             kernel = dict.fromkeys(self._names, _zeros())
             turned = _zeros(3, 3) if deviation else None
-            voxel = VolumesVoxel(_zeros(volumes), _zeros(), _zeros(), kernel, _zeros(len(L)), turned)
+            voxel = VolumesVoxel(_zeros(volumes), _zeros(), _zeros(), kernel, _zeros(len(L)), turned, levels)
             self._correct[False, False, False].compile(voxel)
         if magnitudes:
             kernel = dict.fromkeys(self._names, _zeros())
-            voxel = VolumesVoxel(_zeros(volumes), _zeros(), _zeros(), kernel, _zeros(len(L)), _zeros(3, 3))
+            turned = _zeros(3, 3)
+            voxel = VolumesVoxel(_zeros(volumes), _zeros(), _zeros(), kernel, _zeros(len(L)), turned, levels)
             self._correct[False, False, True].compile(voxel)
         if correct and floor:
             self._signals.compile((_zeros(self._n), _zeros()))
@@ -149,6 +153,7 @@ class Corrector(Runner):
         magnitudes: bool = False,
         fod: np.ndarray | None = None,
         with_sigma: bool = False,
+        levels: np.ndarray | None = None,
     ) -> CorrectedVolumes:
         """Corrected volumes, for voxels whose data are `signal(slice) -> (voxels, volumes)`.
 
@@ -156,7 +161,8 @@ class Corrector(Runner):
             kernels: parameters by name, (voxels,) each. s0, sigma: (voxels,). deviation: (voxels, 3, 3) or None.
             magnitudes: return those, in the order of the volumes; only with a deviation. fod: (voxels, 27) of an
                 earlier correction; None: there was none. with_sigma: estimate σ from the misfit; without it, noise of
-                magnitudes returns the σ given.
+                magnitudes returns the σ given. levels: (voxels, shells) of `levels_of`, where echo times have an
+                S0 of their own.
         """
 
         def of(part: slice) -> VolumesVoxel:
@@ -167,6 +173,7 @@ class Corrector(Runner):
                 {name: kernels[name][part] for name in self._names},
                 np.zeros((part.stop - part.start, len(L))) if fod is None else fod[part],
                 None if deviation is None else deviation[part],
+                levels[part, 1:] if self._echoes and levels is not None else None,
             )
 
         program = self._correct[fod is not None, with_sigma, magnitudes]

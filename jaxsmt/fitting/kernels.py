@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from ..acquisition.acquisition import Acquisition
+from ..acquisition.echoes import echoes_of, levels_of, levels_of_volumes
 from ..batch.corrector import Corrector, Rows
 from ..batch.fitters import KernelFitter
 from ..batch.programs import Fits
@@ -191,7 +192,9 @@ class KernelStage:
         """
         kernels = self._fit(means, rows, progress, before_fods)
         fits, s0_fitted = kernels.fits, self.settings.s0 == "fit"
-        misfit = misfit_of(self.model, self.acquisition, s0_fitted, fits.maps, np.asarray(fits.status), kernels.means)
+        levels = self._levels(kernels.means)
+        means = kernels.means if levels is None else kernels.means / levels.T
+        misfit = misfit_of(self.model, self.acquisition, s0_fitted, fits.maps, np.asarray(fits.status), means)
         return replace(kernels, misfit=misfit)
 
     def _fit(
@@ -219,6 +222,11 @@ class KernelStage:
             means = self._corrector.signals_of_means(means, noise.sigma)
         return self._corrected(means, rows, noise, progress, before_fods)
 
+    def _levels(self, means: np.ndarray) -> np.ndarray | None:
+        """(voxels, shells) S0 of each shell's echo time over that of the shortest; None where S0 is one."""
+        echoes = echoes_of(self.acquisition, self.model.kernel.relaxing)
+        return levels_of(means.T, echoes) if echoes else None
+
     def _noise_of(self, means: np.ndarray, rows: Rows) -> NoiseLevel:
         """σ that is given, or as it is estimated before anything is corrected."""
         assert self._corrector is not None
@@ -234,7 +242,7 @@ class KernelStage:
             signals = self._corrector.signals_of_means(means, noise.sigma) if self.noise.magnitudes else means
             fits = self.fitter(signals, lambda voxels: None, self._maps, noise.sigma)
             of = (rows, fits.maps, fits.maps["s0"], noise.sigma, self._deviation, voxels)
-            corrected = self._corrector(*of, fod=fod, with_sigma=True)
+            corrected = self._corrector(*of, fod=fod, with_sigma=True, levels=self._levels(means))
             fod, noise = corrected.fod, self._of_misfit(corrected.sigma)
         return noise
 
@@ -262,7 +270,7 @@ class KernelStage:
         corrections = _CORRECTIONS_OF_MANY_COILS if many_coils else _CORRECTIONS
         if before_fods and self._deviation is None and noise.source is None and not many_coils:
             corrections = _CORRECTIONS_BEFORE_FODS
-        fod, variances = None, None
+        fod, variances, levels = None, None, self._levels(means)
         for nth in range(corrections):
             last = nth == corrections - 1
             corrected = self._corrector(
@@ -274,6 +282,7 @@ class KernelStage:
                 len(noise.sigma),
                 fod=fod,
                 with_sigma=estimates and not last,
+                levels=levels,
             )
             fod = corrected.fod
             if estimates and not last:
@@ -301,8 +310,12 @@ class KernelStage:
         variances = np.ones_like(means)
         for i in range(0, len(sigma), _BLOCK):
             block = slice(i, min(i + _BLOCK, len(sigma)))
-            data = self._at_nominal_gradients(kernels.fits, rows, sigma, block)
-            means[:, block], variances[:, block] = corrector.means(data, predicted(block), sigma[block])
+            levels = self._levels(kernels.means[:, block])
+            data = self._at_nominal_gradients(kernels.fits, rows, sigma, block, levels)
+            signals = predicted(block)
+            if levels is not None:
+                signals = signals * levels_of_volumes(self.acquisition, levels)
+            means[:, block], variances[:, block] = corrector.means(data, signals, sigma[block])
         fresh = self.fitter(means, lambda voxels: None, self._maps, sigma)
 
         def choose(new: np.ndarray, old: np.ndarray) -> np.ndarray:
@@ -315,7 +328,9 @@ class KernelStage:
             variances=None if kernels.variances is None else np.where(chosen, variances, kernels.variances),
         )
 
-    def _at_nominal_gradients(self, fits: Fits, rows: Rows, sigma: np.ndarray, block: slice) -> np.ndarray:
+    def _at_nominal_gradients(
+        self, fits: Fits, rows: Rows, sigma: np.ndarray, block: slice, levels: np.ndarray | None
+    ) -> np.ndarray:
         """(voxels, volumes) magnitudes of a block, as they would be without gradient deviation."""
         if self._deviation is None:
             return rows(block)
@@ -326,9 +341,8 @@ class KernelStage:
             return rows(slice(part.start + block.start, part.stop + block.start))
 
         voxels = block.stop - block.start
-        corrected = self._corrector(
-            shifted, maps, maps["s0"], sigma[block], self._deviation[block], voxels, magnitudes=True
-        )
+        of = (shifted, maps, maps["s0"], sigma[block], self._deviation[block], voxels)
+        corrected = self._corrector(*of, magnitudes=True, levels=levels)
         return np.asarray(corrected.magnitude)
 
     def fit(self, kernels: KernelFits, final: bool = True) -> Fit:

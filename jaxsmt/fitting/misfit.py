@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..acquisition.acquisition import Acquisition
+from ..acquisition.echoes import echoes_of
 from ..batch.predictions import predicted_means
 from ..models.model import SphericalMeanModel
 from ..problems.shell_means import AT_BOUND
@@ -83,6 +84,7 @@ def misfit_of(
     at = at[:: -(-at.size // _ENOUGH)]
     b0 = None if s0_fitted else acquisition.b0
     pulses = [shell.pulse._replace(b=0.0) if shell is b0 else shell.pulse for shell in acquisition.shells]
+    s0s = max(echoes_of(acquisition, model.kernel.relaxing), default=0) + 1  # fitted, or taken from b = 0
     values = {parameter: maps[parameter][at] for parameter in model.kernel.names}
     predicted = predicted_means(model.kernel, pulses, values, maps["s0"].dtype)
     left = means[:, at] / maps["s0"][at] - predicted.T
@@ -91,5 +93,5 @@ def misfit_of(
         share=often,
         residuals=tuple(left.mean(axis=1).tolist()),
         scatter=tuple(left.std(axis=1).tolist()),
-        spare=len(pulses) - len(model.free) - 1,  # one for S0, fitted or taken from b = 0
+        spare=len(pulses) - len(model.free) - s0s,
     )

@@ -62,12 +62,13 @@ class Compartment:
     Args:
         kind: what it is called, as in diagrams. parameters: in the order in which the functions take them.
         attenuation: `(pulse, x, *parameters) -> signal / S0`, elementwise, pure JAX, even and smooth in x.
-            `pulse.b` is in ms/µm², `pulse.delta`, `pulse.Delta`, `pulse.te` in ms, x = |g·n|, `pulse.b_delta` None or b_Δ.
+            `pulse.b` is in ms/µm², `pulse.delta`, `pulse.Delta` and `pulse.te` in ms, x = |g·n|, `pulse.b_delta` None
+            or b_Δ.
         mean: `(pulse, *parameters) -> spherical mean` of their shape, or None: by quadrature.
         legendre: `(pulse, lmax, *parameters) -> (..., lmax/2 + 1)`, or None: by quadrature.
         isotropic: whether the attenuation does not depend on x. timed: whether it needs δ and Δ. shaped: whether it
-            holds for `pulse.b_delta` other than 1, the shape b_Δ of the encoding; others refuse such a scheme. relaxing:
-            whether it depends on the echo time `pulse.te`, see `relaxing`.
+            holds for `pulse.b_delta` other than 1, the shape b_Δ of the encoding; others refuse such a scheme.
+        relaxing: whether it depends on the echo time `pulse.te`, see `relaxing`.
 
     The quadrature has 32 nodes: exact to rounding for exp(-z x²), z ≤ 60. `check_compartment` checks a compartment of
     your own.

@@ -99,7 +99,7 @@ def test_fods_come_back_under_kernels_with_a_t2(lobes):
     assert lobes.status.tolist() == [js.Status.CONVERGED, js.Status.CONVERGED, js.Status.AT_BOUND]
     assert np.all(degrees(lobes.parameters["direction"][:2, 0], AXES[:2]) < 0.02)
     np.testing.assert_allclose(lobes.parameters["kappa"][:2, 0], KAPPA[:2], rtol=2e-3)
-    assert np.all(lobes.mse < 1e-8)
+    assert np.all(lobes.mse[:2] < 1e-9)
     np.testing.assert_allclose(lobes.predict(), series_of_lobes(), atol=1)
     assert np.all(np.isfinite(lobes.sd["odi"][:2]))
 
@@ -119,12 +119,12 @@ def test_one_voxel_is_estimated_and_differentiable_by_echo_times():
         def t2(te):
             return js.estimate(TENSOR, SCHEME.with_values(te=te), signal)["t2"]
 
-        te = jnp.asarray(SCHEME.te)
-        assert float(t2(te)) == pytest.approx(70, rel=1e-6)
+        te, both = jnp.asarray(SCHEME.te), jax.jit(jax.value_and_grad(t2))
+        value, slope = both(te)
+        assert float(value) == pytest.approx(70, rel=1e-6)
         step = 1e-3 * (SCHEME.te == SCHEME.te.max())
-        difference = (t2(te + step) - t2(te - step)) / 2e-3
-        slope = np.asarray(jax.grad(t2)(te))
-        np.testing.assert_allclose(slope[step > 0].sum(), difference, rtol=1e-4)
+        difference = (both(te + step)[0] - both(te - step)[0]) / 2e-3
+        np.testing.assert_allclose(np.asarray(slope)[step > 0].sum(), difference, rtol=1e-4)
 
 
 def test_series_of_a_models_means_are_those_of_its_signal():
