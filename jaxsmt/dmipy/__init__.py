@@ -13,7 +13,8 @@ orientations [θ, φ] (inclination from +z, azimuth) are dmipy's; fits and signa
 - two fractional links do not disturb each other, and the fractions of three and more compartments are right in
   FOD models too.
 
-What dmipy has and this does not raises `NotCoveredError`, which says so; what dmipy does not have either is not found.
+What dmipy has and this does not raises `NotCoveredError`, which says so, by `import` too; what dmipy does not have
+either is not found.
 
 In: a dmipy script. Out: dmipy's names and SI units; `native` of a result is jaxsmt's. Imports jaxsmt's public names, as
 users do, and what is not public from `fitting` and below; nothing imports it.
@@ -24,6 +25,9 @@ from importlib import import_module
 from typing import Any
 
 from ..errors import NotCoveredError
+from . import absent
+
+absent.install(__name__)
 
 
 def refuse(
@@ -53,3 +57,11 @@ def refuse(
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
 
     return missing
+
+
+__getattr__ = refuse(
+    "dmipy",
+    ("core", "data", "distributions", "signal_models"),
+    tuple(name for name in absent.MODULES if "." not in name),
+    __name__,
+)

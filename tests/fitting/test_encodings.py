@@ -87,7 +87,7 @@ def test_gradient_deviations_of_other_shapes_are_refused():
 
 
 def test_the_noise_floor_is_removed_at_each_echo_time():
-    """σ is that of the volumes as they are: relative to the signal it grows with the echo time. Magnitudes at SNR 25."""
+    """σ is that of the volumes as they are: relative to the signal it grows with the echo time. SNR 25."""
     acquisition = acquisition_of("echoes")
     clean = np.repeat(series_of(acquisition)[:1], 600, axis=0)
     data = js.simulate.rician(clean, 40.0, np.random.default_rng(0))

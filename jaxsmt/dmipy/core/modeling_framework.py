@@ -26,6 +26,17 @@ _NOT_COVERED = (
     "MultiCompartmentSphericalHarmonicsModel",
     "homogenize_x0_to_data",
     "ReturnFixedValue",
+    "GlobalBruteOptimizer",
+    "Brute2FineOptimizer",
+    "MixOptimizer",
+    "MultiTissueConvexOptimizer",
+    "CsdCvxpyOptimizer",
+    "CsdTournierOptimizer",
+    "FittedMultiCompartmentSphericalHarmonicsModel",
+    "T1_tortuosity",
+    "estimate_spherical_mean_multi_shell",
+    "fractional_parameter",
+    "parameter_equality",
 )
 __getattr__ = refuse("modeling_framework", __all__, _NOT_COVERED)
 
