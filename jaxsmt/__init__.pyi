@@ -38,6 +38,7 @@ from .physics.compartments import zeppelin as zeppelin
 from .physics.contracts.compartment import check_compartment as check_compartment
 from .physics.contracts.density import check_density as check_density
 from .physics.contracts.noise import check_noise as check_noise
+from .physics.cylinder import cylinder as cylinder
 from .physics.densities.base import Density as Density
 from .physics.densities.base import axial_density as axial_density
 from .physics.densities.bingham import bingham as bingham

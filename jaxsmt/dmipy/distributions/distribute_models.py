@@ -20,7 +20,13 @@ _NOT_COVERED = (
     "ReturnConstrainedBeta",
     "ReturnFixedValue",
 )
-__getattr__ = refuse("distribute_models", __all__, _NOT_COVERED)
+__getattr__ = refuse(
+    "distribute_models",
+    __all__,
+    _NOT_COVERED,
+    fix="fit the spherical means of a BundleModel, then its Watson or Bingham distributions: "
+    "return_parametric_fod_model('watson')",
+)
 
 
 class BundleModel(Parameters):
