@@ -158,6 +158,31 @@ MAPS = {
         fits=_KERNEL,
         has_sd=False,
     ),
+    "second": MapText(
+        "1 where a clearly anisotropic kernel (lambdaperp/lambdapar up to 0.7) is within the noise of a nearly "
+        "isotropic estimate (above 0.9): likelihood ratio below 95 %",
+        "second solution",
+        limits=(0, 1),
+        fits=_KERNEL,
+        has_sd=False,
+    ),
+    "second_lambda_par": MapText(
+        "Diffusivity along the axis of the most anisotropic kernel within the noise, where second is 1",
+        "second λ∥ [µm²/ms]",
+        "magma",
+        (0, 3.05),
+        fits=_KERNEL,
+        has_sd=False,
+        in_report=False,
+    ),
+    "second_fraction": MapText(
+        "lambdaperp over lambdapar of the most anisotropic kernel within the noise, where second is 1",
+        "second λ⊥/λ∥",
+        limits=(0, 1),
+        fits=_KERNEL,
+        has_sd=False,
+        in_report=False,
+    ),
 }
 
 

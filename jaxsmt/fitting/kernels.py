@@ -25,6 +25,7 @@ from ..status import Status
 from .inputs import Voxels, deviation_of, model_maps, require_linear, sigma_of
 from .misfit import Misfit, misfit_of
 from .results import Fit
+from .second import SecondSolution
 from .settings import Settings
 from .sigma import (
     MISFIT,
@@ -105,6 +106,9 @@ class KernelStage:
             **how,
         )
         self._maps = model_maps(model, self.fitter.maps, voxels)
+        self._second = None
+        if settings.second_solution:
+            self._second = SecondSolution(model, acquisition, settings.s0 == "fit")
         self._corrector = None
         if self.needs_volumes:
             self._corrector = Corrector(model.kernel, acquisition, self.noise, **how)
@@ -140,7 +144,7 @@ class KernelStage:
 
     @property
     def _uses_sigma(self) -> bool:
-        return self.settings.uncertainty or self.fitter.prior is not None
+        return self.settings.uncertainty or self.fitter.prior is not None or self._second is not None
 
     @property
     def effects(self) -> int:
@@ -353,6 +357,10 @@ class KernelStage:
             assert kernels.sigma is not None
             uncertainty = self.fitter.uncertainty(fits, kernels.means, self._maps, kernels.sigma, kernels.variances)
         sd, shrinkage, effects = uncertainty
+        second = None
+        if self._second is not None and final:
+            assert kernels.sigma is not None
+            second = self._second(fits.maps, np.asarray(fits.status), kernels.means, kernels.sigma)
         names = (*self.model.names, *(link.target for link in self.model.derived), "s0")
         return Fit(
             model=self.model,
@@ -367,6 +375,7 @@ class KernelStage:
             sigma_error=kernels.sigma_error,
             sigma_from=kernels.sigma_from,
             misfit=kernels.misfit,
+            second=second,
             sd=sd,
             shrinkage=shrinkage,
             effects=effects,
