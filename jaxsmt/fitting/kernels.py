@@ -133,6 +133,7 @@ class KernelStage:
     def numbers(self) -> tuple[int, int, int]:
         """How many numbers a voxel has, about: in results, while it is fitted, and for standard deviations."""
         shells, maps = len(self.acquisition.shells), len(self.model.names) + len(self.model.derived) + 4
+        maps += 3 * (self._second is not None)
         fitted = 2 * maps + 4 * shells
         corrected = 2 * (len(L) + 2 * shells + 1) if self.corrects or self._by_misfit else 0
         return maps * (1 + self.settings.uncertainty), fitted + corrected, maps * (1 + self.effects)

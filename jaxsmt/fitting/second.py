@@ -27,8 +27,8 @@ from ..status import FITTED
 _NEARLY_ISOTROPIC, _ANISOTROPIC = 0.9, 0.7
 # The 95 % quantile of χ² with one degree of freedom: what the fraction may cost within the noise.
 _WITHIN = 3.841
-# Steps of λ∥ and of the fraction, and voxels at once.
-_PAR, _FRACTION, _BLOCK = 200, 36, 256
+# Steps of λ∥ and of the fraction, voxels at once, and voxels that are drawn for what is to be expected.
+_PAR, _FRACTION, _BLOCK, _DRAWN = 200, 36, 256, 1024
 
 
 class _Valley(NamedTuple):
@@ -37,6 +37,12 @@ class _Valley(NamedTuple):
     fractions: np.ndarray
     par: np.ndarray
     means: np.ndarray
+
+
+def is_known(model: SphericalMeanModel) -> bool:
+    """Whether a model is one tensor with free λ∥ and λ⊥/λ∥, whose valley is known."""
+    kinds = [compartment.kind for _, compartment in model.compartments]
+    return kinds == ["zeppelin"] and model.parameter_names == ["lambda_par", "fraction"]
 
 
 @dataclass(frozen=True)
@@ -52,8 +58,7 @@ class SecondSolution:
     s0_fitted: bool = True
 
     def __post_init__(self) -> None:
-        kinds = [compartment.kind for _, compartment in self.model.compartments]
-        if kinds != ["zeppelin"] or self.model.parameter_names != ["lambda_par", "fraction"]:
+        if not is_known(self.model):
             raise InputError(
                 f"second_solution= with the {self.model.name} model",
                 fix="it is known for smt with both parameters free",
@@ -80,15 +85,14 @@ class SecondSolution:
         flags = np.zeros(len(status), np.uint8)
         known = np.isin(status, FITTED) & np.isfinite(sigma) & (sigma > 0)
         at = np.flatnonzero(known & (maps["fraction"] > _NEARLY_ISOTROPIC))
-        valley = self._valley(maps) if at.size else None
+        valley = self._valley(_ANISOTROPIC, _FRACTION) if at.size else None
         for i in range(0, at.size, _BLOCK):
             assert valley is not None
             voxels = at[i : i + _BLOCK]
             here = {name: maps[name][voxels] for name in self.model.kernel.names}
             own = self._predicted(here)
             least = self._costs(means[:, voxels], sigma[voxels], own[:, None])[:, 0]
-            costs = self._costs(means[:, voxels], sigma[voxels], valley.means.reshape(1, -1, len(means)))
-            profile, par = _profile(costs.reshape(len(voxels), len(valley.fractions), -1), valley.par)
+            profile, par = self._profiles(means[:, voxels], sigma[voxels], valley)
             within = profile - least[:, None] < _WITHIN
             first = np.argmax(within, axis=1)
             marked = within.any(axis=1)
@@ -97,14 +101,41 @@ class SecondSolution:
             found["second_lambda_par"][voxels] = np.where(marked, par[np.arange(len(voxels)), first], 0)
         return {"second": flags, **found}
 
-    def _valley(self, maps: Mapping[str, np.ndarray]) -> _Valley:
-        """The grid of anisotropic solutions within the bounds of λ∥."""
+    def expected(self, lambda_par: float, fraction: float, sigma: float) -> float:
+        """In which part of the voxels of a tissue a second solution is to be expected, by simulation.
+
+        Args:
+            lambda_par, fraction: of the tissue, µm²/ms and no unit.
+            sigma: Gaussian noise of one volume over S0.
+        Returns:
+            the part, in [0, 1].
+        """
+        par = np.array([lambda_par])
+        clean = self._predicted({"lambda_par": par, "lambda_perp": fraction * par})
+        noise = np.random.default_rng(0).standard_normal((clean.size, _DRAWN))
+        means = clean.T + sigma * np.sqrt(self.acquisition.variances)[:, None] * noise
+        valley, marked = self._valley(1.0, 51), 0
+        for i in range(0, _DRAWN, _BLOCK):
+            of_block = means[:, i : i + _BLOCK]
+            profile = self._profiles(of_block, np.full(of_block.shape[1], sigma), valley)[0]
+            isotropic = valley.fractions[np.argmin(profile, axis=1)] > _NEARLY_ISOTROPIC
+            others = profile[:, valley.fractions <= _ANISOTROPIC].min(axis=1) - profile.min(axis=1)
+            marked += int(np.count_nonzero(isotropic & (others < _WITHIN)))
+        return marked / _DRAWN
+
+    def _profiles(self, means: np.ndarray, sigma: np.ndarray, valley: _Valley) -> tuple[np.ndarray, np.ndarray]:
+        """The least cost of each fraction, (voxels, f), and at which λ∥."""
+        costs = self._costs(means, sigma, valley.means.reshape(1, -1, len(means)))
+        return _profile(costs.reshape(len(sigma), len(valley.fractions), -1), valley.par)
+
+    def _valley(self, highest: float, steps: int) -> _Valley:
+        """The grid of solutions with fractions up to the highest, within the bounds of λ∥."""
         p = self.model.parameters["lambda_par"]
         par = np.linspace(max(float(np.nanmin(p.lower)), 1e-3), float(np.nanmax(p.upper)), _PAR)
-        fractions = np.linspace(0, _ANISOTROPIC, _FRACTION)
+        fractions = np.linspace(0, highest, steps)
         f, lambda_par = (values.ravel() for values in np.meshgrid(fractions, par, indexing="ij"))
         means = self._predicted({"lambda_par": lambda_par, "lambda_perp": f * lambda_par})
-        return _Valley(fractions, par, means.reshape(_FRACTION, _PAR, -1))
+        return _Valley(fractions, par, means.reshape(steps, _PAR, -1))
 
     def _predicted(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
         """(n, shells) means over S0."""

@@ -284,9 +284,12 @@ def require_scheme(model: SphericalMeanModel, acquisition: Acquisition, s0: str,
         raise InputError(
             "s0='mean' with relaxing compartments: b = 0 volumes have decayed with T2", fix="s0='fit', the default"
         )
-    # b = 0 of each further echo time tells of T2.
-    echoes = sum(group.zero for group in acquisition.groups) - 1 if model.kernel.relaxing else 0
-    acquisition.require(shells=max(parameters - echoes, 1), model=model.name)
+    # b = 0 of further echo times tells of T2; that one echo time does not is said later.
+    of_echoes = 0
+    if model.kernel.relaxing:
+        t2 = sum(p.unit == "ms" for p in model.free)
+        of_echoes = sum(group.zero for group in acquisition.groups) - 1 if has_several(acquisition) else t2
+    acquisition.require(shells=max(parameters - of_echoes, 1), model=model.name)
 
 
 def _other(model: SphericalMeanModel, acquisition: Acquisition) -> str:

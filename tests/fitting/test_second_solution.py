@@ -5,6 +5,7 @@ import pytest
 from scipy.special import dawsn, erf
 
 import jaxsmt as js
+from jaxsmt.fitting.second import SecondSolution
 from tests.acquisition.test_acquisition import scheme
 from tests.conftest import ACQUISITION
 
@@ -82,6 +83,19 @@ def test_maps_are_written_with_their_unit(fitted):
     assert {"second", "second_lambda_par", "second_fraction"} <= set(fit.maps())
     assert fit.units["second_lambda_par"] == "um2/ms"
     assert fit.maps()["second"].dtype == np.uint8
+
+
+def test_how_often_it_is_to_be_expected():
+    """As often as in a simulation of fits; more often with two shells, less with more signal."""
+    share = {name: SecondSolution(js.smt(), a).expected(1.3, 0.55, 0.05) for name, a in SCHEMES.items()}
+    acquisition, rng = SCHEMES["two shells"], np.random.default_rng(1)
+    ones = np.ones(2000)
+    clean = means_of(acquisition, 1.3 * ones, 0.55 * 1.3 * ones)[:, np.argmax(acquisition.weights != 0, axis=0)]
+    data = clean + rng.normal(0, 0.05, clean.shape)
+    fit = js.fit(js.smt(), acquisition, data, sigma=0.05, second_solution=True)
+    assert fit.second["second"].mean() == pytest.approx(share["two shells"], abs=0.03)
+    assert share["as of the HCP"] < share["two shells"]
+    assert SecondSolution(js.smt(), acquisition).expected(2.1, 0.2, 0.01) < 0.01
 
 
 def test_other_models_are_refused():
