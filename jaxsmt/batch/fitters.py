@@ -260,8 +260,9 @@ class FodFitter(Runner):
 
         def of(part: slice) -> FodVoxel:
             kernel = {name: kernels[name][part] for name in self._names}
-            optional = {"sigma": sigma, "worth": worth, "earlier": earlier, "levels": levels}
-            return FodVoxel(signal(part), kernel, **{n: None if v is None else v[part] for n, v in optional.items()})
+            optional = (sigma, worth, earlier, levels)
+            of_part = [None if values is None else values[part] for values in optional]
+            return FodVoxel(signal(part), kernel, of_part[0], worth=of_part[1], earlier=of_part[2], levels=of_part[3])
 
         fits: Fits = self._fits(of, voxels, progress)
         return fits

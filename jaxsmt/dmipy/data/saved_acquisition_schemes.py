@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import warnings
 
-from ... import JaxsmtWarning, simulate
+import numpy as np
+
+from ... import JaxsmtWarning
+from ...geometry.quadrature import gradient_directions
 from .. import refuse
 from ..core.acquisition_scheme import acquisition_scheme_from_bvalues
 from ..schemes import DmipyAcquisitionScheme
@@ -53,5 +56,6 @@ def wu_minn_hcp_acquisition_scheme() -> DmipyAcquisitionScheme:
         JaxsmtWarning,
         stacklevel=2,
     )
-    table = simulate.hcp_scheme()
-    return acquisition_scheme_from_bvalues(table.bvals * 1e6, table.bvecs, delta=0.0106, Delta=0.0431)
+    b = np.repeat([0.0, 1e9, 2e9, 3e9], [18, 90, 90, 90])
+    directions = np.concatenate([np.zeros((18, 3)), *(gradient_directions(90, seed=i) for i in range(3))])
+    return acquisition_scheme_from_bvalues(b, directions, delta=0.0106, Delta=0.0431)

@@ -76,7 +76,8 @@ class C4CylinderGaussianPhaseApproximation(SignalModel):
     def _compartment(self) -> Compartment:
         native = cylinder()
         of = _OfDiameter(self.diffusion_perpendicular / unit_of("diffusion_perpendicular"))
-        diameter = Parameter("diameter", *self.parameter_ranges["diameter"], 4.0, "um", smallest=1e-3, largest=50.0)
+        low, high = self.parameter_ranges["diameter"]
+        diameter = Parameter("diameter", low, high, 4.0, "um", smallest=1e-3, largest=50.0)
         parameters = (native.parameters[0], diameter)
         return Compartment(native.kind, parameters, of.attenuation, of.mean, of.legendre, timed=True)
 

@@ -45,7 +45,8 @@ class S4SphereGaussianPhaseApproximation(SignalModel):
 
     def _compartment(self) -> Compartment:
         of = _OfDiameter(self.diffusion_constant / unit_of("diffusion_constant"))
-        diameter = Parameter("diameter", *self.parameter_ranges["diameter"], 10.0, "um", smallest=1e-3, largest=50.0)
+        low, high = self.parameter_ranges["diameter"]
+        diameter = Parameter("diameter", low, high, 10.0, "um", smallest=1e-3, largest=50.0)
         return Compartment(sphere().kind, (diameter,), of.attenuation, isotropic=True, timed=True)
 
 

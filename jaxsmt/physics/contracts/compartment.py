@@ -44,9 +44,9 @@ def check_compartment(compartment: Compartment) -> None:
     _check_parameters(compartment)
     for x64, weightings in ((True, _B), (False, _B[::3])):
         with jax.enable_x64(x64):
-            times = _TIMING if compartment.timed else (None, None)
+            delta, Delta = _TIMING if compartment.timed else (None, None)
             echoes = _ECHOES if compartment.relaxing else (None,)
-            plain = [Pulse(b, *times, te=te) for te in echoes for b in weightings]
+            plain = [Pulse(b, delta, Delta, te=te) for te in echoes for b in weightings]
             shapes = [p._replace(b_delta=s) for p in plain if p.b for s in _SHAPES] if compartment.shaped else []
             for pulse in (*plain, *shapes):
                 _check_signal(compartment, pulse)
