@@ -121,3 +121,21 @@ def test_the_information_has_an_s0_for_each_echo_time():
     with jax.enable_x64(True):
         information = [js.fisher_information(js.smt(), a, values, 0.02) for a in (*halves, both)]
     np.testing.assert_allclose(information[0] + information[1], information[2], rtol=1e-9)
+
+
+def test_fods_of_magnitudes_at_several_echo_times():
+    """Both passes: predictions have the decay that the volumes have, b = 0 of each echo time too."""
+    acquisition = acquisition_of("echoes")
+    data = series_of(acquisition)
+    fods = js.fit(js.FodModel(js.smt(), "watson", 1), acquisition, data, noise="rician", sigma=1e-2)
+    for parameter, values in TRUTH.items():
+        np.testing.assert_allclose(fods.model.kernels.parameters[parameter], values, rtol=2e-3)
+    np.testing.assert_allclose(fods.parameters["kappa"][:, 0], KAPPA, rtol=5e-3)
+
+
+def test_gradient_deviations_at_several_echo_times():
+    """Where there are none, correcting for them changes nothing; b = 0 has no direction to turn."""
+    acquisition = acquisition_of("echoes")
+    fit = js.fit(js.smt(), acquisition, series_of(acquisition), grad_dev=np.zeros((2, 3, 3)), sigma=1e-2)
+    for parameter, values in TRUTH.items():
+        np.testing.assert_allclose(fit.parameters[parameter], values, rtol=2e-3)

@@ -41,7 +41,8 @@ class SphericalMeanParameters(Parameters):
         for name, model in zip(self.model_names, self.models, strict=True):
             members[name] = {name: model} if isinstance(model, SignalModel) else self._members_of(name, model)
             for p, n in model.parameter_cardinality.items():
-                if model.parameter_types[p] != "orientation":
+                of_all = isinstance(model, BundleModel) and model.shared_parameter(p)
+                if model.parameter_types[p] != "orientation" and not of_all:
                     self._add(f"{name}_{p}", model.parameter_ranges[p], model.parameter_scales[p], "normal", n)
         self.translation = Translation(members)
         self.partial_volume_names = self.translation.partial_volumes
