@@ -10,6 +10,9 @@ orientations [θ, φ] (inclination from +z, azimuth) are dmipy's; fits and signa
 - FODs have ODI in [0.005, 1] and partial volumes in [0, 1], instead of (0.02, 0.99) and (0.01, 0.99).
 - of the lines that a fit prints, only the last two remain, voxels and seconds.
 - `peaks_spherical` and `peaks_cartesian` are (..., N, 2) and (..., N, 3) for any number N of compartments.
+- a spherical mean model of `SD1WatsonDistributed` or `SD2BinghamDistributed` does not have the distribution's
+  parameters, on which its signal does not depend.
+- `wu_minn_hcp_acquisition_scheme` has the b-values and times of the protocol, and other directions.
 - two fractional links do not disturb each other, and the fractions of three and more compartments are right in
   FOD models too.
 
