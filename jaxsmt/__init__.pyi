@@ -38,12 +38,14 @@ from .physics.compartments import zeppelin as zeppelin
 from .physics.contracts.compartment import check_compartment as check_compartment
 from .physics.contracts.density import check_density as check_density
 from .physics.contracts.noise import check_noise as check_noise
+from .physics.cylinder import cylinder as cylinder
 from .physics.densities.base import Density as Density
 from .physics.densities.base import axial_density as axial_density
 from .physics.densities.bingham import bingham as bingham
 from .physics.densities.watson import watson as watson
 from .physics.noises.base import Noise as Noise
 from .physics.noises.noncentral_chi import noncentral_chi as noncentral_chi
+from .physics.relaxation import relaxing as relaxing
 from .report.pictures import draw_region as draw_region
 from .solvers import Solver as Solver
 from .solvers import first_order as first_order

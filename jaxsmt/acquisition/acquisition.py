@@ -44,7 +44,7 @@ class Acquisition(Shown):
         b_delta: shape b_Δ of the encoding in [-1/2, 1], a number or (n,): 1 is linear, 0 spherical, -1/2 planar,
             which has its axis across. Directions at b_Δ = 0 are ignored. None: all are linear.
         te: echo time in ms, a number or (n,), or None. Each echo time needs b = 0 volumes of its own, and
-            has an S0 of its own; S0 of a fit is that of the shortest.
+            has an S0 of its own; S0 of a fit is that of the shortest. Where compartments are `relaxing`, S0 is one.
 
     Attributes:
         groups: the volumes of each shell, as `shells`.
@@ -318,7 +318,7 @@ class Acquisition(Shown):
         Example:
             >>> import jaxsmt as js
             >>> js.simulate.hcp_scheme(n_b0=2, n_directions=15).pulses[0]
-            Pulse(b=0.0, delta=None, Delta=None, b_delta=None)
+            Pulse(b=0.0, delta=None, Delta=None, b_delta=None, te=None)
         """
         return tuple(shell.pulse for shell in self.shells)
 

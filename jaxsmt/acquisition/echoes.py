@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,52 +15,43 @@ def has_several(acquisition: Acquisition) -> bool:
     return len(acquisition.groups) > 1 and acquisition.groups[1].zero
 
 
-def volumes_at_first(acquisition: Acquisition, signal: Any) -> Any:
-    """A signal as if all volumes had the shortest echo time.
-
-    The volumes of each echo time are multiplied by the b = 0 mean of the shortest over that of their own.
+def echoes_of(acquisition: Acquisition, relaxing: bool = False) -> tuple[int, ...]:
+    """The number of the echo time of each shell, the shortest first; () where S0 is the same for all shells.
 
     Args:
-        acquisition: of the signal.
-        signal: (..., volumes), NumPy's or JAX's.
+        acquisition: the scheme.
+        relaxing: whether compartments have a T2, so that S0 is that of the echo time 0 for all of them.
     Returns:
-        (..., volumes) of the same type; 0 where a b = 0 mean is not positive.
+        (shells) numbers, or () with one echo time too.
+
+    Example:
+        >>> import jaxsmt as js
+        >>> echoes_of(js.simulate.hcp_scheme(n_b0=2, n_directions=15))
+        ()
     """
-    if not has_several(acquisition):
-        return signal
-    zeros = [np.array(group.volumes) for group in acquisition.groups if group.zero]
-    xp = signal.__array_namespace__()
-    means = xp.stack([signal[..., volumes].mean(axis=-1) for volumes in zeros], axis=-1)
-    echoes = _echo_of(acquisition)
-    return signal * _gains(means)[..., echoes[0]]
+    return tuple(group.echo for group in acquisition.groups) if has_several(acquisition) and not relaxing else ()
 
 
-def means_at_first(acquisition: Acquisition, means: np.ndarray) -> np.ndarray:
-    """Spherical means, (shells, voxels), as `volumes_at_first` does with volumes."""
-    if not has_several(acquisition):
-        return means
-    zeros = sum(group.zero for group in acquisition.groups)
-    return means * _gains(means[:zeros].T).T[_echo_of(acquisition)[1]]
+def levels_of(means: Any, echoes: Sequence[int]) -> Any:
+    """S0 of each shell's echo time over that of the shortest, from the means at b = 0.
 
-
-def echoes_of(acquisition: Acquisition) -> tuple[int, ...]:
-    """The number of the echo time of each shell, the shortest first; () where there are not several."""
-    return tuple(_echo_of(acquisition)[1].tolist()) if has_several(acquisition) else ()
-
-
-def _echo_of(acquisition: Acquisition) -> tuple[np.ndarray, np.ndarray]:
-    """The number of the echo time of each volume, and of each shell, the shortest first."""
-    te = np.array([float(np.asarray(acquisition.te)[group.volumes[0]]) for group in acquisition.groups])
-    of_shells = np.searchsorted(np.unique(te), te)
-    of_volumes = np.zeros(acquisition.bvals.size, int)
-    for group, echo in zip(acquisition.groups, of_shells, strict=True):
-        of_volumes[list(group.volumes)] = echo
-    return of_volumes, of_shells
-
-
-def _gains(means: Any) -> Any:
-    """What turns each echo time's signal into that of the first, from (..., echoes) means at b = 0."""
+    Args:
+        means: (..., shells) of the signal, NumPy's or JAX's; those at b = 0 first, one for each echo time.
+        echoes: of the shells, as `echoes_of` has them.
+    Returns:
+        (..., shells) of the same type; 1 where a b = 0 mean is not positive.
+    """
     xp = means.__array_namespace__()
-    good = (means > 0).all(axis=-1)[..., None]
-    safe = xp.where(good, means, xp.ones_like(means))
-    return xp.where(good, safe[..., :1] / safe, xp.zeros_like(means))
+    at_zero = means[..., : max(echoes) + 1]
+    good = (at_zero > 0).all(axis=-1)[..., None]
+    safe = xp.where(good, at_zero, xp.ones_like(at_zero))
+    return (safe / safe[..., :1])[..., np.array(echoes, np.int32)]
+
+
+def levels_of_volumes(acquisition: Acquisition, levels: np.ndarray) -> np.ndarray:
+    """The level of each volume, (..., volumes), from those of the shells, (..., shells)."""
+    shell_of = np.zeros(acquisition.bvals.size, int)
+    for i, group in enumerate(acquisition.groups):
+        shell_of[list(group.volumes)] = i
+    of_volumes: np.ndarray = levels[..., shell_of]
+    return of_volumes

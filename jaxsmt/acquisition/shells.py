@@ -28,11 +28,12 @@ class Pulse(NamedTuple):
         delta: duration δ of each pulse in ms, or None where it is not known.
         Delta: separation Δ of the pulses' beginnings in ms, or None.
         b_delta: b_Δ in [-1/2, 1], no unit: 1 is linear, 0 spherical, -1/2 planar. None: 1.
+        te: echo time TE in ms, or None where it is not known. Only relaxing compartments read it.
 
     Example:
         >>> import jaxsmt as js
         >>> js.Pulse(1.0, delta=10.0, Delta=30.0)
-        Pulse(b=1.0, delta=10.0, Delta=30.0, b_delta=None)
+        Pulse(b=1.0, delta=10.0, Delta=30.0, b_delta=None, te=None)
 
     Source: Westin et al. 2016, NeuroImage 135:345, doi:10.1016/j.neuroimage.2016.02.039.
     """
@@ -41,6 +42,7 @@ class Pulse(NamedTuple):
     delta: Any = None
     Delta: Any = None
     b_delta: Any = None
+    te: Any = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +84,7 @@ class Shell:
     @property
     def pulse(self) -> Pulse:
         """Diffusion weighting of the shell."""
-        return Pulse(self.b, self.delta, self.Delta, self.b_delta)
+        return Pulse(self.b, self.delta, self.Delta, self.b_delta, self.te)
 
     @property
     def variance(self) -> Any:
@@ -112,11 +114,13 @@ class Group(NamedTuple):
         volumes: their numbers.
         order: of the harmonic fit of their spherical mean; 0 is the plain mean.
         zero: whether they count as b = 0.
+        echo: number of their echo time, the shortest first.
     """
 
     volumes: tuple[int, ...]
     order: int
     zero: bool = False
+    echo: int = 0
 
 
 class Table(NamedTuple):
@@ -162,7 +166,7 @@ def find_groups(table: Table, b0_threshold: float, shell_gap: float | None, sphe
         order = mean_weights(table.bvecs[volumes])[0] if spherical_mean == "sh" and not round_one else 0
         if not round_one and _is_poor_cover(volumes.size, order, spherical_mean):
             poor.append((volumes, order))
-        yield Group(tuple(volumes.tolist()), order)
+        yield Group(tuple(volumes.tolist()), order, echo=_echo_of(table, volumes))
     if poor:
         warnings.warn(_poor_cover(table.bvals, poor), JaxsmtWarning, stacklevel=4)  # the caller of Acquisition(...)
 
@@ -172,7 +176,13 @@ def _unweighted(table: Table, b0_threshold: float) -> Iterator[Group]:
     b0 = np.flatnonzero(table.bvals <= b0_threshold)
     echoes = np.zeros(b0.size) if table.te is None else table.te[b0]
     for echo in np.unique(echoes):
-        yield Group(tuple(b0[echoes == echo].tolist()), 0, zero=True)
+        volumes = b0[echoes == echo]
+        yield Group(tuple(volumes.tolist()), 0, zero=True, echo=_echo_of(table, volumes))
+
+
+def _echo_of(table: Table, volumes: np.ndarray) -> int:
+    """The number of the echo time of volumes that have the same one."""
+    return 0 if table.te is None else int(np.searchsorted(np.unique(table.te), table.te[volumes[0]]))
 
 
 def _shells(table: Table, weighted: np.ndarray, gap: float | None) -> list[np.ndarray]:

@@ -88,7 +88,22 @@ def _expected_errors(job: workflow.Job) -> list[str]:
             for name, (value, sd) in parameters.items()
         ]
         lines.append(f"    {tissue}: {', '.join(texts)}")
-    return lines
+    return lines + _second_solutions(job, sigma)
+
+
+def _second_solutions(job: workflow.Job, sigma: float) -> list[str]:
+    """A line with how often a nearly isotropic estimate hides an anisotropic solution, of models whose means tell."""
+    from ..fitting.second import SecondSolution, is_known
+
+    model, acquisition = job.loaded.model, job.inputs.acquisition
+    if not is_known(model):
+        return []
+    look = SecondSolution(model, acquisition, job.inputs.settings.s0 == "fit")
+    shares = [
+        f"{100 * look.expected(values['lambda_par'], values['fraction'], sigma):.1f} % of {tissue}"
+        for tissue, values in ((tissue, dict(pairs)) for tissue, pairs in model.tissues)
+    ]
+    return [f"  nearly isotropic estimates of anisotropic tissue to expect (--second-solution): {', '.join(shares)}"]
 
 
 def _too_high_b(job: workflow.Job) -> list[str]:

@@ -156,6 +156,7 @@ def _results(
         sigma=values.get("sigma", given),
         sigma_error=sigma.get("relative_error"),
         sigma_from=sigma.get("from"),
+        second={name: of_map for name, of_map in values.items() if name.startswith("second")} or None,
         sd=written.maps(model.name, _names(model), "sd") or None,
     )
     volumes = run.get("volumes")

@@ -184,7 +184,9 @@ def _table_beside(series: Path, suffix: str) -> Path:
     """
     path = beside(series, suffix)
     if not path.exists():
-        raise InputError("No such file or directory", file=path, fix="name the gradient table with bval= and bvec=, or with grad=")
+        raise InputError(
+            "No such file or directory", file=path, fix="name the gradient table with bval= and bvec=, or with grad="
+        )
     return path
 
 

@@ -9,6 +9,8 @@ import jax
 import numpy as np
 
 from ..acquisition.acquisition import Acquisition
+from ..acquisition.echoes import echoes_of
+from ..acquisition.shells import Shell
 from ..geometry.harmonics import even_harmonics, n_coefficients
 from ..physics.compartments import Kernel
 from ..physics.noises.base import Noise
@@ -50,18 +52,21 @@ class Corrector(Runner):
         device: Devices = None,
     ):
         super().__init__(dtype, device)
-        shells = acquisition.shells[1:]
+        # All that the kernel predicts: b = 0 of the first echo time has decayed too where compartments relax.
+        shells = acquisition.shells if kernel.relaxing else acquisition.shells[1:]
         self._names, self._n = kernel.names, len(acquisition.shells)
         self._volumes = np.concatenate([shell.volumes for shell in acquisition.shells])
+        self._echoes = echoes_of(acquisition, kernel.relaxing)
         self._smooth, bases = residual_bases(acquisition)
         #: Degrees of freedom of `sigma`.
         self.freedom = sum(n - k for n, k in (basis.shape for basis in bases))
         #: Whether these are of b = 0 alone.
         self.repeats = all(basis.shape[1] == 1 for basis in bases)
         size = size_of("corrections", self.platform)
-        directions = tuple(acquisition.bvecs[shell.volumes] for shell in shells)
+        directions = tuple(_directions(acquisition, shell) for shell in shells)
+        weighted = [g for g, shell in zip(directions, shells, strict=True) if not shell.zero]
         weights = acquisition.weights[:, self._volumes]
-        pulses, steps = tuple(shell.pulse for shell in shells), steps_of(directions)
+        pulses, steps = tuple(shell.pulse for shell in shells), steps_of(weighted)
         # One program for both: from a uniform FOD or from that of an earlier correction, with σ or without. Magnitudes,
         # all volumes of every voxel, are another's.
         self._correct = {
@@ -97,16 +102,18 @@ class Corrector(Runner):
                 `correct`. second: `means`. magnitudes: calls that return them.
         """
         volumes = len(self._volumes)
+        levels = _zeros(self._n - 1) if self._echoes else None
         if sigma:
             self._sigmas.compile(_zeros(len(self._smooth)))
         if correct:
             kernel = dict.fromkeys(self._names, _zeros())
             turned = _zeros(3, 3) if deviation else None
-            voxel = VolumesVoxel(_zeros(volumes), _zeros(), _zeros(), kernel, _zeros(len(L)), turned)
+            voxel = VolumesVoxel(_zeros(volumes), _zeros(), _zeros(), kernel, _zeros(len(L)), turned, levels)
             self._correct[False, False, False].compile(voxel)
         if magnitudes:
             kernel = dict.fromkeys(self._names, _zeros())
-            voxel = VolumesVoxel(_zeros(volumes), _zeros(), _zeros(), kernel, _zeros(len(L)), _zeros(3, 3))
+            turned = _zeros(3, 3)
+            voxel = VolumesVoxel(_zeros(volumes), _zeros(), _zeros(), kernel, _zeros(len(L)), turned, levels)
             self._correct[False, False, True].compile(voxel)
         if correct and floor:
             self._signals.compile((_zeros(self._n), _zeros()))
@@ -146,6 +153,7 @@ class Corrector(Runner):
         magnitudes: bool = False,
         fod: np.ndarray | None = None,
         with_sigma: bool = False,
+        levels: np.ndarray | None = None,
     ) -> CorrectedVolumes:
         """Corrected volumes, for voxels whose data are `signal(slice) -> (voxels, volumes)`.
 
@@ -153,7 +161,8 @@ class Corrector(Runner):
             kernels: parameters by name, (voxels,) each. s0, sigma: (voxels,). deviation: (voxels, 3, 3) or None.
             magnitudes: return those, in the order of the volumes; only with a deviation. fod: (voxels, 27) of an
                 earlier correction; None: there was none. with_sigma: estimate σ from the misfit; without it, noise of
-                magnitudes returns the σ given.
+                magnitudes returns the σ given. levels: (voxels, shells) of `levels_of`, where echo times have an
+                S0 of their own.
         """
 
         def of(part: slice) -> VolumesVoxel:
@@ -164,6 +173,7 @@ class Corrector(Runner):
                 {name: kernels[name][part] for name in self._names},
                 np.zeros((part.stop - part.start, len(L))) if fod is None else fod[part],
                 None if deviation is None else deviation[part],
+                levels[part, 1:] if self._echoes and levels is not None else None,
             )
 
         program = self._correct[fod is not None, with_sigma, magnitudes]
@@ -175,6 +185,14 @@ class Corrector(Runner):
         in_order = np.empty_like(corrected.magnitude)
         in_order[:, self._volumes] = corrected.magnitude
         return corrected._replace(magnitude=in_order)
+
+
+def _directions(acquisition: Acquisition, shell: Shell) -> np.ndarray:
+    """(n, 3) unit vectors; any of them at b = 0, where they mean nothing."""
+    if shell.zero:
+        return np.tile([0.0, 0.0, 1.0], (len(shell.volumes), 1))
+    directions: np.ndarray = acquisition.bvecs[shell.volumes]
+    return directions
 
 
 def _zeros(*shape: int) -> jax.ShapeDtypeStruct:
@@ -194,7 +212,7 @@ def residual_bases(acquisition: Acquisition) -> tuple[np.ndarray, list[np.ndarra
             order += 2
         needed = 0 if shell.zero else _ORDER_NEEDED[shell.b > _HIGH_B]
         if order >= needed:
-            g = acquisition.bvecs[shell.volumes] if order else np.tile([0.0, 0.0, 1.0], (n, 1))
+            g = _directions(acquisition, shell)
             volumes.append(shell.volumes)
             bases.append(np.linalg.qr(even_harmonics(g, order))[0])
     return np.concatenate([np.empty(0, int), *volumes]), bases

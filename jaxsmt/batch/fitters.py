@@ -62,7 +62,7 @@ class KernelFitter(Runner):
         weights = checked_weights(weights, acquisition, prior)
         pulses = means_pulses(acquisition, fit_s0)
         names = () if prior is None else prior.names
-        search = ShellMeans(static, fit_s0, names, unweighted=pulses[0].b == 0, echoes=echoes_of(acquisition))
+        search = ShellMeans(static, fit_s0, names, *of_scheme(model, acquisition, pulses[0].b == 0))
         if prior is not None:
             held = dict(model.held)
             prior.require([name for name in model.names if name not in held])
@@ -169,6 +169,7 @@ class FodFitter(Runner):
 
     Args:
         lobes: what is fitted. kernel: what they are convolved with. pulses, directions (n, 3): each shell's.
+        leveled: whether calls give `levels`, as of `FodVoxel`.
     """
 
     def __init__(
@@ -178,6 +179,7 @@ class FodFitter(Runner):
         pulses: Sequence[Pulse],
         directions: Sequence[np.ndarray],
         *,
+        leveled: bool = False,
         solver: Solver | None = None,
         dtype: str = "float32",
         device: Devices = None,
@@ -186,6 +188,7 @@ class FodFitter(Runner):
         table = table_of(directions)
         self.lobes, self._kernel = replace(lobes, determined=table.order), kernel
         self._names, self._volumes = kernel.names, sum(map(len, directions))
+        self._leveled = leveled
         self._shared = FodShared(tuple(directions), tuple(pulses), table)
         self._solver = solver if solver is not None else levenberg_marquardt()
 
@@ -227,7 +230,8 @@ class FodFitter(Runner):
     def _one(self, sigma: bool) -> FodVoxel:
         one = np.zeros(1)
         kernel = dict.fromkeys(self._names, one)
-        return FodVoxel(np.zeros((1, self._volumes)), kernel, one if sigma else None)
+        levels = np.zeros((1, len(self._shared.pulses))) if self._leveled else None
+        return FodVoxel(np.zeros((1, self._volumes)), kernel, one if sigma else None, levels=levels)
 
     def _earlier(self, points: np.ndarray | None, voxels: int) -> np.ndarray | None:
         """Points as the program takes them: of magnitudes always, so that both passes share one program."""
@@ -244,19 +248,21 @@ class FodFitter(Runner):
         sigma: np.ndarray | None = None,
         worth: np.ndarray | None = None,
         earlier: np.ndarray | None = None,
+        levels: np.ndarray | None = None,
     ) -> Fits:
         """Fit voxels whose signal over S0 is `signal(slice) -> (voxels, volumes)`, volumes shell by shell.
 
         kernels: parameters by name, (voxels,) each. sigma: (voxels,) over S0, where the noise is of magnitudes.
         worth: (voxels,) the cost below which a fit is of use; None: any is. earlier: (voxels, numbers of a point) where
-        searches of nearly the same data ended, or NaN; for noise of magnitudes.
+        searches of nearly the same data ended, or NaN; for noise of magnitudes. levels: (voxels, shells).
         """
         earlier = self._earlier(earlier, voxels)
 
         def of(part: slice) -> FodVoxel:
             kernel = {name: kernels[name][part] for name in self._names}
-            of_part = [None if values is None else values[part] for values in (sigma, worth, earlier)]
-            return FodVoxel(signal(part), kernel, sigma=of_part[0], worth=of_part[1], earlier=of_part[2])
+            optional = (sigma, worth, earlier, levels)
+            of_part = [None if values is None else values[part] for values in optional]
+            return FodVoxel(signal(part), kernel, of_part[0], worth=of_part[1], earlier=of_part[2], levels=of_part[3])
 
         fits: Fits = self._fits(of, voxels, progress)
         return fits
@@ -267,6 +273,7 @@ class FodFitter(Runner):
         kernels: Mapping[str, np.ndarray],
         sigma: np.ndarray,
         effects: Mapping[str, np.ndarray],
+        levels: np.ndarray | None = None,
     ) -> dict[str, np.ndarray]:
         """Standard deviations of fits that ended at these points (voxels, …): (voxels, lobes) by name.
 
@@ -276,7 +283,8 @@ class FodFitter(Runner):
         def fitted(part: slice) -> tuple[FodVoxel, np.ndarray]:
             kernel = {name: kernels[name][part] for name in self._names}
             changes = {name: effects[name][part] for name in (*self._names, "s0")}
-            voxels = FodVoxel(None, kernel, sigma[part], changes)
+            of_part = None if levels is None else levels[part]
+            voxels = FodVoxel(None, kernel, sigma[part], changes, levels=of_part)
             return voxels, points[part]
 
         sd: dict[str, np.ndarray] = self._uncertainties(fitted, len(points))
@@ -292,6 +300,12 @@ def means_pulses(acquisition: Acquisition, fit_s0: bool) -> tuple[Pulse, ...]:
     """Weighting of b = 0 and each shell. Where S0 is not fitted the b = 0 mean is S0 itself, so its b is exactly 0."""
     first, *others = acquisition.pulses
     return (first if fit_s0 else first._replace(b=0.0), *others)
+
+
+def of_scheme(model: SphericalMeanModel, acquisition: Acquisition, zero: bool) -> tuple[bool, tuple[int, ...]]:
+    """`unweighted` and `echoes` of `ShellMeans`. zero: whether b is exactly 0 at b = 0."""
+    relaxing = model.kernel.relaxing
+    return zero and not relaxing, echoes_of(acquisition, relaxing)
 
 
 def checked_weights(weights: Any, acquisition: Acquisition, prior: NormalPrior | None) -> np.ndarray:

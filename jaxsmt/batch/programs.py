@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -95,7 +96,8 @@ class VolumesVoxel(NamedTuple):
     """One voxel for `correct_volumes`.
 
     data: (volumes,) b = 0 first, then shell by shell. sigma, s0: above 0. kernel: its parameters by name. fod: where
-    its search starts, (27,). deviation: (3, 3) L of the gradients (I + L)g, or None.
+    its search starts, (27,). deviation: (3, 3) L of the gradients (I + L)g, or None. levels: of `FodVoxel`, of the
+    pulses.
     """
 
     data: Any
@@ -104,6 +106,7 @@ class VolumesVoxel(NamedTuple):
     kernel: dict[str, Any]
     fod: Any
     deviation: Any = None
+    levels: Any = None
 
 
 class VolumesShared(NamedTuple):
@@ -160,21 +163,28 @@ def _corrected(
     kernel: Kernel,
     noise: Noise,
 ) -> Corrected:
-    def moments(pulse: Pulse) -> Array:
-        return kernel.legendre(pulse, LMAX, voxel.kernel)
+    levels = (None,) * len(shared.pulses) if voxel.levels is None else tuple(voxel.levels)
+
+    def moments(pulse: Pulse, level: Array | None) -> Array:
+        of_kernel = kernel.legendre(pulse, LMAX, voxel.kernel)
+        return of_kernel if level is None else level * of_kernel
 
     search = FodSearch(voxel.fod, shared.steps, shared.steps_of_sigma)
-    meant = shell_design(nominal, tuple(map(moments, shared.pulses)))
+    meant = shell_design(nominal, tuple(map(moments, shared.pulses, levels)))
     if voxel.deviation is None:
         return correct(voxel.data, voxel.sigma, voxel.s0, meant, None, noise, search)
     harmonics, of_volumes = [], []
-    for pulse, g in zip(shared.pulses, shared.directions, strict=True):
+    for pulse, level, g in zip(shared.pulses, levels, shared.directions, strict=True):
         turned = g + jnp.matmul(g, voxel.deviation.T, precision="highest")
         square = jnp.sum(turned**2, axis=1)
         harmonics.append(even_harmonics(turned / jnp.sqrt(square)[:, None], LMAX)[:, 1:])
-        of_volumes.append(jax.vmap(lambda b, pulse=pulse: moments(pulse._replace(b=b)))(pulse.b * square))
+        of_volumes.append(jax.vmap(partial(_at_b, moments, pulse, level))(pulse.b * square))
     actual = volume_design(tuple(harmonics), tuple(of_volumes))
     return correct(voxel.data, voxel.sigma, voxel.s0, meant, actual, noise, search)
+
+
+def _at_b(moments: Callable[..., Array], pulse: Pulse, level: Array | None, b: Array) -> Array:
+    return moments(pulse._replace(b=b), level)
 
 
 @partial(jax.jit, static_argnames=("noise", "lanes"))
@@ -240,7 +250,7 @@ def kernel_anisotropies(
     values: dict[str, Float[Array, " voxels"]], pulses: tuple[Pulse, ...], *, kernel: Kernel
 ) -> Float[Array, " voxels"]:
     """`physics.compartments.anisotropy` of kernels, (voxels,): the largest of these pulses."""
-    return anisotropy([kernel.legendre(pulse, 2, values) for pulse in pulses])
+    return anisotropy([kernel.unrelaxed(pulse, kernel.legendre(pulse, 2, values), values) for pulse in pulses])
 
 
 class LobeArrays(NamedTuple):

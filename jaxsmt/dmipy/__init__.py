@@ -10,10 +10,14 @@ orientations [θ, φ] (inclination from +z, azimuth) are dmipy's; fits and signa
 - FODs have ODI in [0.005, 1] and partial volumes in [0, 1], instead of (0.02, 0.99) and (0.01, 0.99).
 - of the lines that a fit prints, only the last two remain, voxels and seconds.
 - `peaks_spherical` and `peaks_cartesian` are (..., N, 2) and (..., N, 3) for any number N of compartments.
+- a spherical mean model of `SD1WatsonDistributed` or `SD2BinghamDistributed` does not have the distribution's
+  parameters, on which its signal does not depend.
+- `wu_minn_hcp_acquisition_scheme` has the b-values and times of the protocol, and other directions.
 - two fractional links do not disturb each other, and the fractions of three and more compartments are right in
   FOD models too.
 
-What dmipy has and this does not raises `NotCoveredError`, which says so; what dmipy does not have either is not found.
+What dmipy has and this does not raises `NotCoveredError`, which says so, by `import` too; what dmipy does not have
+either is not found.
 
 In: a dmipy script. Out: dmipy's names and SI units; `native` of a result is jaxsmt's. Imports jaxsmt's public names, as
 users do, and what is not public from `fitting` and below; nothing imports it.
@@ -24,6 +28,9 @@ from importlib import import_module
 from typing import Any
 
 from ..errors import NotCoveredError
+from . import absent
+
+absent.install(__name__)
 
 
 def refuse(
@@ -53,3 +60,11 @@ def refuse(
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
 
     return missing
+
+
+__getattr__ = refuse(
+    "dmipy",
+    ("core", "data", "distributions", "signal_models"),
+    tuple(name for name in absent.MODULES if "." not in name),
+    __name__,
+)

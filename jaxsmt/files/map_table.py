@@ -129,7 +129,12 @@ MAPS = {
         facts={"Apodisation": {"OdiFloor": FOD_ODI_FLOOR, "LargestRipple": FOD_RIPPLE}},
     ),
     # Every fit; "sigma" only where it was estimated.
-    "s0": MapText("Signal at b = 0, in units of the input", "S0", "gray", fits=_KERNEL),
+    "s0": MapText(
+        "Signal at b = 0, in units of the input; where compartments have a T2, that at the echo time 0",
+        "S0",
+        "gray",
+        fits=_KERNEL,
+    ),
     "mse": MapText(
         "Mean squared residual of the signal over S0: of the kernel over b = 0 and the spherical means, of FODs over "
         "all volumes",
@@ -163,16 +168,45 @@ MAPS = {
         has_sd=False,
         in_viewer=False,
     ),
+    "second": MapText(
+        "1 where a clearly anisotropic kernel (lambdaperp/lambdapar up to 0.7) is within the noise of a nearly "
+        "isotropic estimate (above 0.9): likelihood ratio below 95 %",
+        "second solution",
+        limits=(0, 1),
+        fits=_KERNEL,
+        has_sd=False,
+    ),
+    "second_lambda_par": MapText(
+        "Diffusivity along the axis of the most anisotropic kernel within the noise, where second is 1",
+        "second λ∥ [µm²/ms]",
+        "magma",
+        (0, 3.05),
+        fits=_KERNEL,
+        has_sd=False,
+        in_report=False,
+    ),
+    "second_fraction": MapText(
+        "lambdaperp over lambdapar of the most anisotropic kernel within the noise, where second is 1",
+        "second λ⊥/λ∥",
+        limits=(0, 1),
+        fits=_KERNEL,
+        has_sd=False,
+        in_report=False,
+    ),
 }
 
 
 def about(name: str) -> MapText:
-    """What is said of a map of any name.
+    """What is said of a map of any name; a T2 of any compartment is described as one.
 
     Example:
         >>> about("fa").title, about("stick.lambda_par").title
         ('microscopic FA', 'stick.lambda_par')
     """
+    *compartment, parameter = name.rsplit(".", 1)
+    if parameter == "t2":
+        of = f" of the compartment {compartment[0]}" if compartment else ""
+        return MapText(f"Transverse relaxation time T2{of}", f"{' '.join([*compartment, 'T2'])} [ms]", limits=(0, 200))
     return MAPS.get(name) or MapText(name, name)
 
 

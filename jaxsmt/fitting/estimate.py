@@ -14,11 +14,12 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from ..acquisition.acquisition import Acquisition
-from ..acquisition.echoes import echoes_of, volumes_at_first
+from ..acquisition.echoes import echoes_of, levels_of
 from ..acquisition.shells import Pulse
-from ..batch.fitters import checked_weights, means_pulses
+from ..batch.fitters import checked_weights, means_pulses, of_scheme
 from ..batch.search import minimum, status_of
 from ..errors import InputError
+from ..models.information import require_scheme
 from ..models.model import SphericalMeanModel
 from ..models.priors import NormalPrior
 from ..physics import noises
@@ -106,9 +107,8 @@ def estimate(
     if adjoint not in ("implicit", "unrolled"):
         raise InputError(f"adjoint={adjoint!r} is unknown", fix="adjoint='implicit' or adjoint='unrolled'")
     settings = Settings(s0=s0, solver=solver)
-    signal = _real(signal, acquisition)
-    how = {"solver": settings.minimiser, "adjoint": adjoint}
     kernels = model.kernels if isinstance(model, FodModel) else model
+    signal, how = _real(signal, acquisition), {"solver": settings.minimiser, "adjoint": adjoint}
     if isinstance(kernels, SphericalMeanModel):
         values, status = _kernel(kernels, acquisition, signal, _Options(sigma, prior, settings.s0, weights), how)
     elif sigma is not None or prior or weights is not None or s0 != "fit":
@@ -124,7 +124,7 @@ def estimate(
 
 
 def _real(signal: ArrayLike, acquisition: Acquisition) -> Array:
-    """A signal (volumes,) in single or double precision, as if all volumes had the shortest echo time."""
+    """A signal (volumes,) in single or double precision."""
     signal = jnp.asarray(signal)
     if jnp.issubdtype(signal.dtype, jnp.complexfloating):
         raise InputError(f"a signal of type {signal.dtype}", fix="give its magnitude, or its real part")
@@ -135,8 +135,7 @@ def _real(signal: ArrayLike, acquisition: Acquisition) -> Array:
     if signal.ndim != 1:
         raise InputError(f"a signal of shape {signal.shape}", fix="one voxel's (volumes,); jax.vmap for many")
     acquisition.require_volumes(len(signal))
-    at_first: Array = volumes_at_first(acquisition, signal)
-    return at_first
+    return signal
 
 
 class _Options(NamedTuple):
@@ -175,11 +174,10 @@ def _kernel(
     model: SphericalMeanModel, acquisition: Acquisition, signal: Array, options: _Options, how: Mapping[str, Any]
 ) -> tuple[dict[str, Array], Array]:
     """Parameters, S0 and status from the spherical means."""
-    model.kernel.require(acquisition.pulses)
     prior = _prior_of(model, options)
     deviations = prior.sd or (1.0,) * len(prior.names)
     informed = [n for n, sd in zip(prior.names, deviations, strict=True) if _may_hold(n, sd, model)]
-    acquisition.require(shells=max(1, len(model.free) - len(informed)), model=model.name)
+    require_scheme(model, acquisition, options.s0, len(model.free) - len(informed))
     static, numbers, maps = model.without_values()
     if maps:
         raise InputError("the model has maps, and there is one voxel", fix="fix it at numbers, which may be traced")
@@ -195,8 +193,8 @@ def _kernel(
     means = tuple(jnp.matmul(row, signal, precision="highest") for row in rows)
     fit_s0 = options.s0 == "fit"
     pulses = means_pulses(acquisition, fit_s0)
-    zero = not _traced(pulses[0].b) and pulses[0].b == 0
-    problem = ShellMeans(static, fit_s0, prior.names, unweighted=bool(zero), echoes=echoes_of(acquisition))
+    zero = not _traced(pulses[0].b) and bool(pulses[0].b == 0)
+    problem = ShellMeans(static, fit_s0, prior.names, *of_scheme(model, acquisition, zero))
     mean, sd, root = jax.tree.map(number, (prior.mean, prior.sd, prior.root))
     inputs = _Inputs(
         tuple(map(number, numbers)),
@@ -298,7 +296,7 @@ def _estimate_means(
     means: tuple[Array, ...], inputs: _Inputs, *, problem: ShellMeans, solver: Solver, adjoint: str
 ) -> tuple[dict[str, Array], Array]:
     inputs, good = _clean(problem.model, inputs)
-    y, scale, finite, usable = shell_means.scaled(means, (jnp.where(good, 0, jnp.nan),), problem.fit_s0)
+    y, scale, finite, usable = shell_means.scaled(means, (jnp.where(good, 0, jnp.nan),), problem.fit_s0, problem.echoes)
     largest = reduce(jnp.maximum, inputs.weights)
     roots = tuple(jnp.where(w > 0, jnp.sqrt(jnp.where(w > 0, w, 1) / largest), 0) for w in inputs.weights)
     rows = _prior_rows(inputs, inputs.sigma / (scale * jnp.sqrt(largest)))
@@ -341,11 +339,14 @@ def _fod(
     if model.n_fibres == "auto":
         raise InputError("the number of lobes depends on the data", fix="n_fibres=1, 2 or 3")
     shells = [shell for shell in acquisition.shells if not shell.zero]
-    pulses = tuple(shell.pulse for shell in shells)
+    pulses, k = tuple(shell.pulse for shell in shells), model.spherical.kernel
     orders = _known_orders(model, pulses)
     directions = tuple(acquisition.bvecs[shell.volumes] for shell in shells)
-    legendre = model.spherical.kernel.legendre
-    moments = tuple(legendre(p, order, kernel) for p, order in zip(pulses, orders, strict=True))
+    moments = tuple(k.legendre(p, order, kernel) for p, order in zip(pulses, orders, strict=True))
+    directed = anisotropy([k.unrelaxed(p, m, kernel) for p, m in zip(pulses, moments, strict=True)]) >= LEAST_ANISOTROPY
+    if echoes := echoes_of(acquisition, k.relaxing):
+        levels = levels_of(jnp.matmul(jnp.asarray(acquisition.weights, signal.dtype), signal), echoes)
+        moments = tuple(level * m for level, m in zip(levels[len(echoes) - len(shells) :], moments, strict=True))
     usable = kernel["s0"] > 0
     s0 = jnp.where(usable, kernel["s0"], 1)
     y = _ordered(signal, np.concatenate([shell.volumes for shell in shells]))
@@ -360,7 +361,6 @@ def _fod(
     lobes = Lobes(model.family, int(model.n_fibres), orders, noises.find("gaussian"), determined)
     data = LobesData(directions, jax.lax.stop_gradient(table), moments, y)
     values, of_lobes = _estimate_lobes(data, lobes=lobes, **how)
-    directed = anisotropy(moments) >= LEAST_ANISOTROPY
     of_lobes = jnp.where(directed, of_lobes, jnp.uint8(Status.AT_BOUND))
     worse = jnp.maximum(of_lobes, status)  # the codes rise from CONVERGED by AT_BOUND to NOT_CONVERGED
     status = jnp.where(usable, jnp.where(finite, worse, jnp.uint8(Status.NON_FINITE)), status)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..acquisition.acquisition import Acquisition
+from ..acquisition.echoes import echoes_of, levels_of
 from ..acquisition.shells import Pulse
 from ..batch.corrector import Corrector, Rows
 from ..batch.fitters import FodFitter
@@ -63,6 +64,7 @@ class FodStage:
         self._volumes = np.concatenate([shell.volumes for shell in shells])
         pulses = [shell.pulse for shell in shells]
         kernel.require(pulses)
+        self._echoes = echoes_of(acquisition, kernel.relaxing)
         directions = [acquisition.bvecs[shell.volumes] for shell in shells]
         orders = orders_of(model.spherical, model.family, pulses)
         how: dict[str, Any] = {"dtype": settings.dtype, "device": settings.device}
@@ -72,6 +74,7 @@ class FodStage:
                 kernel,
                 pulses,
                 directions,
+                leveled=bool(self._echoes),
                 solver=settings.minimiser,
                 **how,
             )
@@ -218,6 +221,7 @@ class _Data:
         self._sigma = kernels.sigma
         self.status = kernels.status.copy()
         self.volumes = len(stage._b0.volumes) + len(stage._volumes)
+        self._levels = self._measured_levels()
         self.at_zero, self.total = self._measure(kernels)
         if stage._corrector is not None:
             self._rows = self._at_nominal_gradients
@@ -250,6 +254,7 @@ class _Data:
             sigma=None if sigma is None else sigma[numbers],
             worth=worth,
             earlier=earlier,
+            levels=self._levels_above_zero(numbers),
         )
 
     def uncertainty(
@@ -261,12 +266,12 @@ class _Data:
         effects = {name: kernels.effects[name][numbers] for name in (*self._kernel, "s0")}
         effects["s0"] = effects["s0"] / self._over_s0[numbers][:, None]
         kernel, sigma = _chosen(self._kernel, numbers), self._relative_sigma[numbers]
-        return fitter.uncertainty(points, kernel, sigma, effects)
+        return fitter.uncertainty(points, kernel, sigma, effects, self._levels_above_zero(numbers))
 
     def directionless(self, numbers: np.ndarray) -> np.ndarray:
         """Whether kernels of voxels are isotropic, so that a direction has no meaning."""
         stage = self._stage
-        pulses = [shell.pulse for shell in stage.acquisition.shells[1:]]
+        pulses = [shell.pulse for shell in stage.acquisition.shells if not shell.zero]
         kernel = stage.model.spherical.kernel
         values = predicted_anisotropies(kernel, pulses, _chosen(self._kernel, numbers), stage.dtype)
         return ~(values >= LEAST_ANISOTROPY)
@@ -303,8 +308,28 @@ class _Data:
             stage._deviation[numbers],
             len(numbers),
             magnitudes=True,
+            levels=None if self._levels is None else self._levels[numbers],
         )
         return np.asarray(corrected.magnitude)
+
+    def _measured_levels(self) -> np.ndarray | None:
+        """(voxels, shells) levels, from the data at b = 0; None where S0 is one."""
+        stage = self._stage
+        if not stage._echoes:
+            return None
+        means = np.ones((len(self._s0), len(stage._echoes)))
+        zeros = [shell.volumes for shell in stage.acquisition.shells if shell.zero]
+        for i in range(0, len(means), _BLOCK):
+            block = slice(i, min(i + _BLOCK, len(means)))
+            rows = self._measured_rows(block)
+            means[block, : len(zeros)] = np.stack([rows[:, volumes].mean(axis=1) for volumes in zeros], axis=1)
+        levels: np.ndarray = levels_of(means, stage._echoes)
+        return levels
+
+    def _levels_above_zero(self, numbers: np.ndarray) -> np.ndarray | None:
+        """Those of the shells that FODs are fitted to, in the voxels with these numbers."""
+        zeros = sum(group.zero for group in self._stage.acquisition.groups)
+        return None if self._levels is None else self._levels[numbers, zeros:]
 
     def _measure(self, kernels: Fit) -> tuple[np.ndarray, np.ndarray]:
         """`at_zero` and `total`; voxels whose data cannot be used get their status."""
@@ -316,8 +341,9 @@ class _Data:
         for i in range(0, len(usable), _BLOCK):
             at = usable[i : i + _BLOCK]
             expected = np.ones(len(at))
-            if b0.b and kernels.settings.s0 == "fit":
-                means = predicted_means(kernels.model.kernel, [b0.pulse], _chosen(self._kernel, at), stage.dtype)
+            kernel = kernels.model.kernel
+            if kernel.relaxing or (b0.b and kernels.settings.s0 == "fit"):
+                means = predicted_means(kernel, [b0.pulse], _chosen(self._kernel, at), stage.dtype)
                 expected = means[:, 0].astype(float)
             with np.errstate(over="ignore", invalid="ignore"):
                 y = rows(at)[:, volumes] / self._s0[at][:, None]

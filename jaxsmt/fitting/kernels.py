@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from ..acquisition.acquisition import Acquisition
+from ..acquisition.echoes import echoes_of, levels_of, levels_of_volumes
 from ..batch.corrector import Corrector, Rows
 from ..batch.fitters import KernelFitter
 from ..batch.programs import Fits
@@ -24,6 +25,7 @@ from ..status import Status
 from .inputs import Voxels, deviation_of, model_maps, require_linear, sigma_of
 from .misfit import Misfit, ShellResiduals, misfit_of, residuals_of
 from .results import Fit
+from .second import SecondSolution
 from .settings import Settings
 from .sigma import (
     MISFIT,
@@ -105,6 +107,9 @@ class KernelStage:
             **how,
         )
         self._maps = model_maps(model, self.fitter.maps, voxels)
+        self._second = None
+        if settings.second_solution:
+            self._second = SecondSolution(model, acquisition, settings.s0 == "fit")
         self._corrector = None
         if self.needs_volumes:
             self._corrector = Corrector(model.kernel, acquisition, self.noise, **how)
@@ -129,6 +134,7 @@ class KernelStage:
     def numbers(self) -> tuple[int, int, int]:
         """How many numbers a voxel has, about: in results, while it is fitted, and for standard deviations."""
         shells, maps = len(self.acquisition.shells), len(self.model.names) + len(self.model.derived) + 4
+        maps += 3 * (self._second is not None)
         fitted = 2 * maps + 4 * shells
         corrected = 2 * (len(L) + 2 * shells + 1) if self.corrects or self._by_misfit else 0
         return maps * (1 + self.settings.uncertainty), fitted + corrected, maps * (1 + self.effects)
@@ -140,7 +146,7 @@ class KernelStage:
 
     @property
     def _uses_sigma(self) -> bool:
-        return self.settings.uncertainty or self.fitter.prior is not None
+        return self.settings.uncertainty or self.fitter.prior is not None or self._second is not None
 
     @property
     def effects(self) -> int:
@@ -192,17 +198,16 @@ class KernelStage:
         """
         kernels = self._fit(means, rows, progress, before_fods)
         maps, status = kernels.fits.maps, np.asarray(kernels.fits.status)
-        s0_fitted = self.settings.s0 == "fit"
-        residuals = residuals_of(self.model, self.acquisition, s0_fitted, maps, status, kernels.means)
+        of_means = kernels.means if (levels := self._levels(kernels.means)) is None else kernels.means / levels.T
+        residuals = residuals_of(self.model, self.acquisition, self.settings.s0 == "fit", maps, status, of_means)
         return replace(kernels, residuals=residuals, misfit=misfit_of(self.model, residuals, maps, status))
 
     def _fit(
         self, means: np.ndarray, rows: Rows | None, progress: Callable[[int], None], before_fods: bool
     ) -> KernelFits:
         """The fits, of the plain means or of those of corrected volumes."""
-        variances = None
-        if self.settings.uncertainty:
-            variances = np.broadcast_to(self.acquisition.variances[:, None], means.shape)
+        given = self.acquisition.variances[:, None]
+        variances = np.broadcast_to(given, means.shape) if self.settings.uncertainty else None
         if self._corrector is None:
             sigma = self._sigma
             if sigma is not None and not self._uses_sigma:
@@ -221,6 +226,11 @@ class KernelStage:
             means = self._corrector.signals_of_means(means, noise.sigma)
         return self._corrected(means, rows, noise, progress, before_fods)
 
+    def _levels(self, means: np.ndarray) -> np.ndarray | None:
+        """(voxels, shells) S0 of each shell's echo time over that of the shortest; None where S0 is one."""
+        echoes = echoes_of(self.acquisition, self.model.kernel.relaxing)
+        return levels_of(means.T, echoes) if echoes else None
+
     def _noise_of(self, means: np.ndarray, rows: Rows) -> NoiseLevel:
         """σ that is given, or as it is estimated before anything is corrected."""
         assert self._corrector is not None
@@ -236,7 +246,7 @@ class KernelStage:
             signals = self._corrector.signals_of_means(means, noise.sigma) if self.noise.magnitudes else means
             fits = self.fitter(signals, lambda voxels: None, self._maps, noise.sigma)
             of = (rows, fits.maps, fits.maps["s0"], noise.sigma, self._deviation, voxels)
-            corrected = self._corrector(*of, fod=fod, with_sigma=True)
+            corrected = self._corrector(*of, fod=fod, with_sigma=True, levels=self._levels(means))
             fod, noise = corrected.fod, self._of_misfit(corrected.sigma)
         return noise
 
@@ -264,7 +274,7 @@ class KernelStage:
         corrections = _CORRECTIONS_OF_MANY_COILS if many_coils else _CORRECTIONS
         if before_fods and self._deviation is None and noise.source is None and not many_coils:
             corrections = _CORRECTIONS_BEFORE_FODS
-        fod, variances = None, None
+        fod, variances, levels = None, None, self._levels(means)
         for nth in range(corrections):
             last = nth == corrections - 1
             corrected = self._corrector(
@@ -276,6 +286,7 @@ class KernelStage:
                 len(noise.sigma),
                 fod=fod,
                 with_sigma=estimates and not last,
+                levels=levels,
             )
             fod = corrected.fod
             if estimates and not last:
@@ -303,8 +314,12 @@ class KernelStage:
         variances = np.ones_like(means)
         for i in range(0, len(sigma), _BLOCK):
             block = slice(i, min(i + _BLOCK, len(sigma)))
-            data = self._at_nominal_gradients(kernels.fits, rows, sigma, block)
-            means[:, block], variances[:, block] = corrector.means(data, predicted(block), sigma[block])
+            levels = self._levels(kernels.means[:, block])
+            data = self._at_nominal_gradients(kernels.fits, rows, sigma, block, levels)
+            signals = predicted(block)
+            if levels is not None:
+                signals = signals * levels_of_volumes(self.acquisition, levels)
+            means[:, block], variances[:, block] = corrector.means(data, signals, sigma[block])
         fresh = self.fitter(means, lambda voxels: None, self._maps, sigma)
 
         def choose(new: np.ndarray, old: np.ndarray) -> np.ndarray:
@@ -317,7 +332,9 @@ class KernelStage:
             variances=None if kernels.variances is None else np.where(chosen, variances, kernels.variances),
         )
 
-    def _at_nominal_gradients(self, fits: Fits, rows: Rows, sigma: np.ndarray, block: slice) -> np.ndarray:
+    def _at_nominal_gradients(
+        self, fits: Fits, rows: Rows, sigma: np.ndarray, block: slice, levels: np.ndarray | None
+    ) -> np.ndarray:
         """(voxels, volumes) magnitudes of a block, as they would be without gradient deviation."""
         if self._deviation is None:
             return rows(block)
@@ -328,9 +345,8 @@ class KernelStage:
             return rows(slice(part.start + block.start, part.stop + block.start))
 
         voxels = block.stop - block.start
-        corrected = self._corrector(
-            shifted, maps, maps["s0"], sigma[block], self._deviation[block], voxels, magnitudes=True
-        )
+        of = (shifted, maps, maps["s0"], sigma[block], self._deviation[block], voxels)
+        corrected = self._corrector(*of, magnitudes=True, levels=levels)
         return np.asarray(corrected.magnitude)
 
     def fit(self, kernels: KernelFits, final: bool = True) -> Fit:
@@ -341,6 +357,10 @@ class KernelStage:
             assert kernels.sigma is not None
             uncertainty = self.fitter.uncertainty(fits, kernels.means, self._maps, kernels.sigma, kernels.variances)
         sd, shrinkage, effects = uncertainty
+        second = None
+        if self._second is not None and final:
+            assert kernels.sigma is not None
+            second = self._second(fits.maps, np.asarray(fits.status), kernels.means, kernels.sigma)
         names = (*self.model.names, *(link.target for link in self.model.derived), "s0")
         return Fit(
             model=self.model,
@@ -356,6 +376,7 @@ class KernelStage:
             sigma_from=kernels.sigma_from,
             residuals=kernels.residuals,
             misfit=kernels.misfit,
+            second=second,
             sd=sd,
             shrinkage=shrinkage,
             effects=effects,

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..acquisition.acquisition import Acquisition
+from ..acquisition.echoes import echoes_of
 from ..acquisition.shells import Pulse
 from ..batch.predictions import predicted_means
 from ..models.model import SphericalMeanModel
@@ -38,13 +39,14 @@ class ShellResiduals:
 
     Attributes:
         kernel, pulses: of the fit. values: parameters of the kernel by name, (n,).
-        measured: (shells, n) means over S0.
+        measured: (shells, n) means over S0. s0s: how many S0 there are, fitted or taken from b = 0.
     """
 
     kernel: Kernel = field(repr=False)
     pulses: tuple[Pulse, ...]
     values: Mapping[str, np.ndarray] = field(repr=False)
     measured: np.ndarray = field(repr=False)
+    s0s: int = 1
 
     @cached_property
     def left(self) -> np.ndarray:
@@ -89,6 +91,7 @@ def residuals_of(
         tuple(shell.pulse._replace(b=0.0) if shell is b0 else shell.pulse for shell in acquisition.shells),
         {parameter: maps[parameter][at] for parameter in model.kernel.names},
         means[:, at] / maps["s0"][at],
+        max(echoes_of(acquisition, model.kernel.relaxing), default=0) + 1,
     )
 
 
@@ -149,5 +152,5 @@ def misfit_of(
         share=often,
         residuals=residuals.mean,
         scatter=residuals.scatter,
-        spare=len(residuals.pulses) - len(model.free) - 1,  # one for S0, fitted or taken from b = 0
+        spare=len(residuals.pulses) - len(model.free) - residuals.s0s,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,10 +10,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from ..acquisition import echoes
 from ..acquisition.acquisition import Acquisition
 from ..batch.corrector import Rows
-from ..errors import InputError, JaxsmtWarning
+from ..errors import InputError
 from ..models.model import SphericalMeanModel
 from ..status import FITTED
 from .fod_results import FodFit
@@ -170,11 +168,6 @@ class Pipeline:
             the voxels of each slab, and its results, arrays (voxels, …).
         """
         count = self._voxels.count
-        if echoes.has_several(self._acquisition):
-            if self._kernels is not None and self._kernels.noise.magnitudes:
-                _warn_of_echoes()
-            means = None if means is None else echoes.means_at_first(self._acquisition, means)
-            rows = None if rows is None else _at_first_echo(rows, self._acquisition)
         kernels = None
         if self._kernels is not None:
             assert means is not None
@@ -249,20 +242,6 @@ def _told(progress: Progress, stage: str, total: int) -> Callable[[int], None]:
         progress(stage, done, total)
 
     return tell
-
-
-def _at_first_echo(rows: Rows, acquisition: Acquisition) -> Rows:
-    """The data as if all volumes had the shortest echo time."""
-    return lambda index: echoes.volumes_at_first(acquisition, np.asarray(rows(index), float))
-
-
-def _warn_of_echoes() -> None:
-    warnings.warn(
-        "several echo times with a noise floor: the volumes are scaled to the shortest, and sigma is taken to be the "
-        "same in all of them, so that what is left of the floor grows with the echo time",
-        JaxsmtWarning,
-        stacklevel=4,
-    )
 
 
 def _shifted(rows: Rows, part: slice) -> Rows:

@@ -77,6 +77,9 @@ class Fit(WithStatus):
         residuals: what the model leaves of the shells' means; None where no voxel has a fit.
         misfit: where a diffusivity is at its bound in more than a fifth of the voxels: which, how often, and what the
             model leaves of each shell's mean; else None.
+        second: with `second_solution`: "second" is 1 where an anisotropic solution is within the noise of a nearly
+            isotropic estimate (likelihood ratio below 95 %), and "second_lambda_par", "second_fraction" are that with
+            the least λ⊥/λ∥.
         sd: standard deviations of parameters, derived maps and "s0" by name, if `uncertainty` was asked for. NaN where
             the status is not CONVERGED, as a bound says nothing about the error; inf where data determine nothing.
         shrinkage: with a prior and `uncertainty`: how far the prior draws each parameter to its mean, from 0 to 1.
@@ -106,6 +109,7 @@ class Fit(WithStatus):
     sigma_from: str | None = None
     residuals: ShellResiduals | None = field(default=None, repr=False)
     misfit: Misfit | None = None
+    second: Maps | None = None
     sd: Maps | None = None
     shrinkage: Maps | None = None
     effects: Maps | None = field(default=None, repr=False)
@@ -119,7 +123,7 @@ class Fit(WithStatus):
             a `Fit` with arrays (n,).
         """
 
-        without = replace(self, sd=None, shrinkage=None, effects=None)
+        without = replace(self, second=None, sd=None, shrinkage=None, effects=None)
         return without.changed(lambda values: values.reshape(-1)[numbers])
 
     def changed(self, change: Callable[[np.ndarray], np.ndarray]) -> Fit:
@@ -135,7 +139,7 @@ class Fit(WithStatus):
     @property
     def arrays(self) -> dict[str, Any]:
         """All that has a value for each voxel, by field."""
-        fields = ("parameters", "derived", "s0", "quality", "status", "sigma", "sd", "shrinkage", "effects")
+        fields = ("parameters", "derived", "s0", "quality", "status", "sigma", "second", "sd", "shrinkage", "effects")
         return {name: getattr(self, name) for name in fields}
 
     def predict(self, acquisition: Acquisition | None = None) -> np.ndarray:
@@ -172,17 +176,19 @@ class Fit(WithStatus):
         """The maps that are written.
 
         Returns:
-            arrays (...) by name: parameters and derived maps, s0, an estimated sigma, quality, status.
+            arrays (...) by name: parameters and derived maps, s0, an estimated sigma, second solutions, quality,
+            status.
         """
         available = {**self.parameters, **self.derived}
         chosen = {name: available[name] for name in self.model.maps or available}
         estimated = {} if self.sigma is None or self.sigma_error is None else {"sigma": self.sigma}
-        return {**chosen, "s0": self.s0, **estimated, **self.quality, "status": self.status}
+        return {**chosen, "s0": self.s0, **estimated, **(self.second or {}), **self.quality, "status": self.status}
 
     @property
     def units(self) -> dict[str, str]:
         """Units of the maps that have one, by name."""
-        return self.model.units
+        more = {} if self.second is None else {"second_lambda_par": "um2/ms"}
+        return {**self.model.units, **more}
 
     def plot(self, names: Sequence[str] = (), mask: ArrayLike | None = None) -> Figure:
         """Draw maps, each with a bar of its colours, in the slice that has most voxels; as many rows as are needed.

@@ -118,6 +118,14 @@ class Settings:
         rule="True or False",
         flag={"action": "store_true"},
     )
+    second_solution: bool = option(
+        False,
+        "also mark voxels whose estimate is nearly isotropic where an anisotropic solution is within the noise, and "
+        "give that solution (smt)",
+        check=lambda value: isinstance(value, bool | np.bool_),
+        rule="True or False",
+        flag={"action": "store_true"},
+    )
     grad_dev: Any = option(
         None,
         "gradient deviation L of gradients g' = (I + L)g in every voxel, nine volumes as of the HCP",

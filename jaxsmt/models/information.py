@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,12 +15,13 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from ..acquisition.acquisition import Acquisition
-from ..acquisition.shells import Pulse
+from ..acquisition.echoes import has_several
 from ..errors import InputError, JaxsmtWarning
 from ..physics.compartments import Parameter
 from ..physics.noises.base import Noise
 from .model import SphericalMeanModel
 from .runtime import RUNS_ONCE
+from .schemes import KnownScheme, Scheme, decayed, echo_numbers, expected_levels
 
 #: Noise of one volume over S0 at which expected errors are told, where it is not known.
 TYPICAL_SIGMA = 1 / 30
@@ -30,25 +31,6 @@ _SINGULAR = 1e-7
 _ROUNDING = 100
 # The part of its range that a parameter's expected standard deviation must not exceed without a warning.
 _VAGUE = 0.5
-
-
-class Scheme(Protocol):
-    """What the information depends on: an `Acquisition`, or another record of these two."""
-
-    @property
-    def pulses(self) -> tuple[Pulse, ...]:
-        """Diffusion weightings of b = 0 and each shell."""
-
-    @property
-    def variances(self) -> Any:
-        """(shells,) variances of the spherical means over that of one volume."""
-
-
-class _Scheme(NamedTuple):
-    """A `Scheme` of numbers, which can be hashed."""
-
-    pulses: tuple[Pulse, ...]
-    variances: tuple[float, ...]
 
 
 def fisher_information(
@@ -62,13 +44,14 @@ def fisher_information(
     """Fisher information of a model's free parameters in the spherical means.
 
     F = JᵀΣ⁻¹J with J = ∂ε/∂θ and Σ = σ² diag(Σ a²), where a are the weights of a shell's mean; an S0 that is not known
-    is projected out. Differentiable by all arguments.
+    is projected out, that of each echo time where compartments do not relax. Differentiable by all arguments.
 
     Args:
         model: the model.
         acquisition: an `Acquisition`, or whatever has its `pulses` and `variances`.
         parameters: (...) each, the free parameters by name, in their units.
-        sigma: (...) or a number, standard deviation of one volume's noise over S0.
+        sigma: (...) or a number, standard deviation of one volume's noise over S0; over that of each echo time where
+            there are several.
         s0: "fit", or "mean": S0 is known.
         runtime: values for the placeholders of a static model, see `SphericalMeanModel.without_values`.
 
@@ -85,6 +68,19 @@ def fisher_information(
         >>> js.fisher_information(js.smt(), acquisition, {"lambda_par": 2.0, "fraction": 0.25}, 0.02).shape
         (2, 2)
     """
+    j = _columns(model, acquisition, parameters, sigma, s0, runtime)[1]
+    return jnp.einsum("...ki,...kj->...ij", j, j, precision="highest")
+
+
+def _columns(
+    model: SphericalMeanModel,
+    acquisition: Scheme,
+    parameters: Mapping[str, ArrayLike],
+    sigma: ArrayLike,
+    s0: str,
+    runtime: Sequence[Any] | None = None,
+) -> tuple[Array, Array]:
+    """Derivatives of the means over their noise by the free parameters, (..., shells, n), of a known S0 and of `s0`."""
     if s0 not in ("fit", "mean"):
         raise InputError(f"s0={s0!r} is unknown", fix="s0='fit' or s0='mean'")
     *by_parameters, signal = _derivatives(model, acquisition, parameters, runtime)
@@ -92,10 +88,15 @@ def fisher_information(
     variances = jnp.stack([jnp.asarray(v, dtype) for v in acquisition.variances])
     spread = jnp.broadcast_to(jnp.sqrt(variances).reshape((1,) * (len(shape) - 1) + variances.shape), shape)
     sd = jnp.broadcast_to(jnp.asarray(sigma, dtype)[..., None], shape) * spread
-    j = jnp.stack([column / sd for column in (*by_parameters, signal)], axis=-1)
-    full = jnp.einsum("...ki,...kj->...ij", j, j, precision="highest")
-    known, cross = full[..., :-1, :-1], full[..., :-1, -1:]
-    return known - cross * jnp.swapaxes(cross, -1, -2) / full[..., -1:, -1:] if s0 == "fit" else known
+    j, by_s0 = jnp.stack([column / sd for column in by_parameters], axis=-1), (signal / sd)[..., None]
+    left = j
+    if s0 == "fit":
+        echoes = np.array(echo_numbers(model, acquisition) or (0,) * shape[-1])
+        for echo in np.unique(echoes):  # their columns are orthogonal
+            column = jnp.where((echoes == echo)[:, None], by_s0, 0)
+            along = jnp.sum(column * j, axis=-2, keepdims=True) / jnp.sum(column**2, axis=-2, keepdims=True)
+            left = left - column * along
+    return j, left
 
 
 def _derivatives(
@@ -152,14 +153,17 @@ def crlb(
         >>> covariance.shape, bool(covariance[0, 0] > 0)
         ((2, 2), True)
     """
-    information = fisher_information(model, acquisition, parameters, sigma, s0)
+    before, j = _columns(model, acquisition, parameters, sigma, s0)
+    information = jnp.einsum("...ki,...kj->...ij", j, j, precision="highest")
     # Scaled to a unit diagonal, so that units do not cost digits.
     diagonal = jnp.diagonal(information, axis1=-2, axis2=-1)
+    rounding = _ROUNDING * float(jnp.finfo(diagonal.dtype).eps)
+    beside_s0 = jnp.all(diagonal > rounding**2 * jnp.sum(before**2, axis=-2), axis=-1)
     scale = jnp.sqrt(jnp.where(diagonal > 0, diagonal, 1))
     scale = scale[..., :, None] * scale[..., None, :]
     scaled = information / scale
     size = jnp.linalg.eigvalsh(jax.lax.stop_gradient(scaled)).min(axis=-1, initial=jnp.inf)
-    known = (size > _ROUNDING * float(jnp.finfo(size.dtype).eps))[..., None, None]
+    known = ((size > rounding) & beside_s0)[..., None, None]
     scaled = jnp.where(known, scaled, jnp.eye(diagonal.shape[-1], dtype=scaled.dtype))
     return jnp.where(known, jnp.linalg.inv(scaled) / scale, jnp.inf)
 
@@ -174,12 +178,12 @@ def expected_sd(
     """Value, and least standard deviation (Cramér-Rao), of each free parameter in typical tissues.
 
     Magnitudes tell less where the signal is weak; their signal is taken to be the same in all directions. Maps in the
-    model count by their medians.
+    model count by their medians. Between echo times S0 decays with a T2 of 80 ms, unless the model has T2.
 
     Args:
         model: the model; its `tissues`, or typical values where it has none or where some of these are fixed.
         acquisition: the acquisition.
-        sigma: noise of one volume over S0.
+        sigma: noise of one volume over S0 (of the shortest echo time).
         s0: "fit", or "mean": S0 is known.
         noise: its distribution; None: Gaussian.
 
@@ -200,21 +204,22 @@ def expected_sd(
     expected = {}
     for tissue, values in tissues.items():
         there = model.start(**values)
-        scheme: Scheme = acquisition
+        scheme = decayed(model, acquisition)
         if noise is not None and noise.magnitudes:
-            scheme = _with_floor(there, acquisition, sigma, noise)
+            scheme = _with_floor(there, scheme, sigma, noise)
         sd = dict(zip(names, (sigma * _sd(_information(there, scheme, s0)) * _ranges(model)).tolist(), strict=True))
         expected[tissue] = {name: (values[name], sd[name]) for name in names}
     return expected
 
 
-def _with_floor(model: SphericalMeanModel, acquisition: Acquisition, sigma: float, noise: Noise) -> _Scheme:
+def _with_floor(model: SphericalMeanModel, scheme: KnownScheme, sigma: float, noise: Noise) -> KnownScheme:
     """The scheme with the variances that means of magnitudes have, corrected for their floor, where searches start."""
     static, numbers, maps = model.without_values()
     values = {p.name: jnp.asarray(_typical(p)) for p in model.free}
-    signal = static.signal(acquisition, values, (*numbers, *map(_median, maps))) / sigma
-    variances = np.asarray(acquisition.variances) / np.asarray(noise.information(signal))
-    return _Scheme(acquisition.pulses, tuple(variances.tolist()))
+    signal = static.signal(scheme, values, (*numbers, *map(_median, maps))) / sigma
+    signal = signal * np.asarray(expected_levels(scheme.pulses, scheme.echoes), signal.dtype)
+    variances = np.asarray(scheme.variances) / np.asarray(noise.information(signal))
+    return scheme._replace(variances=tuple(variances.tolist()))
 
 
 def require_determined(model: SphericalMeanModel, acquisition: Acquisition, s0: str = "fit") -> None:
@@ -238,16 +243,15 @@ def require_determined(model: SphericalMeanModel, acquisition: Acquisition, s0: 
     """
     if not model.free:
         raise InputError(f"the {model.name} model has nothing to fit", fix="leave a parameter free")
-    model.kernel.require(acquisition.pulses)
-    acquisition.require(shells=len(model.free), model=model.name)
-    information = _information(model, acquisition, s0)
+    require_scheme(model, acquisition, s0, len(model.free))
+    information = _information(model, decayed(model, acquisition), s0)
     size, direction = np.linalg.eigh(information)
     if np.all(size[:, 0] <= _SINGULAR**2 * size[:, -1]):
         names = [p.name for p, part in zip(model.free, direction[0, :, 0], strict=True) if abs(part) > 0.1]
         raise InputError(
             f"the acquisition cannot determine {' and '.join(names)} of the {model.name} model: "
             "the spherical means stay as they are when that changes",
-            fix="fix or link parameters, or use a scheme with other shells",
+            fix=f"fix or link parameters, or use a scheme with other {_other(model, acquisition)}",
         )
     vague = _vague(model, information)
     if vague:
@@ -257,6 +261,40 @@ def require_determined(model: SphericalMeanModel, acquisition: Acquisition, s0: 
             JaxsmtWarning,
             stacklevel=3,
         )
+
+
+def require_scheme(model: SphericalMeanModel, acquisition: Acquisition, s0: str, parameters: int) -> None:
+    """Refuse a scheme with too few shells, or that does not tell what the compartments depend on.
+
+    Args:
+        model: the model.
+        acquisition: the acquisition, whose numbers may be traced.
+        s0: "fit", or "mean": S0 is known.
+        parameters: how many of them the spherical means alone must determine.
+
+    Raises:
+        InputError: too few shells, unknown times or shapes of pulses, or S0 of b = 0 volumes which have decayed.
+
+    Example:
+        >>> import jaxsmt as js
+        >>> require_scheme(js.smt(), js.simulate.hcp_scheme(n_b0=2, n_directions=15), "fit", 2)
+    """
+    model.kernel.require(acquisition.pulses)
+    if s0 == "mean" and model.kernel.relaxing:
+        raise InputError(
+            "s0='mean' with relaxing compartments: b = 0 volumes have decayed with T2", fix="s0='fit', the default"
+        )
+    # b = 0 of further echo times tells of T2; that one echo time does not is said later.
+    of_echoes = 0
+    if model.kernel.relaxing:
+        t2 = sum(p.unit == "ms" for p in model.free)
+        of_echoes = sum(group.zero for group in acquisition.groups) - 1 if has_several(acquisition) else t2
+    acquisition.require(shells=max(parameters - of_echoes, 1), model=model.name)
+
+
+def _other(model: SphericalMeanModel, acquisition: Acquisition) -> str:
+    """What a scheme could have besides to determine a model."""
+    return "echo times" if model.kernel.relaxing and not has_several(acquisition) else "shells"
 
 
 def _vague(model: SphericalMeanModel, information: np.ndarray) -> list[str]:
@@ -272,7 +310,7 @@ def _ranges(model: SphericalMeanModel) -> np.ndarray:
     return np.array([np.nanmax(p.upper) - np.nanmin(p.lower) for p in model.free])
 
 
-def _information(model: SphericalMeanModel, scheme: Scheme, s0: str) -> np.ndarray:
+def _information(model: SphericalMeanModel, scheme: KnownScheme, s0: str) -> np.ndarray:
     """Information at a noise of 1, of the parameters in units of their ranges, at a few points: (points, n, n)."""
     typical = {p.name: replace(p, start=_typical(p)) for p in model.free}
     # By quadrature: closed forms take the compiler longer.
@@ -280,9 +318,8 @@ def _information(model: SphericalMeanModel, scheme: Scheme, s0: str) -> np.ndarr
     changed = tuple({**dict(model.changed), **typical}.items())
     static, numbers, maps = replace(model, compartments=plain, changed=changed).without_values()
     runtime = tuple(np.asarray(v, float) for v in (*numbers, *map(_median, maps)))
-    hashable = _Scheme(scheme.pulses, tuple(float(v) for v in scheme.variances))
     with jax.enable_x64(True):
-        information = _at_points(runtime, model=static, scheme=hashable, s0=s0)
+        information = _at_points(runtime, model=static, scheme=scheme, s0=s0)
     return np.asarray(information) * _ranges(model) * _ranges(model)[:, None]
 
 
@@ -300,7 +337,7 @@ def _typical(p: Parameter) -> float:
 
 
 @partial(jax.jit, static_argnames=("model", "scheme", "s0"), compiler_options=RUNS_ONCE)
-def _at_points(runtime: tuple[Array, ...], *, model: SphericalMeanModel, scheme: _Scheme, s0: str) -> Array:
+def _at_points(runtime: tuple[Array, ...], *, model: SphericalMeanModel, scheme: KnownScheme, s0: str) -> Array:
     """Fisher information where searches start, and at a few other points of no special symmetry: (points, n, n)."""
     zero = jnp.zeros(1)
     n = len(model.free)

@@ -25,7 +25,7 @@ class Link:
         introduces: new parameters, which are fitted and may be sources.
         text: the right side of the equation for people, `{0}` is the name of the first source. Empty: the name of the
             function and its sources.
-        unit: of a new quantity: "um2/ms", "um" or "". A parameter keeps its own.
+        unit: of a new quantity: "um2/ms", "um", "ms" or "". A parameter keeps its own.
 
     Example:
         >>> import jaxsmt as js

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-_TEXTS = {"um2/ms": "µm²/ms", "um": "µm"}
+_TEXTS = {"um2/ms": "µm²/ms", "um": "µm", "ms": "ms"}
 
 
 def unit_text(unit: str) -> str:
     """How a unit is written after a number: with a space before it, or nothing where there is no unit.
 
     Args:
-        unit: as in `Parameter.unit` and `SphericalMeanModel.units`: "um2/ms", "um", or "".
+        unit: as in `Parameter.unit` and `SphericalMeanModel.units`: "um2/ms", "um", "ms", or "".
 
     Returns:
         " µm²/ms", " µm", or "". A unit that is not one of these is written as it is.

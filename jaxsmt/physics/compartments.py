@@ -34,7 +34,7 @@ class Parameter:
     Args:
         lower, upper: the interval, numbers (of a model's parameters also maps, see `SphericalMeanModel.bound`).
         typical: value in the living brain, at which expected errors are told; None: the middle.
-        unit: "um2/ms", "um" or "". starts: parts of the interval, strictly inside (0, 1); a fit begins at
+        unit: "um2/ms", "um", "ms" or "". starts: parts of the interval, strictly inside (0, 1); a fit begins at
             the best point of the grid that the parameters' starts span, unless `start`, a value, is given.
         smallest, largest: beyond these it has no meaning, and bounds are refused.
 
@@ -62,11 +62,13 @@ class Compartment:
     Args:
         kind: what it is called, as in diagrams. parameters: in the order in which the functions take them.
         attenuation: `(pulse, x, *parameters) -> signal / S0`, elementwise, pure JAX, even and smooth in x.
-            `pulse.b` is in ms/µm², `pulse.delta` and `pulse.Delta` in ms, x = |g·n|, `pulse.b_delta` None or b_Δ.
+            `pulse.b` is in ms/µm², `pulse.delta`, `pulse.Delta` and `pulse.te` in ms, x = |g·n|, `pulse.b_delta` None
+            or b_Δ.
         mean: `(pulse, *parameters) -> spherical mean` of their shape, or None: by quadrature.
         legendre: `(pulse, lmax, *parameters) -> (..., lmax/2 + 1)`, or None: by quadrature.
         isotropic: whether the attenuation does not depend on x. timed: whether it needs δ and Δ. shaped: whether it
             holds for `pulse.b_delta` other than 1, the shape b_Δ of the encoding; others refuse such a scheme.
+        relaxing: whether it depends on the echo time `pulse.te`, see `relaxing`.
 
     The quadrature has 32 nodes: exact to rounding for exp(-z x²), z ≤ 60. `check_compartment` checks a compartment of
     your own.
@@ -88,6 +90,7 @@ class Compartment:
     isotropic: bool = False
     timed: bool = False
     shaped: bool = False
+    relaxing: bool = False
 
     def spherical_mean(self, pulse: Pulse, *values: Array) -> Array:
         """Spherical mean over S0, ∫₀¹ k(x) dx.
@@ -319,6 +322,11 @@ class Kernel:
         return any(compartment.timed for _, compartment in self.compartments)
 
     @property
+    def relaxing(self) -> bool:
+        """Whether S0 is that of the echo time 0, one for all echo times."""
+        return any(compartment.relaxing for _, compartment in self.compartments)
+
+    @property
     def isotropic(self) -> bool:
         return all(compartment.isotropic for _, compartment in self.compartments)
 
@@ -349,6 +357,10 @@ class Kernel:
         """Legendre moments of each compartment."""
         return [c.moments(pulse, lmax, *parameters) for c, parameters in self._each(values)]
 
+    def unrelaxed(self, pulse: Pulse, moments: Array, values: Mapping[str, Array]) -> Array:
+        """Moments (..., n) over the signal that b = 0 would have at the same echo time; as they are without any T2."""
+        return moments / self.mean(pulse._replace(b=0.0), values)[..., None] if self.relaxing else moments
+
     def _each(self, values: Mapping[str, Array]) -> list[tuple[Compartment, list[Array]]]:
         return [(c, [values[p] for p in self.of(name)]) for name, c in self.compartments]
 
@@ -357,8 +369,9 @@ class Kernel:
         return reduce(operator.add, map(operator.mul, weights, parts)) if weights else parts[0]
 
     def require(self, pulses: Iterable[Pulse]) -> None:
-        """Raise InputError if a compartment needs pulse timings that are not known, or linear encoding that is not."""
+        """Raise InputError if a compartment needs times that are not known, or linear encoding that is not."""
         pulses = tuple(pulses)
+        self._require_echo_times(pulses)
         linear = [compartment.kind for _, compartment in self.compartments if not compartment.shaped]
         if linear and not all(map(_is_linear, pulses)):
             raise InputError(
@@ -371,3 +384,16 @@ class Kernel:
                 f"a {needy} needs the duration δ and separation Δ of the gradient pulses",
                 fix="give delta= and Delta=, in ms",
             )
+
+    def _require_echo_times(self, pulses: tuple[Pulse, ...]) -> None:
+        """Raise InputError if compartments relax and echo times are not known, or if only some of them relax."""
+        if not self.relaxing:
+            return
+        others = [compartment.kind for _, compartment in self.compartments if not compartment.relaxing]
+        if others:
+            raise InputError(
+                f"a {others[0]} has no T2 beside compartments that have one",
+                fix="make each compartment relaxing(...), and their T2 equal where they are one",
+            )
+        if any(pulse.te is None for pulse in pulses):
+            raise InputError("relaxing compartments need the echo times", fix="give te=, in ms, for each volume")

@@ -80,7 +80,7 @@ class KernelEstimation:
     search: ShellMeans
 
     def prepare(self, voxel: KernelVoxel, shared: KernelShared) -> Prepared:
-        scaled_means = scaled(voxel.means, voxel.maps, self.search.fit_s0)
+        scaled_means = scaled(voxel.means, voxel.maps, self.search.fit_s0, self.search.echoes)
         rows: tuple[Point, ...] = ()
         if shared.prior is not None:
             assert voxel.sigma is not None

@@ -51,12 +51,21 @@ class Scaled(NamedTuple):
     usable: Array
 
 
-def scaled(means: Sequence[Array], maps: Sequence[Array], fit_s0: bool) -> Scaled:
-    """Scale one voxel's spherical means; those that cannot be used become 0. maps: must be finite too."""
+def scaled(means: Sequence[Array], maps: Sequence[Array], fit_s0: bool, echoes: Sequence[int] = ()) -> Scaled:
+    """Scale one voxel's spherical means; those that cannot be used become 0. maps: must be finite too.
+
+    echoes: of `ShellMeans`. An S0 that is not fitted is the b = 0 mean of each shell's echo time; b = 0 comes first.
+    """
     finite = jnp.isfinite(sum((*means, *maps), start=jnp.zeros_like(means[0])))
     largest = reduce(jnp.maximum, (jnp.abs(m) for m in means))
     # With S0 fixed to next to nothing the signal over it has no meaning.
     usable = finite & (means[0] > (0 if fit_s0 else _LEAST_S0 * largest))
+    if echoes and not fit_s0:
+        usable = usable & (reduce(jnp.minimum, means[: max(echoes) + 1]) > _LEAST_S0 * largest)
+        scales = [jnp.where(usable, means[echo], 1) for echo in echoes]
+        return Scaled(
+            tuple(jnp.where(usable, m, 0) / s for m, s in zip(means, scales, strict=True)), scales[0], finite, usable
+        )
     scale = jnp.where(usable, largest if fit_s0 else means[0], 1)
     return Scaled(tuple(jnp.where(usable, m, 0) / scale for m in means), scale, finite, usable)
 

@@ -88,12 +88,12 @@ def apparent_diffusivity(fit: Fit) -> np.ndarray:
     Returns:
         (voxels,) in µm²/ms, whatever the b-values of the series are.
     """
-    last = fit.acquisition.shells[-1]
-    directions = gradient_directions(30)
-    b_values = np.full(len(directions), 1000 * APPARENT_B)
-    at = Acquisition(b_values, directions, axes=fit.acquisition.axes, delta=last.delta, Delta=last.Delta)
+    last, n = fit.acquisition.shells[-1], 30
+    bvals, bvecs = np.r_[0, np.full(n, 1000 * APPARENT_B)], np.r_[np.zeros((1, 3)), gradient_directions(n)]
+    at = Acquisition(bvals, bvecs, axes=fit.acquisition.axes, delta=last.delta, Delta=last.Delta, te=last.te)
+    predicted = fit.predict(at)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(-np.log(fit.predict(at)[..., 0] / fit.s0) / APPARENT_B)
+        return np.asarray(-np.log(predicted[..., 1] / predicted[..., 0]) / APPARENT_B)
 
 
 def about_ranges(cite: Bibliography) -> str:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jaxsmt import Acquisition, InputError
-from jaxsmt.acquisition.echoes import means_at_first, volumes_at_first
+from jaxsmt.acquisition.echoes import echoes_of, levels_of, levels_of_volumes
 from jaxsmt.acquisition.means import spherical_means
 from tests.acquisition.test_levels import acquisition_of, table
 
@@ -14,31 +14,30 @@ TE = np.repeat([60.0, 90.0, 60.0, 60.0, 90.0], [2, 1, 12, 12, 12])
 DECAY = np.where(TE == 60, 1.0, 0.5)
 
 
-def test_each_echo_time_is_scaled_to_the_shortest():
+def test_levels_are_those_of_b0():
+    """S0 of each echo time over that of the shortest: what divides its volumes by the decay between them."""
     acquisition = Acquisition(BVALS, BVECS, te=TE)
+    echoes = echoes_of(acquisition)
+    assert echoes == (0, 1, 0, 0, 1)
     signal = np.random.default_rng(0).uniform(50, 100, (5, BVALS.size))
     signal[:, BVALS == 0] = 120
-    scaled = volumes_at_first(acquisition, signal * DECAY)
-    np.testing.assert_allclose(scaled, signal, rtol=1e-12)
-    np.testing.assert_allclose(volumes_at_first(acquisition, jnp.asarray(signal * DECAY)), signal, rtol=1e-5)
-    means = means_at_first(acquisition, spherical_means(acquisition, signal * DECAY))
-    np.testing.assert_allclose(means, spherical_means(acquisition, signal), rtol=1e-12)
+    levels = levels_of(spherical_means(acquisition, signal * DECAY).T, echoes)
+    np.testing.assert_allclose(levels, np.tile([1, 0.5, 1, 1, 0.5], (5, 1)), rtol=1e-12)
+    np.testing.assert_allclose(levels_of_volumes(acquisition, levels), np.tile(DECAY, (5, 1)), rtol=1e-12)
+    in_jax = levels_of(jnp.asarray(spherical_means(acquisition, signal * DECAY).T), echoes)
+    np.testing.assert_allclose(in_jax, levels, rtol=1e-5)
 
 
-def test_one_echo_time_changes_nothing():
+def test_s0_is_one_for_one_echo_time_and_where_compartments_relax():
     acquisition = acquisition_of(BVALS, BVECS, te=70.0)
     assert len(acquisition.shells) == 3
-    signal = np.ones((2, BVALS.size))
-    assert volumes_at_first(acquisition, signal) is signal
+    assert echoes_of(acquisition) == ()
+    assert echoes_of(Acquisition(BVALS, BVECS, te=TE), relaxing=True) == ()
 
 
-def test_no_signal_at_one_b0_is_no_signal_at_all():
-    acquisition = Acquisition(BVALS, BVECS, te=TE)
-    signal = np.ones((2, BVALS.size))
-    signal[0, 2] = -1
-    scaled = volumes_at_first(acquisition, signal)
-    assert not scaled[0].any()
-    assert scaled[1].all()
+def test_levels_without_signal_at_one_b0_are_finite():
+    means = np.array([[1.0, 0.5, 0.3], [1.0, -1.0, 0.3], [0.0, 1.0, 0.3]])
+    np.testing.assert_allclose(levels_of(means, (0, 1, 1)), [[1, 0.5, 0.5], [1, 1, 1], [1, 1, 1]])
 
 
 @pytest.mark.parametrize(

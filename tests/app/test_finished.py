@@ -15,7 +15,7 @@ def draw_again(folder, *more):
 @pytest.mark.parametrize(
     "options",
     [
-        ("--uncertainty",),
+        ("--uncertainty", "--second-solution", "--sigma", "5", "--viewer"),
         ("--fod", "bingham", "--noise", "rician", "--uncertainty"),
         ("--model", "mcsmt", "--sigma", "20", "--prefix", "other_"),
     ],

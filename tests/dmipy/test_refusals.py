@@ -35,15 +35,12 @@ def test_errors_are_dmipys():
     [
         lambda: gaussian_models.G3TemporalZeppelin,
         lambda: cylinder_models.C2CylinderStejskalTannerApproximation,
-        lambda: sphere_models.S4SphereGaussianPhaseApproximation,
+        lambda: sphere_models.S2SphereStejskalTannerApproximation,
         lambda: modeling_framework.MultiCompartmentSphericalHarmonicsModel,
         lambda: signal_models.plane_models,
         lambda: distributions.SD1Watson,
         lambda: data.saved_data,
         lambda: modeling_framework.MultiCompartmentModel(models=[cylinder_models.C1Stick()]),
-        lambda: modeling_framework.MultiCompartmentSphericalMeanModel(
-            [gaussian_models.G1Ball()], S0_tissue_responses=[1]
-        ),
         lambda: smt_model().fit(SCHEME, np.ones((2, 183)), solver="mix"),
         lambda: acquisition_scheme_from_bvalues(B, G, TE=np.linspace(0.05, 0.1, B.size)),
     ],

@@ -86,8 +86,56 @@ def test_gradient_deviations_of_other_shapes_are_refused():
         js.fit(js.smt(), acquisition, series_of(acquisition), grad_dev=np.zeros((2, 3, 3)))
 
 
-def test_a_noise_floor_at_several_echo_times_is_warned_of():
+def test_the_noise_floor_is_removed_at_each_echo_time():
+    """σ is that of the volumes as they are: relative to the signal it grows with the echo time. SNR 25."""
     acquisition = acquisition_of("echoes")
-    with pytest.warns(js.JaxsmtWarning, match="what is left of the floor grows with the echo time"):
-        fit = js.fit(js.smt(), acquisition, series_of(acquisition), noise="rician", sigma=1e-2)
-    np.testing.assert_allclose(fit.parameters["lambda_par"], TRUTH["lambda_par"], rtol=1e-3)
+    clean = np.repeat(series_of(acquisition)[:1], 600, axis=0)
+    data = js.simulate.rician(clean, 40.0, np.random.default_rng(0))
+    fit = js.fit(js.smt(), acquisition, data, noise="rician", uncertainty=True)
+    assert np.median(fit.sigma) == pytest.approx(40, rel=0.03)
+    assert np.median(fit.derived["md"]) == pytest.approx(1.0, rel=0.02)
+    np.testing.assert_allclose(np.std(fit.s0), np.nanmedian(fit.sd["s0"]), rtol=0.15)
+
+
+@pytest.mark.parametrize("s0", ["fit", "mean"])
+def test_standard_deviations_count_the_decay(s0):
+    """Volumes of a later echo time have less signal and the same noise: the scatter between voxels is that."""
+    acquisition = acquisition_of("echoes")
+    clean = np.repeat(series_of(acquisition)[:1], 1500, axis=0)
+    data = clean + np.random.default_rng(0).normal(0, 15, clean.shape)
+    fit = js.fit(js.smt(), acquisition, data, s0=s0, uncertainty=True)
+    assert np.median(fit.sigma) == pytest.approx(15, rel=0.02)
+    assert np.all(fit.status == js.Status.CONVERGED)
+    for name, sd in fit.sd.items():
+        values = fit.s0 if name == "s0" else {**fit.parameters, **fit.derived}[name]
+        assert np.std(values) == pytest.approx(np.median(sd), rel=0.1), name
+
+
+def test_the_information_has_an_s0_for_each_echo_time():
+    """Relative to the S0 of each echo time σ is the same: two halves of a scheme tell what they tell one by one."""
+    both, values = acquisition_of("echoes"), {"lambda_par": 1.7, "fraction": 0.3}
+    halves = []
+    for te in (60, 90):
+        keep = both.te == te
+        halves.append(js.Acquisition(both.bvals[keep], both.bvecs[keep]))
+    with jax.enable_x64(True):
+        information = [js.fisher_information(js.smt(), a, values, 0.02) for a in (*halves, both)]
+    np.testing.assert_allclose(information[0] + information[1], information[2], rtol=1e-9)
+
+
+def test_fods_of_magnitudes_at_several_echo_times():
+    """Both passes: predictions have the decay that the volumes have, b = 0 of each echo time too."""
+    acquisition = acquisition_of("echoes")
+    data = series_of(acquisition)
+    fods = js.fit(js.FodModel(js.smt(), "watson", 1), acquisition, data, noise="rician", sigma=1e-2)
+    for parameter, values in TRUTH.items():
+        np.testing.assert_allclose(fods.model.kernels.parameters[parameter], values, rtol=2e-3)
+    np.testing.assert_allclose(fods.parameters["kappa"][:, 0], KAPPA, rtol=5e-3)
+
+
+def test_gradient_deviations_at_several_echo_times():
+    """Where there are none, correcting for them changes nothing; b = 0 has no direction to turn."""
+    acquisition = acquisition_of("echoes")
+    fit = js.fit(js.smt(), acquisition, series_of(acquisition), grad_dev=np.zeros((2, 3, 3)), sigma=1e-2)
+    for parameter, values in TRUTH.items():
+        np.testing.assert_allclose(fit.parameters[parameter], values, rtol=2e-3)

@@ -16,6 +16,13 @@ SIX = js.Acquisition(
 SOMA = js.sandi().fix(**{"stick.lambda_par": 2.0, "ball.diffusivity": 0.8})
 
 
+def echoes_scheme(shells=(1000.0, 2000.0, 3000.0), echo_times=(60.0, 80.0, 110.0, 150.0), n=24):
+    """The same shells, and four b = 0 volumes, at each echo time."""
+    of_echo = scheme(shells, n=n)
+    te = np.repeat(echo_times, of_echo.bvals.size)
+    return js.Acquisition(np.tile(of_echo.bvals, len(echo_times)), np.tile(of_echo.bvecs, (len(echo_times), 1)), te=te)
+
+
 def mcsmt_means(b, diff, intra):
     """By quadrature, from the equation of Kaden et al. 2016."""
     return intra * gauss_mean(b, diff, 0 * diff) + (1 - intra) * gauss_mean(b, diff, (1 - intra) * diff)

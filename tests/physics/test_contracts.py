@@ -49,7 +49,12 @@ def textbook_rician():
 
 
 RECORDS = {
-    **{make.__name__: (js.check_compartment, make) for make in (js.ball, js.stick, js.zeppelin, js.dot, js.sphere)},
+    **{
+        make.__name__: (js.check_compartment, make)
+        for make in (js.ball, js.stick, js.zeppelin, js.dot, js.sphere, js.cylinder)
+    },
+    "relaxing zeppelin": (js.check_compartment, lambda: js.relaxing(js.zeppelin())),
+    "relaxing sphere": (js.check_compartment, lambda: js.relaxing(js.sphere())),
     "gamma sticks of a user": (js.check_compartment, gamma_sticks),
     "timed sticks of a user": (js.check_compartment, timed),
     "gaussian": (js.check_noise, lambda: find("gaussian")),

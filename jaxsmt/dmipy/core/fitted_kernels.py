@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ... import Fit
+from ... import Fit, InputError
 from ..schemes import DmipyAcquisitionScheme
 from .fitted_maps import FittedMaps
 from .spherical_mean_parameters import SphericalMeanParameters
+from .tissue_fractions import tissue_fractions
 
 
 class FittedKernels(FittedMaps):
@@ -22,7 +23,10 @@ class FittedKernels(FittedMaps):
         mask: (...) voxels that were fitted.
         scheme: the measurements.
         native: jaxsmt's result.
+        fitted_multi_tissue_fractions_vector: (..., models) fractions of tissues with different S0, or None.
     """
+
+    fitted_multi_tissue_fractions_vector: np.ndarray | None = None
 
     def __init__(
         self,
@@ -65,6 +69,42 @@ class FittedKernels(FittedMaps):
             volume = self._map(name)
             nested[name], left = volume / np.where(left > 0, left, 1), left - volume
         return nested
+
+    def set_tissue_fractions(self, data: np.ndarray, responses: np.ndarray) -> None:
+        """Fit the fractions of tissues whose S0 differ, with the kernels as they are.
+
+        Args:
+            data: (..., measurements).
+            responses: (models,) S0 of each model's tissue, in units of the data.
+        """
+        inside = {name: values[self.mask] for name, values in self.fitted_parameters.items()}
+        signals = self.model.signals_of_models(self.scheme, inside)
+        fractions = np.zeros((*self.mask.shape, len(responses)))
+        fractions[self.mask] = tissue_fractions(self._measured(data)[self.mask], signals, responses)
+        self.fitted_multi_tissue_fractions_vector = fractions
+
+    @property
+    def fitted_multi_tissue_fractions(self) -> dict[str, np.ndarray]:
+        """Maps (...) of the tissues' fractions by `partial_volume_<n>`, if S0_tissue_responses were given.
+
+        Raises:
+            InputError: they were not.
+        """
+        vector = self.fitted_multi_tissue_fractions_vector
+        if vector is None:
+            raise InputError("no S0_tissue_responses in the model", fix="give them when the model is made")
+        return {f"partial_volume_{i}": vector[..., i] for i in range(vector.shape[-1])}
+
+    @property
+    def fitted_multi_tissue_fractions_normalized(self) -> dict[str, np.ndarray]:
+        """The same over their sum.
+
+        Raises:
+            InputError: there are no S0_tissue_responses.
+        """
+        fractions = self.fitted_multi_tissue_fractions
+        total = np.sum(list(fractions.values()), axis=0)
+        return {name: values / np.where(total > 0, total, 1) for name, values in fractions.items()}
 
     def native_with(self, S0: np.ndarray) -> Fit:
         """jaxsmt's result with another S0 (...)."""

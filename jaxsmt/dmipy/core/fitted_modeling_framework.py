@@ -13,7 +13,14 @@ from .fitted_kernels import FittedKernels
 from .fod_models import ParametricFodModel
 
 __all__ = ["FittedMultiCompartmentModel", "FittedMultiCompartmentSphericalMeanModel"]
-_NOT_COVERED = ("FittedMultiCompartmentSphericalHarmonicsModel",)
+_NOT_COVERED = (
+    "FittedMultiCompartmentSphericalHarmonicsModel",
+    "T1_tortuosity",
+    "cart2mu",
+    "estimate_spherical_mean_multi_shell",
+    "fractional_parameter",
+    "unitsphere2cart_Nd",
+)
 __getattr__ = refuse("fitted_modeling_framework", __all__, _NOT_COVERED)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ... import fit
+from ... import InputError, fit
 from .. import refuse
 from ..distributions.distribute_models import BundleModel
 from ..parameters import not_covered
@@ -26,6 +26,17 @@ _NOT_COVERED = (
     "MultiCompartmentSphericalHarmonicsModel",
     "homogenize_x0_to_data",
     "ReturnFixedValue",
+    "GlobalBruteOptimizer",
+    "Brute2FineOptimizer",
+    "MixOptimizer",
+    "MultiTissueConvexOptimizer",
+    "CsdCvxpyOptimizer",
+    "CsdTournierOptimizer",
+    "FittedMultiCompartmentSphericalHarmonicsModel",
+    "T1_tortuosity",
+    "estimate_spherical_mean_multi_shell",
+    "fractional_parameter",
+    "parameter_equality",
 )
 __getattr__ = refuse("modeling_framework", __all__, _NOT_COVERED)
 
@@ -40,14 +51,15 @@ class MultiCompartmentSphericalMeanModel(
 
     Args:
         models: compartments and bundles.
-        S0_tissue_responses: not covered.
+        S0_tissue_responses: S0 of each model's tissue, in units of the data. A fit then also gives fractions of the
+            tissues, which weigh the models' signals by these and need not sum to 1; None: it does not.
         parameter_links: not covered; set links with the methods.
 
     Attributes:
         scheme: the measurements of the last fit, or None.
 
     Raises:
-        InputError: there are no models.
+        InputError: there are no models, or not as many responses.
         NotCoveredError: an argument that is not covered.
 
     Example:
@@ -58,13 +70,20 @@ class MultiCompartmentSphericalMeanModel(
     """
 
     def __init__(
-        self, models: Sequence[SignalModel | BundleModel], S0_tissue_responses: Any = None, parameter_links: Any = None
+        self,
+        models: Sequence[SignalModel | BundleModel],
+        S0_tissue_responses: Sequence[float] | None = None,
+        parameter_links: Any = None,
     ):
-        if S0_tissue_responses is not None:
-            raise not_covered("S0_tissue_responses", "fit signal fractions")
+        if S0_tissue_responses is not None and len(S0_tissue_responses) != len(models):
+            raise InputError(
+                f"{len(S0_tissue_responses)} S0_tissue_responses for {len(models)} models",
+                fix="give one for each model",
+            )
         if parameter_links is not None:
             raise not_covered("parameter_links", "set the links with the methods of the model")
         super().__init__(models)
+        self.S0_tissue_responses = S0_tissue_responses
         self.scheme: DmipyAcquisitionScheme | None = None
 
     def _fit(self, scheme: DmipyAcquisitionScheme, series: Series) -> FittedMultiCompartmentSphericalMeanModel:
@@ -73,4 +92,7 @@ class MultiCompartmentSphericalMeanModel(
         mask, weights = require_voxels(series.mask), np.ones(scheme.N_shells)
         native = fit(self.native_model(), scheme.acquisition, series.data, mask, s0="mean", weights=weights)
         # The result keeps the model as it is now: changing it must not change the result.
-        return FittedMultiCompartmentSphericalMeanModel(copy.deepcopy(self), series.s0, series.mask, native, scheme)
+        fitted = FittedMultiCompartmentSphericalMeanModel(copy.deepcopy(self), series.s0, series.mask, native, scheme)
+        if self.S0_tissue_responses is not None:
+            fitted.set_tissue_fractions(series.data, np.asarray(self.S0_tissue_responses, float))
+        return fitted

@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ... import InputError, Pulse, SphericalMeanModel
+from ... import InputError, SphericalMeanModel
 from ...batch.predictions import predicted_means
+from ...physics.compartments import Kernel
 from ..distributions.distribute_models import BundleModel, instance_names
 from ..parameters import Parameters, Rule, not_covered
 from ..schemes import DmipyAcquisitionScheme
@@ -40,7 +41,8 @@ class SphericalMeanParameters(Parameters):
         for name, model in zip(self.model_names, self.models, strict=True):
             members[name] = {name: model} if isinstance(model, SignalModel) else self._members_of(name, model)
             for p, n in model.parameter_cardinality.items():
-                if model.parameter_types[p] != "orientation":
+                of_all = isinstance(model, BundleModel) and model.shared_parameter(p)
+                if model.parameter_types[p] != "orientation" and not of_all:
                     self._add(f"{name}_{p}", model.parameter_ranges[p], model.parameter_scales[p], "normal", n)
         self.translation = Translation(members)
         self.partial_volume_names = self.translation.partial_volumes
@@ -241,11 +243,41 @@ class SphericalMeanParameters(Parameters):
             InputError: a parameter is missing, or the partial volumes do not sum to 1.
         """
         values = self.native_values(self._by_name(parameters_array_or_dict))
-        shells = acquisition_scheme.acquisition.shells
-        pulses = [Pulse(0.0) if b0 else s.pulse for s, b0 in zip(shells, acquisition_scheme.shell_b0_mask, strict=True)]
+        return self._means(self.native_model().kernel, acquisition_scheme, values)
+
+    def signals_of_models(
+        self, acquisition_scheme: DmipyAcquisitionScheme, parameters: Mapping[str, ArrayLike]
+    ) -> np.ndarray:
+        """Spherical means over S0 of each compartment or bundle alone.
+
+        Args:
+            acquisition_scheme: the measurements.
+            parameters: {name: (...)}, SI.
+
+        Returns:
+            (..., shells, models).
+        """
+        values = self.native_values(parameters)
+        signals = []
+        for members in self.translation.members.values():
+            kernel = Kernel(tuple((name, model.compartment()) for name, model in members.items()))
+            own = {name: values[name] for name in kernel.names if name not in kernel.weights}
+            total = sum(values[weight] for weight in kernel.weights)
+            shares = {weight: values[weight] / np.where(total > 0, total, 1) for weight in kernel.weights}
+            signals.append(self._means(kernel, acquisition_scheme, own | shares))
+        return np.stack(signals, axis=-1)
+
+    @staticmethod
+    def _means(kernel: Kernel, scheme: DmipyAcquisitionScheme, values: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Spherical means over S0, (..., shells), of a kernel in jaxsmt's units; b = 0 counts as exactly 0."""
+        shells = scheme.acquisition.shells
+        kernel.require(shell.pulse for shell in shells)
+        pulses = [
+            s.pulse._replace(b=0.0) if b0 else s.pulse for s, b0 in zip(shells, scheme.shell_b0_mask, strict=True)
+        ]
         shape = np.shape(next(iter(values.values()))) if values else ()
         flat = {name: v.ravel() for name, v in values.items()}
-        means = predicted_means(self.native_model().kernel, pulses, flat, np.dtype(float))
+        means = predicted_means(kernel, pulses, flat, np.dtype(float))
         return means.reshape(*shape, len(shells))
 
     def __call__(

@@ -12,7 +12,7 @@ import numpy as np
 
 from ... import Compartment, Link, equal, fraction, tortuosity
 from ..parameters import Rule, not_covered
-from ..signal_models.base import DIFFUSIVITY, SignalModel
+from ..signal_models.base import SignalModel, unit_of
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,8 @@ class Translation:
 
     def unit(self, name: str) -> float:
         """jaxsmt's unit of a parameter, in SI: an SI value is divided by it."""
-        return DIFFUSIVITY if "." in self.name(name) else 1.0
+        _, dot, parameter = self.name(name).partition(".")
+        return unit_of(parameter) if dot else 1.0
 
     @cached_property
     def fractions(self) -> dict[str, tuple[str, ...]]:

@@ -1,26 +1,44 @@
-"""Bundles of compartments: `BundleModel`."""
+"""Bundles of compartments, of one axis or of Watson's or Bingham's distribution of axes."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from .. import refuse
-from ..parameters import Parameters, Rule, not_covered
-from ..signal_models.base import SignalModel
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import ArrayLike
 
-__all__ = ["BundleModel"]
+from ... import InputError, bingham, signal, watson
+from ...physics.compartments import Kernel
+from ...physics.densities.base import Lobe
+from .. import refuse
+from ..orientations import directions_from_mu, frame_of
+from ..parameters import Parameters, Rule, not_covered
+from ..schemes import DmipyAcquisitionScheme
+from ..signal_models.base import SignalModel, unit_of
+
+__all__ = ["BundleModel", "SD1WatsonDistributed", "SD2BinghamDistributed"]
 _NOT_COVERED = (
     "DistributedModel",
-    "SD1WatsonDistributed",
-    "SD2BinghamDistributed",
     "SD3SphericalHarmonicsDistributed",
     "DD1GammaDistributed",
     "ReturnConstrainedBeta",
     "ReturnFixedValue",
 )
-__getattr__ = refuse("distribute_models", __all__, _NOT_COVERED)
+# Order at which signals are cut: it leaves out at most 4e-5 of S0, see `signal.convolved`.
+_ORDER = 28
+__getattr__ = refuse(
+    "distribute_models",
+    __all__,
+    _NOT_COVERED,
+    fix="fit the spherical means of a BundleModel, then its Watson or Bingham distributions: "
+    "return_parametric_fod_model('watson')",
+)
 
 
 class BundleModel(Parameters):
@@ -79,6 +97,189 @@ class BundleModel(Parameters):
         self._require(lambda_perp, lambda_par, volume_fraction_intra)
         self._remove(lambda_perp)
         self.rules.append(Rule("bundle tortuosity", lambda_perp, (lambda_par, volume_fraction_intra)))
+
+    def shared_parameter(self, name: str) -> bool:
+        """Whether a parameter is of all directions together, so that spherical means do not depend on it."""
+        return self.parameter_types[name] == "orientation"
+
+
+class _Distributed(BundleModel):
+    """Compartments whose axes follow one distribution; links are set as those of a bundle."""
+
+    _distribution: str
+
+    def __init__(self, models: Sequence[SignalModel], parameter_links: Any = None):
+        super().__init__(models, parameter_links)
+        axes = [name for name, kind in self.parameter_types.items() if kind == "orientation"]
+        if not axes:
+            raise InputError("At least one input model must have an orientation parameter.")
+        fractions = {name: self.parameter_ranges[name] for name in self.partial_volume_names}
+        for name in (*axes, *fractions):
+            self._remove(name)
+        self._add_distribution(f"{self._distribution}_1_")
+        for name, bounds in fractions.items():
+            self._add(name, bounds, 1.0, "normal")
+
+    def _add_distribution(self, prefix: str) -> None:
+        """Add the parameters of the distribution."""
+        self._add(f"{prefix}mu", ([0, np.pi], [-np.pi, np.pi]), np.ones(2), "orientation", 2)
+        self._add(f"{prefix}odi", (0.005, 1), 1.0, "normal")
+
+    def shared_parameter(self, name: str) -> bool:
+        """Whether a parameter is of the distribution, so that spherical means do not depend on it."""
+        return name.startswith(f"{self._distribution}_1_")
+
+    def __call__(self, acquisition_scheme: DmipyAcquisitionScheme, **values: ArrayLike) -> np.ndarray:
+        """Signal over S0 of all measurements.
+
+        Args:
+            acquisition_scheme: the measurements.
+            **values: all of `parameter_names`, SI, angles in radians.
+
+        Returns:
+            (measurements,); 1 at b = 0.
+
+        Raises:
+            InputError: a parameter has no value, or times of the pulses are needed and unknown.
+        """
+        acquisition, kernel = acquisition_scheme.acquisition, self._kernel(acquisition_scheme)
+        out = np.ones(acquisition.bvals.size)
+        with jax.enable_x64(True):
+            native, lobe = self._native(values), self._lobe(values, f"{self._distribution}_1_")
+            for shell in acquisition.shells:
+                if not shell.zero:
+                    g = acquisition.bvecs[shell.volumes]
+                    moments = kernel.legendre(shell.pulse, _ORDER, native)
+                    alike = jnp.broadcast_to(moments, (len(g), *moments.shape))
+                    of_shell = signal.convolved(g, shell.b, partial(_known, alike), lobe, _ORDER)
+                    out[shell.volumes] = np.asarray(of_shell)
+        return out
+
+    def spherical_mean(self, acquisition_scheme: DmipyAcquisitionScheme, **values: ArrayLike) -> np.ndarray:
+        """Spherical means over S0 of all shells, which do not depend on the distribution.
+
+        Args:
+            acquisition_scheme: the measurements.
+            **values: the parameters by name, SI; those of the distribution may be missing.
+
+        Returns:
+            (shells,); 1 at b = 0.
+
+        Raises:
+            InputError: a parameter has no value, or times of the pulses are needed and unknown.
+        """
+        kernel = self._kernel(acquisition_scheme)
+        with jax.enable_x64(True):
+            native = self._native(values)
+            means = [kernel.mean(shell.pulse, native) for shell in acquisition_scheme.acquisition.shells]
+        return np.where(acquisition_scheme.shell_b0_mask, 1.0, np.array(means, float))
+
+    def _kernel(self, scheme: DmipyAcquisitionScheme) -> Kernel:
+        """jaxsmt's kernel; raise InputError if it needs times that the scheme does not have."""
+        members = zip(self.model_names, self.models, strict=True)
+        kernel = Kernel(tuple((name, model.compartment()) for name, model in members))
+        kernel.require(scheme.acquisition.pulses)
+        return kernel
+
+    def _native(self, values: Mapping[str, ArrayLike]) -> dict[str, jax.Array]:
+        """What the kernel depends on, in jaxsmt's units, by the links from the parameters by name."""
+        missing = [n for n in self.parameter_names if n not in values and not self.shared_parameter(n)]
+        if missing:
+            raise InputError(f"no value of {missing}", fix=f"give {self.parameter_names}")
+        known = {name: np.asarray(value, float) for name, value in values.items()}
+        for rule in reversed(self.rules):
+            if rule.kind == "fixed":
+                known[rule.target] = np.asarray(rule.value, float)
+        for rule in reversed(self.rules):
+            sources = [known[source] for source in rule.sources]
+            if rule.kind == "equal":
+                known[rule.target] = sources[0]
+            elif rule.kind == "bundle tortuosity":
+                known[rule.target] = (1 - sources[1]) * sources[0]
+        native: dict[str, jax.Array] = {}
+        left = np.ones(())
+        for i, (name, model) in enumerate(zip(self.model_names, self.models, strict=True)):
+            for p in model.parameter_names:
+                if p != "mu":
+                    native[f"{name}.{p}"] = jnp.asarray(known[f"{name}_{p}"] / unit_of(p))
+            part = left * known[self.partial_volume_names[i]] if i < len(self.partial_volume_names) else left
+            native[f"weight.{name}"], left = jnp.asarray(part), left - part
+        return native
+
+    @abstractmethod
+    def _lobe(self, values: Mapping[str, ArrayLike], prefix: str) -> Lobe:
+        """jaxsmt's lobe of the distribution's parameters, whose names start with the prefix."""
+
+
+class SD1WatsonDistributed(_Distributed):
+    """Compartments whose axes follow a Watson distribution.
+
+    It gives signals and spherical means, and takes part in spherical mean models, whose parameters do not have the
+    distribution's; a model of its means is fitted first, then return_parametric_fod_model("watson").
+
+    Args:
+        models: the compartments.
+        parameter_links: not covered; set links with the methods.
+
+    Raises:
+        InputError: no compartment has an axis.
+
+    Example:
+        >>> from jaxsmt.dmipy.signal_models.cylinder_models import C1Stick
+        >>> SD1WatsonDistributed([C1Stick()]).parameter_names
+        ['C1Stick_1_lambda_par', 'SD1Watson_1_mu', 'SD1Watson_1_odi']
+    """
+
+    _distribution = "SD1Watson"
+
+    def _lobe(self, values: Mapping[str, ArrayLike], prefix: str) -> Lobe:
+        axis, odi = _value(values, f"{prefix}mu"), _value(values, f"{prefix}odi")
+        return watson(jnp.asarray(directions_from_mu(axis)), jnp.asarray(1 / np.tan(np.pi / 2 * odi)))
+
+
+class SD2BinghamDistributed(_Distributed):
+    """Compartments whose axes follow a Bingham distribution; as `SD1WatsonDistributed` otherwise.
+
+    Args:
+        models: the compartments.
+        parameter_links: not covered; set links with the methods.
+
+    Raises:
+        InputError: no compartment has an axis.
+
+    Example:
+        >>> from jaxsmt.dmipy.signal_models.cylinder_models import C1Stick
+        >>> SD2BinghamDistributed([C1Stick()]).parameter_names[1:]
+        ['SD2Bingham_1_mu', 'SD2Bingham_1_psi', 'SD2Bingham_1_odi', 'SD2Bingham_1_beta_fraction']
+    """
+
+    _distribution = "SD2Bingham"
+
+    def _add_distribution(self, prefix: str) -> None:
+        self._add(f"{prefix}mu", ([0, np.pi], [-np.pi, np.pi]), np.ones(2), "orientation", 2)
+        self._add(f"{prefix}psi", (0, np.pi), 1.0, "circular")
+        self._add(f"{prefix}odi", (0.005, 1), 1.0, "normal")
+        self._add(f"{prefix}beta_fraction", (0, 1), 1.0, "normal")
+
+    def _lobe(self, values: Mapping[str, ArrayLike], prefix: str) -> Lobe:
+        axis = directions_from_mu(_value(values, f"{prefix}mu"))
+        psi, odi, share = (_value(values, prefix + name) for name in ("psi", "odi", "beta_fraction"))
+        y, z = frame_of(axis)
+        kappa = 1 / np.tan(np.pi / 2 * odi)
+        across = np.cos(psi) * y + np.sin(psi) * z
+        return bingham(*map(jnp.asarray, (axis, kappa, kappa * share, across)))
+
+
+def _known(moments: jax.Array, b: jax.Array, lmax: int) -> jax.Array:
+    """Moments that are known already, as `convolved` asks for them."""
+    return moments
+
+
+def _value(values: Mapping[str, ArrayLike], name: str) -> np.ndarray:
+    """A parameter's value; raise InputError if there is none."""
+    if name not in values:
+        raise InputError(f"no value of {[name]}", fix="give it to the call")
+    return np.asarray(values[name], float)
 
 
 def instance_names(models: Sequence[object]) -> list[str]:

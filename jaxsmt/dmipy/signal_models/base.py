@@ -13,11 +13,19 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ... import Compartment, InputError
+from ...physics.compartments import Kernel
 from ..orientations import directions_from_mu
 from ..schemes import DmipyAcquisitionScheme
 
-DIFFUSIVITY = 1e-9  # µm²/ms in m²/s
-_RANGES = {"mu": ([0, np.pi], [-np.pi, np.pi])}
+_DIFFUSIVITY, _LENGTH = 1e-9, 1e-6  # µm²/ms in m²/s, µm in m
+#: Diffusivity of the water in axons with which dmipy restricts it, m²/s.
+WATER_IN_AXONS = 1.7e-9
+_RANGES = {"mu": ([0, np.pi], [-np.pi, np.pi]), "diameter": (1e-2, 20)}
+
+
+def unit_of(parameter: str) -> float:
+    """jaxsmt's unit of a compartment's parameter, in SI."""
+    return _LENGTH if parameter == "diameter" else _DIFFUSIVITY
 
 
 class SignalModel(ABC):
@@ -29,7 +37,7 @@ class SignalModel(ABC):
     Attributes:
         parameter_ranges: lower and upper bound, in units of the scale.
         parameter_scales: the scale: a bound times it is SI.
-        parameter_types: "normal" or "orientation".
+        parameter_types: "normal", "orientation", or of a diameter "cylinder" or "sphere".
         parameter_cardinality: how many numbers a parameter has: 2 for orientations, else 1.
     """
 
@@ -39,8 +47,9 @@ class SignalModel(ABC):
         for name in self._names:
             setattr(self, name, values.get(name))
         self.parameter_ranges: dict[str, Any] = {n: _RANGES.get(n, (0.1, 3)) for n in self._names}
-        self.parameter_scales: dict[str, Any] = {n: np.ones(2) if n == "mu" else DIFFUSIVITY for n in self._names}
-        self.parameter_types = {n: "orientation" if n == "mu" else "normal" for n in self._names}
+        self.parameter_scales: dict[str, Any] = {n: np.ones(2) if n == "mu" else unit_of(n) for n in self._names}
+        types = {"mu": "orientation", "diameter": "cylinder" if "mu" in self._names else "sphere"}
+        self.parameter_types = {n: types.get(n, "normal") for n in self._names}
         self.parameter_cardinality = {n: 2 if n == "mu" else 1 for n in self._names}
 
     @property
@@ -56,30 +65,31 @@ class SignalModel(ABC):
         return replace(native, parameters=parameters)
 
     def _arguments(self, values: Mapping[str, Any]) -> tuple[Any, list[jax.Array]]:
-        """The orientation, if there is one, and the diffusivities in µm²/ms, from the call or the constructor."""
+        """The orientation, if there is one, and the others in jaxsmt's units, from the call or the constructor."""
         arguments = {n: values.get(n, getattr(self, n)) for n in self._names}
         missing = [n for n, value in arguments.items() if value is None]
         if missing:
             raise InputError(f"no value of {missing}", fix="give it to the constructor or to the call")
         mu = arguments.pop("mu", None)
-        return mu, [jnp.asarray(value / DIFFUSIVITY, jnp.result_type(float)) for value in arguments.values()]
+        dtype = jnp.result_type(float)
+        return mu, [jnp.asarray(value / unit_of(name), dtype) for name, value in arguments.items()]
 
     def __call__(self, acquisition_scheme: DmipyAcquisitionScheme, **values: ArrayLike) -> np.ndarray:
         """Signal over S0 of all measurements.
 
         Args:
             acquisition_scheme: the measurements.
-            **values: parameters by name: diffusivities in m²/s, mu = [θ, φ] in radians; those that are missing are the
+            **values: parameters by name, SI, mu = [θ, φ] in radians; those that are missing are the
                 constructor's.
 
         Returns:
             (measurements,); 1 at b = 0.
 
         Raises:
-            InputError: a parameter has no value.
+            InputError: a parameter has no value, or times of the pulses are needed and unknown.
         """
         mu, diffusivities = self._arguments(values)
-        acquisition, compartment = acquisition_scheme.acquisition, self.compartment()
+        acquisition, compartment = acquisition_scheme.acquisition, self._compartment_of(acquisition_scheme)
         axis = np.zeros(3) if mu is None else directions_from_mu(mu)
         signal = np.ones(acquisition.bvals.size)
         for shell in acquisition.shells:
@@ -93,18 +103,24 @@ class SignalModel(ABC):
 
         Args:
             acquisition_scheme: the measurements.
-            **values: diffusivities by name, m²/s; those that are missing are the constructor's.
+            **values: parameters by name, SI; those that are missing are the constructor's.
 
         Returns:
             (shells,); 1 at b = 0.
 
         Raises:
-            InputError: a parameter has no value.
+            InputError: a parameter has no value, or times of the pulses are needed and unknown.
         """
         _, diffusivities = self._arguments({"mu": (0.0, 0.0), **values})
-        shells = acquisition_scheme.acquisition.shells
-        means = [self.compartment().spherical_mean(shell.pulse, *diffusivities) for shell in shells]
+        shells, compartment = acquisition_scheme.acquisition.shells, self._compartment_of(acquisition_scheme)
+        means = [compartment.spherical_mean(shell.pulse, *diffusivities) for shell in shells]
         return np.where(acquisition_scheme.shell_b0_mask, 1.0, np.array(means, float))
+
+    def _compartment_of(self, scheme: DmipyAcquisitionScheme) -> Compartment:
+        """jaxsmt's compartment; raise InputError if it needs times that the scheme does not have."""
+        compartment = self.compartment()
+        Kernel((("", compartment),)).require(scheme.acquisition.pulses)
+        return compartment
 
     @abstractmethod
     def _compartment(self) -> Compartment:

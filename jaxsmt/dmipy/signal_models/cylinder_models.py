@@ -1,18 +1,21 @@
-"""Cylinders: `C1Stick`."""
+"""Cylinders: `C1Stick`, `C4CylinderGaussianPhaseApproximation`."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+from jax import Array
 from numpy.typing import ArrayLike
 
-from ... import Compartment, stick
+from ... import Compartment, Parameter, Pulse, cylinder, stick
 from .. import refuse
-from .base import SignalModel
+from .base import WATER_IN_AXONS, SignalModel, unit_of
 
-__all__ = ["C1Stick"]
+__all__ = ["C1Stick", "C4CylinderGaussianPhaseApproximation"]
 _NOT_COVERED = (
     "C2CylinderStejskalTannerApproximation",
     "C3CylinderCallaghanApproximation",
-    "C4CylinderGaussianPhaseApproximation",
 )
 __getattr__ = refuse("cylinder_models", __all__, _NOT_COVERED)
 
@@ -40,3 +43,59 @@ class C1Stick(SignalModel):
 
     def _compartment(self) -> Compartment:
         return stick()
+
+
+class C4CylinderGaussianPhaseApproximation(SignalModel):
+    """Diffusion along an axis, and restricted across it in a cylinder. Schemes need delta and Delta.
+
+    Args:
+        mu: [θ, φ] of the axis, in radians.
+        lambda_par: diffusivity along the axis, m²/s.
+        diameter: of the cylinder, m.
+        diffusion_perpendicular: diffusivity across the axis, m²/s; it is not fitted.
+
+    Example:
+        >>> list(C4CylinderGaussianPhaseApproximation().parameter_names)
+        ['mu', 'lambda_par', 'diameter']
+
+    Source: van Gelderen et al. 1994, J Magn Reson B 103:255, doi:10.1006/jmrb.1994.1038.
+    """
+
+    _names = ("mu", "lambda_par", "diameter")
+
+    def __init__(
+        self,
+        mu: ArrayLike | None = None,
+        lambda_par: float | None = None,
+        diameter: float | None = None,
+        diffusion_perpendicular: float = WATER_IN_AXONS,
+    ):
+        super().__init__(mu=mu, lambda_par=lambda_par, diameter=diameter)
+        self.diffusion_perpendicular = diffusion_perpendicular
+
+    def _compartment(self) -> Compartment:
+        native = cylinder()
+        of = _OfDiameter(self.diffusion_perpendicular / unit_of("diffusion_perpendicular"))
+        low, high = self.parameter_ranges["diameter"]
+        diameter = Parameter("diameter", low, high, 4.0, "um", smallest=1e-3, largest=50.0)
+        parameters = (native.parameters[0], diameter)
+        return Compartment(native.kind, parameters, of.attenuation, of.mean, of.legendre, timed=True)
+
+
+@dataclass(frozen=True)
+class _OfDiameter:
+    """The functions of a cylinder by its diameter, with a known diffusivity across it, µm²/ms."""
+
+    diffusivity: float
+
+    def attenuation(self, pulse: Pulse, x: Array, lambda_par: Array, diameter: Array) -> Array:
+        return cylinder().attenuation(pulse, x, *self._values(lambda_par, diameter))
+
+    def mean(self, pulse: Pulse, lambda_par: Array, diameter: Array) -> Array:
+        return cylinder().spherical_mean(pulse, *self._values(lambda_par, diameter))
+
+    def legendre(self, pulse: Pulse, lmax: int, lambda_par: Array, diameter: Array) -> Array:
+        return cylinder().moments(pulse, lmax, *self._values(lambda_par, diameter))
+
+    def _values(self, lambda_par: Array, diameter: Array) -> tuple[Array, Array, Array]:
+        return lambda_par, diameter / 2, jnp.full_like(diameter, self.diffusivity)

@@ -1,16 +1,18 @@
-"""Spheres: `S1Dot`."""
+"""Spheres: `S1Dot`, `S4SphereGaussianPhaseApproximation`."""
 
 from __future__ import annotations
 
-from ... import Compartment, dot
-from .. import refuse
-from .base import SignalModel
+from dataclasses import dataclass
 
-__all__ = ["S1Dot"]
-_NOT_COVERED = (
-    "S2SphereStejskalTannerApproximation",
-    "S4SphereGaussianPhaseApproximation",
-)
+import jax.numpy as jnp
+from jax import Array
+
+from ... import Compartment, Parameter, Pulse, dot, sphere
+from .. import refuse
+from .base import WATER_IN_AXONS, SignalModel, unit_of
+
+__all__ = ["S1Dot", "S4SphereGaussianPhaseApproximation"]
+_NOT_COVERED = ("S2SphereStejskalTannerApproximation",)
 __getattr__ = refuse("sphere_models", __all__, _NOT_COVERED)
 
 
@@ -19,3 +21,40 @@ class S1Dot(SignalModel):
 
     def _compartment(self) -> Compartment:
         return dot()
+
+
+class S4SphereGaussianPhaseApproximation(SignalModel):
+    """Diffusion restricted in a sphere. Schemes need delta and Delta.
+
+    Args:
+        diameter: of the sphere, m.
+        diffusion_constant: diffusivity inside, m²/s; it is not fitted.
+
+    Example:
+        >>> list(S4SphereGaussianPhaseApproximation().parameter_names)
+        ['diameter']
+
+    Source: Murday & Cotts 1968, J Chem Phys 48:4938, doi:10.1063/1.1668160.
+    """
+
+    _names = ("diameter",)
+
+    def __init__(self, diameter: float | None = None, diffusion_constant: float = WATER_IN_AXONS):
+        super().__init__(diameter=diameter)
+        self.diffusion_constant = diffusion_constant
+
+    def _compartment(self) -> Compartment:
+        of = _OfDiameter(self.diffusion_constant / unit_of("diffusion_constant"))
+        low, high = self.parameter_ranges["diameter"]
+        diameter = Parameter("diameter", low, high, 10.0, "um", smallest=1e-3, largest=50.0)
+        return Compartment(sphere().kind, (diameter,), of.attenuation, isotropic=True, timed=True)
+
+
+@dataclass(frozen=True)
+class _OfDiameter:
+    """The signal of a sphere by its diameter, with a known diffusivity inside, µm²/ms."""
+
+    diffusivity: float
+
+    def attenuation(self, pulse: Pulse, x: Array, diameter: Array) -> Array:
+        return sphere().attenuation(pulse, x, diameter / 2, jnp.full_like(diameter, self.diffusivity))

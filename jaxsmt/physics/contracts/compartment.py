@@ -16,6 +16,7 @@ from ..compartments import Compartment
 
 _B = (0.0, 0.5, 1.0, 3.0)  # ms/µm²
 _TIMING = 12.0, 30.0  # ms
+_ECHOES = 0.0, 60.0  # ms, of compartments that relax
 _SHAPES = (-0.5, 0.0, 0.6)  # b_Δ, of compartments that hold for them
 _RANDOM = 20  # points within the bounds
 _SLACK = 1e-5  # of the signal over S0
@@ -43,8 +44,10 @@ def check_compartment(compartment: Compartment) -> None:
     _check_parameters(compartment)
     for x64, weightings in ((True, _B), (False, _B[::3])):
         with jax.enable_x64(x64):
-            plain = [Pulse(b, *(_TIMING if compartment.timed else ())) for b in weightings]
-            shapes = [p._replace(b_delta=shape) for p in plain[1:] for shape in _SHAPES] if compartment.shaped else []
+            delta, Delta = _TIMING if compartment.timed else (None, None)
+            echoes = _ECHOES if compartment.relaxing else (None,)
+            plain = [Pulse(b, delta, Delta, te=te) for te in echoes for b in weightings]
+            shapes = [p._replace(b_delta=s) for p in plain if p.b for s in _SHAPES] if compartment.shaped else []
             for pulse in (*plain, *shapes):
                 _check_signal(compartment, pulse)
                 if x64:
@@ -90,7 +93,8 @@ def _where(c: Compartment, pulse: Pulse, values: list[np.ndarray], wrong: np.nda
     i = int(np.argmax(wrong.reshape(len(wrong), -1).any(axis=1))) if wrong.ndim else 0
     at = ", ".join(f"{p.name} = {v[i]:.4g}" for p, v in zip(c.parameters, values, strict=True))
     shape = "" if pulse.b_delta is None else f", b_Δ = {pulse.b_delta:g}"
-    return f"at b = {pulse.b:g} ms/µm²{shape}" + (f", {at}" if at else "")
+    echo = "" if pulse.te is None else f", TE = {pulse.te:g} ms"
+    return f"at b = {pulse.b:g} ms/µm²{shape}{echo}" + (f", {at}" if at else "")
 
 
 def _attenuation(c: Compartment, pulse: Pulse, x: np.ndarray, values: list[np.ndarray]) -> Array:
@@ -102,6 +106,7 @@ def _attenuation(c: Compartment, pulse: Pulse, x: np.ndarray, values: list[np.nd
         if isinstance(error, jax.errors.JAXTypeError) or "truth value" in fact:
             _refuse(c, f"cannot be traced: {fact}", "pure JAX: jnp instead of np, jnp.where for if")
         timing = "" if c.timed else "; timed=True if it needs δ and Δ"
+        timing += "" if c.relaxing else "; relaxing=True if it needs the echo time"
         _refuse(c, f"cannot be called: {fact}", f"attenuation(pulse, x, *parameters){timing}")
 
 
@@ -122,7 +127,7 @@ def _check_signal(c: Compartment, pulse: Pulse) -> None:
     if wrong.any():
         _refuse(c, f"the attenuation is not in [0, 1] {_where(c, pulse, values, wrong)}", "signal over S0")
     wrong = np.abs(signal - 1) > _SLACK
-    if pulse.b == 0 and wrong.any():
+    if pulse.b == 0 and not pulse.te and wrong.any():
         fix = "without diffusion weighting nothing is attenuated"
         _refuse(c, f"the attenuation is not 1 {_where(c, pulse, values, wrong)}", fix)
     if c.isotropic and np.ptp(signal, axis=-1).max() > _SLACK:
