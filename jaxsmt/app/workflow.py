@@ -158,7 +158,12 @@ def prepare(request: Request, inputs: Inputs) -> Job:
 
 
 def _fit(job: Job, unfinished: Unfinished, progress: Progress, clock: _Clock) -> tuple[Result, dict[str, str]]:
-    """The result, and the hashes of all inputs; reading, hashing and compiling go on at the same time."""
+    """The result, and the hashes of all inputs; reading, hashing and compiling go on at the same time.
+
+    Raises:
+        ResourceError: this machine's compiler computes wrong numbers.
+    """
+    from ..batch import selftest
     from ..fitting.pipeline import Result
 
     inputs, pipeline = job.inputs, job.pipeline
@@ -167,6 +172,7 @@ def _fit(job: Job, unfinished: Unfinished, progress: Progress, clock: _Clock) ->
         hashing = {name: pool.submit(sidecars.sha256, path) for name, path in inputs.files.items()}
         if unfinished.exists:  # is it this run?
             _begin(job, unfinished, hashing)
+        sound = pool.submit(selftest.require_sound, pipeline.settings.device)
         kernels, fods = pool.submit(pipeline.prepare_kernels), pool.submit(pipeline.prepare_fods)
 
         def prepare_uncertainty() -> None:
@@ -182,6 +188,7 @@ def _fit(job: Job, unfinished: Unfinished, progress: Progress, clock: _Clock) ->
             warnings.warn(text, JaxsmtWarning, stacklevel=2)
         clock.lap("read")
         hashes, slab = _begin(job, unfinished, hashing)
+        sound.result()
         kernels.result()
         if job.memory.data == memory.Place.FILE:
             later.result()

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from ..acquisition.acquisition import Acquisition
 from ..acquisition.arrays import is_traced
 from ..acquisition.means import spherical_means
+from ..batch import selftest
 from ..errors import InputError
 from ..files import masks
 from ..models.model import SphericalMeanModel
@@ -60,6 +61,7 @@ def fit(
     Raises:
         InputError: shapes that do not match, an empty mask, an invalid option, an acquisition that cannot
             determine the model.
+        ResourceError: this machine's compiler computes wrong numbers.
 
     Example:
         >>> import jaxsmt as js
@@ -88,6 +90,7 @@ def fit(
     order: Order = "F" if inside.ndim and data.strides[0] < data.strides[inside.ndim - 1] else "C"
     voxels = Voxels(inside, order)
     pipeline = Pipeline(model, acquisition, settings, inside, order)
+    selftest.require_sound(settings.device)
     means = None
     if not (isinstance(model, FodModel) and isinstance(model.kernels, Fit)):
         shell_means = spherical_means(acquisition, data)
