@@ -1,8 +1,8 @@
 """Does this machine's compiler compute what it should? A few small programs whose results are known, run before a fit.
 
-They look for mistakes that have been met: wrong numbers of a jitted `vmap` over more than 32,768 rows, as of jax 0.10.2;
-matrix products in less precision than was asked for; error functions and exponentials of few digits; and a search that
-ends elsewhere. They run once for each machine and version, as the start-up cache remembers that they have passed.
+They look for mistakes that have been met: wrong numbers of a jitted `vmap` over more than 32,768 rows, as of jax
+0.10.2; matrix products in less precision than was asked for; error functions and exponentials of few digits; a search
+that ends elsewhere. They run once for each machine and version, as the start-up cache remembers that they have passed.
 """
 
 from __future__ import annotations
