@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from ..acquisition.acquisition import Acquisition
+from ..acquisition.arrays import real_array
 from ..acquisition.echoes import echoes_of
 from ..acquisition.shells import Pulse
 from ..errors import InputError
@@ -308,7 +309,7 @@ def checked_weights(weights: Any, acquisition: Acquisition, prior: NormalPrior |
             "a prior and weights", fix="a prior is weighed against inverse variances: give prior= or weights="
         )
     shells = len(acquisition.shells)
-    values = np.asarray(weights, float)
+    values = real_array(weights, "weights").astype(float)
     if values.shape != (shells,) or not are_weights(values):
         raise InputError(f"weights={values} for {shells} shells", fix="one each, 0 or more, b = 0 first")
     return values

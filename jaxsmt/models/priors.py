@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..errors import InputError
-from ..files.formats import require_file
+from ..files.formats import require_file, require_path
 
 _FILE = 'a JSON file {"mean": {name: value, ...}, "covariance": [[...], ...]}'
 
@@ -54,6 +54,8 @@ class NormalPrior:
     covariance: np.ndarray
 
     def __init__(self, names: Sequence[str], mean: Any, covariance: Any) -> None:
+        if isinstance(names, str) or not isinstance(names, Sequence) or not all(isinstance(n, str) for n in names):
+            raise InputError(f"names= of a prior is {names!r}", fix="give a tuple of names")
         names = tuple(names)
         try:
             mean, covariance = (np.array(values, float) + 0.0 for values in (mean, covariance))  # -0 becomes 0
@@ -152,6 +154,7 @@ class NormalPrior:
             ...     js.NormalPrior.read(path).names
             ('fraction',)
         """
+        require_path(path, "path")
         require_file(path)
         try:
             with open(path, encoding="utf-8") as file:

@@ -1,0 +1,19 @@
+"""Wrong calls of Python end in an error of jaxsmt's own, which says what came and what belongs there."""
+
+import re
+
+import numpy as np
+import pytest
+
+from jaxsmt.errors import InputError
+from tests.inputs.python_calls import CALLS
+
+
+@pytest.mark.parametrize("call", CALLS, ids=lambda call: call.text)
+def test_a_wrong_call_is_refused_in_its_own_words(call):
+    """By inheritance a ValueError, so that whoever catches those goes on as before; nothing foreign, no silence."""
+    with np.errstate(all="ignore"), pytest.raises(InputError) as refused:
+        call.function()
+    assert re.search(call.says, str(refused.value), re.S)
+    assert refused.value.fix
+    assert isinstance(refused.value, ValueError)
