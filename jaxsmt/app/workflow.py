@@ -22,6 +22,7 @@ from . import catalogue, describe, memory, reading, targets
 from .inputs import Inputs, collected_warnings, naming, open_inputs
 from .request import Request
 from .unfinished import Unfinished
+from .users_models import blamed
 
 if TYPE_CHECKING:
     from ..fitting.fod_results import FodFit
@@ -72,7 +73,7 @@ def run_fit(request: Request, progress: Progress = lambda *_: None, command: Seq
     clock = _Clock()
     inputs = open_inputs(request)
     unfinished = Unfinished(request.out, request.file_prefix)
-    with outputs.removed_if_empty(request.out):
+    with outputs.removed_if_empty(request.out), blamed(inputs.model.file):
         with collected_warnings() as texts:
             job = prepare(request, inputs)
             outputs.check_prefix(request.file_prefix)
