@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -14,7 +15,7 @@ from ..acquisition.acquisition import Acquisition
 from ..acquisition.arrays import real_array
 from ..acquisition.echoes import echoes_of
 from ..acquisition.shells import Pulse
-from ..errors import InputError
+from ..errors import InputError, JaxsmtWarning
 from ..models.information import require_determined
 from ..models.model import SphericalMeanModel
 from ..models.priors import NormalPrior
@@ -67,6 +68,8 @@ class KernelFitter(Runner):
         if prior is not None:
             held = dict(model.held)
             prior.require([name for name in model.names if name not in held])
+            for text in prior.doubts(model.parameters):
+                warnings.warn(text, JaxsmtWarning, stacklevel=2)
         rooted = None if prior is None else Prior(*prior.rooted(self.dtype))
         roots, unit = tuple(np.sqrt(weights / weights.max())), weights.max() ** -0.5
         self._estimation = KernelEstimation(search)
