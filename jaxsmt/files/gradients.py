@@ -56,6 +56,8 @@ def read_table(path: FilePath) -> np.ndarray:
 def _number(token: str, path: FilePath, line: int, column: int) -> float:
     """A token of a table as a number; an InputError says where it is none."""
     try:
+        if "_" in token or not token.isascii():  # which Python takes
+            raise ValueError
         return float(token)
     except ValueError:
         fix = "use a decimal point and separate numbers by spaces" if "," in token else "only numbers may stand here"

@@ -79,7 +79,7 @@ def open_image(path: FilePath) -> Image:
     except OSError as error:
         raise InputError(error.strerror or str(error), file=path, fix="check the path") from None
     if not start:
-        raise InputError("is empty", file=path)
+        raise InputError("is empty", file=path, fix="copy or download the file again")
     if path.name.endswith(".gz") and not compressed:
         raise InputError("is named .gz but is not gzip", file=path, fix="rename it or compress it")
     if not path.name.endswith(".gz") and compressed:
