@@ -9,6 +9,7 @@ import os
 import queue
 import threading
 import warnings
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +26,8 @@ from .gradients import FilePath
 _Stream = io.RawIOBase | io.BufferedIOBase
 _STREAM_ERRORS: Any = (EOFError, isal_zlib.error, OSError)  # BadGzipFile is an OSError
 _GZIP_MAGIC = b"\x1f\x8b"
-# The empty member that ends a BGZF file: its zeros are no padding.
-_BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
+# Bytes at the end of a file, among which an empty member is looked for: its zeros are no padding.
+_TAIL = 512
 
 
 @dataclass(frozen=True)
@@ -303,8 +304,21 @@ def _expect_end(stream: _Stream, image: Image) -> None:
         )
     if image.compressed:
         with image.path.open("rb") as file:
-            file.seek(-min(len(_BGZF_END), image.path.stat().st_size), os.SEEK_END)
+            file.seek(-min(_TAIL, image.path.stat().st_size), os.SEEK_END)
             tail = file.read()
         # A gzip file ends in its length: zeros there are padding that some tools append.
-        if tail.endswith(b"\0\0\0\0") and tail != _BGZF_END and (image.offset + image.data_bytes) % 2**32:
+        padded = tail.endswith(b"\0\0\0\0") and (image.offset + image.data_bytes) % 2**32
+        if padded and not _ends_in_empty_member(tail):
             warnings.warn(f"{image.path}: zeros follow the compressed data; ignored", JaxsmtWarning, stacklevel=2)
+
+
+def _ends_in_empty_member(tail: bytes) -> bool:
+    """Whether the last member of a gzip file holds nothing, as bgzip and pigz write it."""
+    at = tail.rfind(_GZIP_MAGIC)
+    while at >= 0:
+        member = zlib.decompressobj(wbits=31)
+        with contextlib.suppress(zlib.error):
+            if not member.decompress(tail[at:], 1) and member.eof and not member.unused_data:
+                return True
+        at = tail.rfind(_GZIP_MAGIC, 0, at)
+    return False

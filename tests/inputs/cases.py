@@ -218,7 +218,8 @@ def _stream() -> Iterator[Case]:
         yield of(f"byte {at} of the checksum changed", lambda c, a=at: _flipped(c, len(c) + a), "checksum|damaged")
     for part in (0.2, 0.5, 0.8):
         yield of(f"a bit flipped at {part:.0%}", lambda c, p=part: _flipped(c, int(p * len(c))), "damaged|checksum|cut")
-    yield of("garbage behind", lambda c: c + b"garbage", "garbage follows")
+    yield of("garbage behind", lambda c: c + b"garbage" * 20, "garbage follows")
+    yield of("a little garbage behind", lambda c: c + b"x", "garbage follows|cut")
     yield of("zeros behind", lambda c: c + b"\0" * 512, "zeros follow", 0)
     yield of("garbage in front", lambda c: b"x" + c, "is not gzip")
     yield of("an empty gzip member behind", lambda c: c + gzip.compress(b""), "", 0)
@@ -514,9 +515,6 @@ def _maps() -> Iterator[Case]:
     moved = AFFINE.copy()
     moved[1, 3] += 3
     yield sigma("3 mm away", lambda m: np.ones(m.shape, np.float32), "mm away", 2, moved)
-    yield Case(
-        topic, "ten times too large", lambda i: ["--data", "--noise", "rician", "--sigma", "300"], "scatter by", 0
-    )
     topic = "Gradient deviations"
 
     def deviation(name: str, values: Any, says: str, code: int = 2) -> Case:

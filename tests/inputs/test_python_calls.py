@@ -8,8 +8,10 @@ import pytest
 from jaxsmt.errors import InputError
 from tests.inputs.python_calls import CALLS
 
+MARKED = [pytest.param(call, marks=[pytest.mark.slow] * (i % 3 > 0)) for i, call in enumerate(CALLS)]
 
-@pytest.mark.parametrize("call", CALLS, ids=lambda call: call.text)
+
+@pytest.mark.parametrize("call", MARKED, ids=lambda call: call.text)
 def test_a_wrong_call_is_refused_in_its_own_words(call):
     """By inheritance a ValueError, so that whoever catches those goes on as before; nothing foreign, no silence."""
     with np.errstate(all="ignore"), pytest.raises(InputError) as refused:
