@@ -107,7 +107,7 @@ def _write(
             nifti.write_bytes(page, content)
             run["report"] = page.name
             clock.lap("report")
-        nifti.write_bytes(folder / targets.run_json(request).name, sidecars.to_json(run))
+        nifti.write_bytes(folder / targets.run_json(request).name, sidecars.to_json(sidecars.sealed(run)))
         if request.overwrite:
             targets.remove_earlier(request, result.fit.model, [path.name for path in job.inputs.files.values()])
         if request.report is not None and page.exists():
