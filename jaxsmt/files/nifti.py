@@ -195,7 +195,9 @@ def _header_of(
     else:
         header = like.header.as_byteswapped("<")  # a copy
         header.extensions.clear()
-        header["descrip"] = b""
+        for text in ("descrip", "aux_file", "intent_name", "db_name", "data_type"):
+            if text in header.keys():  # noqa: SIM118  of nibabel; NIfTI-2 has not all of them
+                header[text] = b""
         header["intent_code"] = 0
         header["cal_min"] = header["cal_max"] = 0
     header.set_data_dtype(dtype)
