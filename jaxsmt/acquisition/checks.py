@@ -108,6 +108,11 @@ def unit_directions(
             hint += "; where the encoding is spherical say so: b_delta= 0"
         elif np.allclose(norms[weighted], np.sqrt(bvals[weighted] / shell_max), atol=0.02):
             hint += "; these are scaled by √b: divide them by their lengths and give each volume its own b-value"
+        elif np.ptp(bvals[weighted]) < 1 and abs(norms[weighted].max() - 1) <= 0.02 and norms[weighted].min() > 0.02:
+            hint += (
+                f"; if these are scaled so that b = {shell_max:g}·|g|², give each volume this b-value, and divide its "
+                "direction by its length"
+            )
         raise InputError(f"the direction of volume {i} (b = {bvals[i]:.0f} s/mm²) {kind}; {bad.size} like it", fix=hint)
     # Where the direction means nothing, files hold zeros or NaN.
     return np.where(weighted[:, None], bvecs, 0) / np.where(weighted, norms, 1)[:, None]

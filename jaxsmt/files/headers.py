@@ -97,7 +97,8 @@ def _dtype(header: nib.Nifti1Header, fail: Fail, note: Note) -> np.dtype:
         raise fail(f"has the unknown datatype {code}") from None
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
         name = nib.nifti1.data_type_codes.label[code]
-        raise fail(f"holds {name} data", "convert it to a real type, for example float32")
+        fact = f"holds {name} data" if dtype.kind in "fcV" and code > 1 else f"has the datatype {code} ({name})"
+        raise fail(fact, "convert it to a real type, for example float32")
     if int(header["bitpix"]) != 8 * dtype.itemsize:
         note(f"bitpix {int(header['bitpix'])} contradicts datatype {dtype.name}; the datatype is used")
     return dtype

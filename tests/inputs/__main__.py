@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.app.test_users_models import FILES
 from tests.inputs.cases import CASES
 from tests.inputs.python_calls import CALLS
+from tests.inputs.test_environment import ENVIRONMENTS, PLATFORMS, STREAMS
 
 TABLE = Path(__file__).parents[2] / "docs" / "inputs.md"
 
@@ -30,7 +31,8 @@ What is said is shortened to the words that tell one case from another; … stan
 def page() -> str:
     """The whole page."""
     count = len(CASES) + len(FILES) + len(CALLS)
-    return "\n".join([_HEAD.format(count=count), *_of_files(), *_of_models(), *_of_calls()])
+    count += len(ENVIRONMENTS) + len(STREAMS) + len(PLATFORMS)
+    return "\n".join([_HEAD.format(count=count), *_of_files(), *_of_models(), *_of_surroundings(), *_of_calls()])
 
 
 def _of_files() -> Iterator[str]:
@@ -42,6 +44,12 @@ def _of_files() -> Iterator[str]:
 def _of_models() -> Iterator[str]:
     rows = [(_text(name), "2", _words(says)) for name, (_, says) in FILES.items()]
     yield _table("Models of your own (`--model FILE.py:FUNCTION`)", ("what the file does", "exit code", "said"), rows)
+
+
+def _of_surroundings() -> Iterator[str]:
+    rows = [(_text(name), "0", "") for name in (*STREAMS, *ENVIRONMENTS)]
+    rows += [(f"`JAX_PLATFORMS={name}`, which is not there", "75", "JAX_PLATFORMS") for name in PLATFORMS]
+    yield _table("Where the program runs (`fit`)", ("where", "exit code", "said"), rows)
 
 
 def _of_calls() -> Iterator[str]:

@@ -381,6 +381,8 @@ def _numbers() -> Iterator[Case]:
     yield of("an infinite direction", B, np.where(one[:, None], INF, G), "bvec.*not finite")
     yield of("directions of length 2", B, 2 * G, "bvec.*length 2")
     yield of("directions scaled by √b", B, G * np.sqrt(B / 2000)[:, None], "√b")
+    scaled = G * np.sqrt(B / 2000)[:, None]
+    yield of("directions scaled by √b, one b for all", np.where(B > 50, 2000, 0), scaled, r"b = 2000·\|g\|²")
     yield of("one direction 0", B, np.where(one[:, None], 0, G), "length 0")
     yield of("all directions 0", B, 0 * G, "length 0")
     yield of("all directions the same", B, np.where(B[:, None] > 50, [0, 0, 1], G), "too few or too uneven", 0)

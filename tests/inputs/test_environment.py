@@ -106,8 +106,18 @@ def test_a_reader_that_leaves_does_not_change_the_exit_code(folder):
     assert (folder / "out" / "sub-01_run.json").exists()
 
 
+#: What a shell does with standard streams, by name.
+STREAMS = {
+    "standard output closed": ">&-",
+    "standard error closed": "2>&-",
+    "standard output and error closed": ">&- 2>&-",
+    "all standard streams closed": "<&- >&- 2>&-",
+    "read by `head -0`": "2>&1 | head -0",
+}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("closed", [text for text in STREAMS.values() if "head" not in text])
 def test_closed_streams_lead_nowhere(folder, closed):
     """And no file of the run gets their descriptors, into which libraries print."""
     done = shell(f"$COMMAND {closed}", folder)
@@ -122,23 +132,25 @@ def test_a_full_disk_behind_standard_output_is_told(folder):
     assert done.returncode == 73
 
 
+#: Variables of the environment by what they mean.
+ENVIRONMENTS = {
+    "warnings are errors": {"PYTHONWARNINGS": "error"},
+    "`LANG=C`": {"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": None},
+    "`LANG=C`, ASCII alone": {"LANG": "C", "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"},
+    "no home folder": {"HOME": None, "JAXSMT_CACHE": None, "XDG_CACHE_HOME": "/dev/null/none"},
+    "a home that cannot be written": {"HOME": "/dev/null/none", "JAXSMT_CACHE": None, "XDG_CACHE_HOME": None},
+    "a start-up cache that cannot be written": {"JAXSMT_CACHE": "/proc/none"},
+    "no start-up cache": {"JAXSMT_CACHE": "off"},
+    "no terminal": {"TERM": None, "COLUMNS": "0"},
+    "Matplotlib's settings of a notebook": {"MPLBACKEND": "module://matplotlib_inline.backend_inline"},
+    "no folder for temporary files": {"TMPDIR": "/dev/null/none"},
+}
+#: That are not there.
+PLATFORMS = ("cuda", "nothing")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "variables",
-    [
-        {"PYTHONWARNINGS": "error"},
-        {"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": None},
-        {"LANG": "C", "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"},
-        {"HOME": None, "JAXSMT_CACHE": None, "XDG_CACHE_HOME": "/dev/null/none"},
-        {"HOME": "/dev/null/none", "JAXSMT_CACHE": None, "XDG_CACHE_HOME": None},
-        {"JAXSMT_CACHE": "/proc/none"},
-        {"JAXSMT_CACHE": "off"},
-        {"TERM": None, "COLUMNS": "0"},
-        {"MPLBACKEND": "module://matplotlib_inline.backend_inline"},
-        {"TMPDIR": "/dev/null/none"},
-    ],
-    ids=lambda variables: " ".join(f"{name}={value}" for name, value in variables.items()),
-)
+@pytest.mark.parametrize("variables", ENVIRONMENTS.values(), ids=ENVIRONMENTS)
 def test_a_fit_in_another_environment_is_done(folder, variables):
     """Warnings as errors, no language, no home, a home or cache that cannot be written, no terminal."""
     environment = with_variables(**variables)
