@@ -7,7 +7,7 @@ import importlib.util
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -148,7 +148,7 @@ def _try_compartment(compartment: Compartment, called: str, shape: tuple[int, ..
 
 
 def _try(
-    function: Callable[..., Any], shapes: list[tuple[int, ...]], expected: tuple[int, ...], what: str, file: Path
+    function: Callable[..., Any], shapes: Sequence[tuple[int, ...]], expected: tuple[int, ...], what: str, file: Path
 ) -> None:
     """Trace a function for arguments of these shapes, and check the shape of what it returns."""
     import jax
