@@ -109,6 +109,8 @@ def estimate(
         raise InputError(f"adjoint={adjoint!r} is unknown", fix="adjoint='implicit' or adjoint='unrolled'")
     require_model(model)
     require_acquisition(acquisition)
+    if isinstance(model, FodModel) and model.n_fibres == "auto":
+        raise InputError("n_fibres='auto': the number of lobes depends on the data", fix="n_fibres=1, 2 or 3")
     settings = Settings(s0=s0, solver=solver, sigma=sigma)
     signal = one_signal(signal, acquisition)
     how = {"solver": settings.minimiser, "adjoint": adjoint}
@@ -329,8 +331,6 @@ def _fod(
     how: Mapping[str, Any],
 ) -> tuple[dict[str, Array], Array]:
     """The kernel's values and the FOD's, and the status of both."""
-    if model.n_fibres == "auto":
-        raise InputError("n_fibres='auto': the number of lobes depends on the data", fix="n_fibres=1, 2 or 3")
     shells = [shell for shell in acquisition.shells if not shell.zero]
     pulses = tuple(shell.pulse for shell in shells)
     orders = _known_orders(model, pulses)

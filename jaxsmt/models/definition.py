@@ -288,7 +288,7 @@ class Definition:
 
 def _require_kinds(pairs: Any, links: Any, name: Any, population: Any) -> None:
     """Raise InputError unless the arguments of a model are of the kinds that they should be."""
-    fix = "give {name: compartment()}, or one compartment; functions such as js.stick are called: js.stick()"
+    fix = "give {name: compartment()}, names as of Python; functions such as js.stick are called: js.stick()"
     if isinstance(pairs, str) or not isinstance(pairs, Iterable):
         raise InputError(f"compartments= is a {type(pairs).__name__}", fix=fix)
     for pair in tuple(pairs) if not isinstance(pairs, Iterator) else ():
