@@ -17,7 +17,7 @@ from ..files import masks
 from ..models.model import SphericalMeanModel
 from .arguments import require_model
 from .fod_results import FodFit
-from .inputs import Order, Voxels
+from .inputs import Order, Voxels, model_maps
 from .pipeline import Pipeline
 from .results import Fit, FodModel
 from .settings import Settings, takes_settings
@@ -92,6 +92,8 @@ def fit(
     # In the order in which voxels lie in memory, so that a memory map is read in long pieces.
     order: Order = "F" if inside.ndim and data.strides[0] < data.strides[inside.ndim - 1] else "C"
     voxels = Voxels(inside, order)
+    spherical = model.spherical if isinstance(model, FodModel) else model
+    model_maps(spherical, spherical.without_values().maps, voxels)
     pipeline = Pipeline(model, acquisition, settings, inside, order)
     selftest.require_sound(settings.device)
     means = None

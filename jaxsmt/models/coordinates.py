@@ -184,15 +184,15 @@ def _numbers(value: Any, inside: np.ndarray | None) -> np.ndarray:
 
 
 def _check_finite(p: Parameter, held: Mapping[str, Any], inside: np.ndarray) -> None:
-    """Check that maps of a parameter have numbers inside the mask."""
-    for what, value in (
-        ("its value", held.get(p.name)),
-        ("a bound", p.lower),
-        ("a bound", p.upper),
-        ("start", p.start),
-    ):
-        if isinstance(value, np.ndarray) and value.ndim and (what == "its value" or p.name not in held):
-            _refuse(~np.isfinite(value[inside]), f"{p.name}: {what} is NaN or infinite", "give numbers inside the mask")
+    """Check that maps of a parameter have numbers inside the mask; a fixed value may be NaN in some: status tells."""
+    value, fix = held.get(p.name), "give numbers inside the mask"
+    if isinstance(value, np.ndarray) and value.ndim:
+        _refuse(np.isinf(value[inside]), f"the value of {p.name} is infinite", fix)
+        _refuse(np.isnan(value[inside]).all(), f"the value of {p.name} is NaN in all voxels", fix)
+    if p.name not in held:
+        for what, limit in (("lower bound", p.lower), ("upper bound", p.upper), ("start", p.start)):
+            if isinstance(limit, np.ndarray) and limit.ndim:
+                _refuse(~np.isfinite(limit[inside]), f"the {what} of {p.name} is NaN or infinite", fix)
 
 
 def _check_interval(p: Parameter, low: np.ndarray, high: np.ndarray, held: bool) -> None:
