@@ -61,8 +61,11 @@ def check(request: Request, data: bool = False) -> None:
 def _doubts(inputs: Inputs) -> list[str]:
     """What speaks against the series, which is read to its end."""
     nothing = InMemory(0, int(np.count_nonzero(inputs.mask)), inputs.image.dtype)
-    *_, sample = reading.read_series(inputs, nothing, lambda stage, done, total: None)
-    return [words.in_flags(text) for text in plausibility.doubts_of(sample, inputs.acquisition, inputs.settings.sigma)]
+    with collected_warnings() as texts:
+        *_, sample = reading.read_series(inputs, nothing, lambda stage, done, total: None)
+    return texts + [
+        words.in_flags(text) for text in plausibility.doubts_of(sample, inputs.acquisition, inputs.settings.sigma)
+    ]
 
 
 def _expected_errors(job: workflow.Job) -> list[str]:

@@ -141,7 +141,8 @@ def fsl_to_scanner(bvecs: np.ndarray, affine: np.ndarray) -> np.ndarray:
     Returns:
         (n, 3).
     """
-    return bvecs @ _turn_of_fsl(affine).T
+    with np.errstate(invalid="ignore"):  # directions that are not finite are refused where they matter
+        return bvecs @ _turn_of_fsl(affine).T
 
 
 def scanner_to_fsl(bvecs: np.ndarray, affine: np.ndarray) -> np.ndarray:
