@@ -205,13 +205,13 @@ def save(
     require_path(folder, "folder")
     require_path(like, "like")
     folder, image = Path(folder), nifti.open_image(like)
+    prefix = sidecars.default_prefix(image.path) if prefix is None else prefix
+    check_prefix(prefix)
     space = maps["status"].shape
     if space != image.shape[:3]:
         raise InputError(
             f"maps of shape {space} for a series of {image.shape[:3]}", file=image.path, fix="fit the series' own grid"
         )
-    prefix = sidecars.default_prefix(image.path) if prefix is None else prefix
-    check_prefix(prefix)
     file_names(prefix, model, maps)  # which must differ
     make_folder(folder)
     stated = {"software": sidecars.SOFTWARE, "Sources": [os.fspath(like)], **(facts or {})}

@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 import jax  # noqa: F401  in the texts of calls
+import nibabel as nib
 import numpy as np
 import optax  # noqa: F401
 
@@ -384,6 +385,11 @@ CALLS = [
         ("fitted().save('/tmp', like=None)", "like="),
         ("fitted().save('/tmp', like='/nowhere/dwi.nii.gz')", "/nowhere/dwi.nii.gz"),
         ("fitted().save('/tmp', like=ACQUISITION)", "like="),
+        ("saved('../x_')", "prefix='../x_' is not a plain name"),
+        ("saved('/tmp/x_')", "prefix=.* is not a plain name"),
+        ("saved('a/b_')", "prefix=.* is not a plain name"),
+        ("saved(3)", "prefix=3 is not a plain name"),
+        ("saved('x_')", "maps of shape"),
         ("fitted().count('converged')", "status="),
         ("js.simulate.phantom(shape=(0, 4, 4))", "shape="),
         ("js.simulate.phantom(shape=3)", "shape="),
@@ -411,6 +417,17 @@ def turned(affine: Any) -> Any:
         np.savetxt(bval, B[None])
         np.savetxt(bvec, G.T)
         return js.Acquisition.from_fsl(bval, bvec, affine=affine)
+
+
+def saved(prefix: Any) -> Any:
+    """A fit saved like a series of another grid."""
+    import tempfile
+    from pathlib import Path
+
+    with tempfile.TemporaryDirectory() as folder:
+        dwi = Path(folder, "dwi.nii.gz")
+        nib.save(nib.Nifti1Image(np.zeros((2, 2, 2, 3), np.float32), np.eye(4)), dwi)
+        return fitted().save(Path(folder, "out"), like=dwi, prefix=prefix)
 
 
 def replace_axes() -> js.Acquisition:
