@@ -121,6 +121,8 @@ def _doctor(options: argparse.Namespace, command: list[str]) -> int:
     good = True
     for finding in doctor.examine(find_device(options.device)):
         print(f"{'ok ' if finding.good else 'BAD'}  {finding.what}: {finding.fact}", flush=True)
+        if not finding.good and finding.fix:
+            print(f"     fix: {finding.fix}", flush=True)
         good = good and finding.good
     print("this machine computes what it should" if good else "this machine computes wrong numbers: do not use it")
     return 0 if good else 1

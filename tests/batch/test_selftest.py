@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import jaxsmt as js
+from jaxsmt.app import cli, doctor
 from jaxsmt.batch import cache, selftest
 from jaxsmt.errors import ResourceError
 from tests.app.commands import run
@@ -151,3 +152,13 @@ def test_fits_are_refused_with_the_way_around(monkeypatch, folder, series, capsy
     assert not (folder / "out").exists()
     with pytest.raises(ResourceError, match="wrong numbers"):
         js.fit(js.smt(), ACQUISITION, series[0])
+
+
+def test_the_doctor_says_what_to_do(monkeypatch, capsys):
+    """With the name of the test that found it; the rest of the examination is not needed here."""
+    spoil(monkeypatch, "batch of 40,000 rows")
+    monkeypatch.setattr(doctor, "examine", selftest.findings)
+    assert cli.main(["doctor"]) == 1
+    said = capsys.readouterr().out
+    assert "BAD  batch of 40,000 rows: largest relative error" in said
+    assert "fix: install another version" in said
