@@ -13,7 +13,7 @@ from ..errors import InputError
 from ..files import gradients
 from ..files.gradients import FilePath
 from .arrays import equal_fields, is_jax, is_traced
-from .checks import check_bvals, check_options, check_shapes, checked_settings, known_numbers, unit_directions
+from .checks import check_bvals, check_options, checked_settings, known_numbers, known_table, unit_directions
 from .shells import Group, Pulse, Shell, Table, find_groups, shell_of
 from .units import B_TO_MS_PER_UM2
 
@@ -81,10 +81,9 @@ class Acquisition(Shown):
     groups: tuple[Group, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        check_options(self.b_unit, self.axes, self.spherical_mean)
+        check_options(self.b_unit, self.axes, self.spherical_mean, self.b0_threshold, self.shell_gap)
         inputs = self.table
-        bvals, bvecs = (np.asarray(known_numbers(values), float) for values in (self.bvals, self.bvecs))
-        check_shapes(bvals, bvecs)
+        bvals, bvecs = known_table(self.bvals, self.bvecs)
         to_s_per_mm2 = B_TO_MS_PER_UM2[self.b_unit] / B_TO_MS_PER_UM2["s/mm2"]
         bvals = bvals * to_s_per_mm2
         check_bvals(bvals, self.b_unit)

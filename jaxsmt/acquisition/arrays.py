@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import InputError
+
 
 def is_jax(values: Any) -> bool:
     """Whether an array is JAX's, traced or not."""
@@ -22,6 +24,58 @@ def is_traced(values: Any) -> bool:
 def concrete_value(values: Any) -> Any:
     """The numbers behind an array that JAX traces, or None where there are none; other values as they are."""
     return values.to_concrete_value() if is_traced(values) else values
+
+
+def real_array(values: Any, name: str, kinds: str = "iuf") -> np.ndarray:
+    """Values that a user gives as an array of real numbers, which is not copied if it is one.
+
+    Args:
+        values: array, list, number. name: of the argument, for the texts. kinds: NumPy's kinds of the types that it may
+            have: "b" booleans, "i" and "u" integers, "f" floats.
+    Raises:
+        InputError: they are text, complex, masked, of unequal lengths, or no numbers at all.
+
+    Example:
+        >>> real_array([1, 2], "bvals")
+        array([1, 2])
+    """
+    if isinstance(values, np.ma.MaskedArray):
+        raise InputError(f"{name}= is a masked array", fix=f"give {name}=values.filled(0), without what is masked")
+    try:
+        array = values if isinstance(values, np.ndarray) else np.asarray(values)
+    except ValueError:  # rows of unequal lengths
+        raise InputError(f"{name}= is no array of one shape", fix="every row needs the same length") from None
+    if array.dtype.kind in kinds:
+        return array
+    if array.size == 0 and isinstance(values, list | tuple):
+        raise InputError(f"{name}= is empty", fix=f"give real numbers as {name}=")
+    what = f"has the type {array.dtype}"
+    if array.ndim == 0:
+        what = f"is {values!r}" if isinstance(values, str | complex | bool | None) else f"is a {type(values).__name__}"
+    raise InputError(f"{name}= {what}", fix=f"give real numbers as {name}=")
+
+
+def real_number(value: Any, name: str, rule: str, lowest: float = -np.inf, highest: float = np.inf) -> float:
+    """A finite number that a user gives, in [lowest, highest].
+
+    Args:
+        name: of the argument, and rule: what it takes, for the texts.
+    Raises:
+        InputError: it is no number, not finite, or beyond.
+
+    Example:
+        >>> real_number(50, "b0_threshold", "a number from 0", 0)
+        50.0
+    """
+    is_number = not isinstance(value, str | bool | np.bool_ | None) and np.ndim(value) == 0 and np.isrealobj(value)
+    try:
+        number = float(value) if is_number else np.nan
+    except (TypeError, ValueError):
+        number = np.nan
+    if not (np.isfinite(number) and lowest <= number <= highest):
+        shown = repr(value) if isinstance(value, str | int | float | complex | None) else f"a {type(value).__name__}"
+        raise InputError(f"{name}= is {shown}", fix=f"{name}= takes {rule}")
+    return number
 
 
 def equal_values(a: Any, b: Any) -> bool:

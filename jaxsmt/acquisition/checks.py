@@ -8,16 +8,19 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from .arrays import concrete_value
+from .arrays import concrete_value, real_array, real_number
 from .units import B_TO_MS_PER_UM2
 
 # Shapes beyond their ends by less than this are rounded.
 _ROUNDED = 1e-3
 
 
-def check_options(b_unit: str, axes: str, spherical_mean: str) -> None:
+def check_options(b_unit: str, axes: str, spherical_mean: str, b0_threshold: float, shell_gap: float | None) -> None:
     """Raise InputError where an option of `Acquisition` has none of its values."""
-    if b_unit not in B_TO_MS_PER_UM2:
+    real_number(b0_threshold, "b0_threshold", "a b-value in s/mm², 0 or more", 0)
+    if shell_gap is not None:
+        real_number(shell_gap, "shell_gap", "a difference of b-values in s/mm², above 0, or None", np.nextafter(0, 1))
+    if not isinstance(b_unit, str) or b_unit not in B_TO_MS_PER_UM2:
         raise InputError(f"unknown b unit {b_unit!r}", fix=f"b_unit= is one of {', '.join(B_TO_MS_PER_UM2)}")
     if axes not in ("scanner", "fsl"):
         raise InputError(f"unknown axes {axes!r}", fix="axes= is 'scanner' or 'fsl'")
@@ -31,13 +34,25 @@ def known_numbers(values: Any) -> Any:
     Raises:
         InputError: JAX traces the array and knows no numbers of it.
     """
-    numbers = concrete_value(values)
+    numbers = concrete_value(values)  # None where none are known
     if numbers is None and values is not None:
         raise InputError(
             "b-values or directions are traced by jit or vmap, so that shells cannot be found",
             fix="make an Acquisition outside, and put traced values into it by with_values(bvals=, bvecs=)",
         )
     return numbers
+
+
+def known_table(bvals: Any, bvecs: Any) -> tuple[np.ndarray, np.ndarray]:
+    """b-values (n,) and directions (n, 3) in double precision.
+
+    Raises:
+        InputError: they are no arrays of real numbers of these shapes, or JAX traces them and knows no numbers.
+    """
+    pairs = (("bvals", bvals), ("bvecs", bvecs))
+    bvals, bvecs = (real_array(known_numbers(values), name).astype(float) for name, values in pairs)
+    check_shapes(bvals, bvecs)
+    return bvals, bvecs
 
 
 def check_shapes(bvals: np.ndarray, bvecs: np.ndarray) -> None:
@@ -93,6 +108,11 @@ def unit_directions(
             hint += "; where the encoding is spherical say so: b_delta= 0"
         elif np.allclose(norms[weighted], np.sqrt(bvals[weighted] / shell_max), atol=0.02):
             hint += "; these are scaled by √b: divide them by their lengths and give each volume its own b-value"
+        elif np.ptp(bvals[weighted]) < 1 and abs(norms[weighted].max() - 1) <= 0.02 and norms[weighted].min() > 0.02:
+            hint += (
+                f"; if these are scaled so that b = {shell_max:g}·|g|², give each volume this b-value, and divide its "
+                "direction by its length"
+            )
         raise InputError(f"the direction of volume {i} (b = {bvals[i]:.0f} s/mm²) {kind}; {bad.size} like it", fix=hint)
     # Where the direction means nothing, files hold zeros or NaN.
     return np.where(weighted[:, None], bvecs, 0) / np.where(weighted, norms, 1)[:, None]
@@ -112,13 +132,16 @@ def pulse_times(delta: Any, Delta: Any, weighted: np.ndarray) -> tuple[np.ndarra
         return None, None
     if delta is None or Delta is None:
         raise InputError("one of delta and Delta is missing", fix="give both delta= and Delta=, or neither")
-    delta, Delta = (np.asarray(value, float) for value in (delta, Delta))
+    delta, Delta = (real_array(v, name).astype(float) for name, v in (("delta", delta), ("Delta", Delta)))
     if any(value.shape not in ((), (n,)) for value in (delta, Delta)):
         raise InputError(
             f"delta of shape {delta.shape} and Delta of shape {Delta.shape}", fix=f"give numbers, or {n} each"
         )
     delta, Delta = np.array(np.broadcast_to(delta, n)), np.array(np.broadcast_to(Delta, n))
     good = (delta > 0) & (Delta >= delta) & (Delta < 1e4)
+    longest = np.max(Delta[weighted], initial=0)
+    if 0 < longest < 1:
+        raise InputError(f"the longest Δ is {longest:g} ms", fix="delta= and Delta= are in ms, not in s")
     if np.any(weighted & ~good):
         i = np.flatnonzero(weighted & ~good)[0]
         raise InputError(f"volume {i} has δ = {delta[i]:g} ms and Δ = {Delta[i]:g} ms", fix="0 < δ ≤ Δ, both in ms")
@@ -181,7 +204,7 @@ def _echo_times(te: Any, weighted: np.ndarray) -> np.ndarray | None:
 
 def _for_each_volume(name: str, values: Any, n: int) -> np.ndarray:
     """A number, or one for each volume, as (n,) of them."""
-    values = np.asarray(values, float)
+    values = real_array(values, name).astype(float)
     if values.shape not in ((), (n,)):
         raise InputError(f"{name} of shape {values.shape}", fix=f"give {name}= a number, or {n} of them")
     return np.array(np.broadcast_to(values, n))

@@ -6,6 +6,7 @@ that finds nothing proves nothing. The thresholds leave alone measured brains an
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -108,10 +109,11 @@ def doubts_of(sample: Sample, acquisition: Acquisition, sigma: np.ndarray | floa
         sigma: the noise of one volume that the user gives, a number or one for each voxel.
     """
     series = _Series(sample, acquisition, sigma)
-    if series.acquisition.b0 is None or series.sample.usable.shape[1] < _FEW:
-        return []
     settings = {(shell.delta, shell.Delta, shell.te, shell.b_delta) for shell in acquisition.shells}
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of means of nothing
+        if series.acquisition.b0 is None or series.sample.usable.shape[1] < _FEW:
+            return []
         return [text for test in _TESTS if len(settings) == 1 or test in _OF_ANY_SETTING for text in test(series)]
 
 

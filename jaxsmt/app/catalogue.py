@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import inspect
-import os
 import re
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
 from ..models import presets
+from . import users_models
 
 if TYPE_CHECKING:
     from ..models.model import SphericalMeanModel
@@ -70,7 +66,7 @@ def load(source: Source) -> LoadedModel:
 
     Raises:
         InputError: the user's file has no such function, or raises; the function returns no SphericalMeanModel, or one
-            with nothing to fit.
+            with nothing to fit, or whose functions cannot be traced.
     """
     if source.file is None:
         build = presets.find(source.function)
@@ -78,39 +74,13 @@ def load(source: Source) -> LoadedModel:
     from ..models.model import SphericalMeanModel
 
     file, function = source.file, source.function
-    model, build = _run(file, function)
+    model, build = users_models.run(file, function)
     if not isinstance(model, SphericalMeanModel):
         raise InputError(f"{function}() returned {type(model).__name__}", file=file, fix="return a SphericalMeanModel")
     if not model.free:
         raise InputError(f"the model of {function}() has nothing to fit", file=file, fix="leave a parameter free")
+    users_models.require_traceable(model, file)
     return LoadedModel(model, *_about(build))
-
-
-def _run(file: Path, function: str) -> tuple[Any, Callable[[], Any]]:
-    """What a function of a user's file returns, and the function."""
-    # Not the file's name, which another file or a package may have too.
-    name = "_jaxsmt_model_" + hashlib.sha256(os.fsencode(file.resolve())).hexdigest()[:16]
-    folder = os.fspath(file.parent.resolve())
-    spec = importlib.util.spec_from_file_location(name, file)
-    assert spec is not None
-    assert spec.loader is not None
-    module: ModuleType = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up
-    sys.path.append(folder)  # last, so that its neighbours hide no package
-    try:
-        spec.loader.exec_module(module)
-        build = getattr(module, function, None)
-        if not callable(build):
-            raise InputError(f"has no function {function}", file=file, fix=f"def {function}(): return ...")
-        return build(), build
-    except BaseException as error:  # whatever a user's file may raise
-        del sys.modules[name]
-        if isinstance(error, InputError) or not isinstance(error, Exception | SystemExit):
-            raise
-        fact = f"{type(error).__name__}: {error}"
-        raise InputError(fact, file=file, fix=f"import it in Python and call {function}() to see where") from error
-    finally:
-        sys.path.remove(folder)
 
 
 def _about(build: Callable[[], Any]) -> tuple[str, str]:

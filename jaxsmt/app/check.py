@@ -14,6 +14,7 @@ from . import reading, words, workflow
 from .inputs import Inputs, collected_warnings, open_inputs
 from .request import Request
 from .screen import warn
+from .users_models import blamed
 
 # The highest b, ms/µm², that one axially symmetric tensor can be expected to fit. Without any noise, means of sticks in
 # a zeppelin with λ = 1.5 µm²/ms and v = 0.3 (grey matter as mcSMT describes it) are fitted by λ∥ = 2.58, 2.87 and 3.03
@@ -44,7 +45,7 @@ def check(request: Request, data: bool = False) -> None:
         noise = f", noise {shell.amplification:.3f} × that of a plain mean" if shell.order else ""
         print(f"  {shell}{noise}")
     print(f"  mask: {mask.sum()} of {mask.size} voxels")
-    with collected_warnings() as texts:
+    with collected_warnings() as texts, blamed(inputs.model.file):
         job = workflow.prepare(request, inputs)
         lines = _expected_errors(job)
     print("\n".join(lines))
@@ -60,8 +61,11 @@ def check(request: Request, data: bool = False) -> None:
 def _doubts(inputs: Inputs) -> list[str]:
     """What speaks against the series, which is read to its end."""
     nothing = InMemory(0, int(np.count_nonzero(inputs.mask)), inputs.image.dtype)
-    *_, sample = reading.read_series(inputs, nothing, lambda stage, done, total: None)
-    return [words.in_flags(text) for text in plausibility.doubts_of(sample, inputs.acquisition, inputs.settings.sigma)]
+    with collected_warnings() as texts:
+        *_, sample = reading.read_series(inputs, nothing, lambda stage, done, total: None)
+    return texts + [
+        words.in_flags(text) for text in plausibility.doubts_of(sample, inputs.acquisition, inputs.settings.sigma)
+    ]
 
 
 def _expected_errors(job: workflow.Job) -> list[str]:

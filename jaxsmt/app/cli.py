@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import gc
-import io
 import os
+import re
 import signal
 import sys
 import warnings
@@ -17,10 +17,15 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ["MPLBACKEND"] = "agg"  # the program draws into files; that of a notebook may not even be there
 
 from ..errors import JaxsmtError, JaxsmtWarning
-from . import parser, words
+from . import parser, streams, words
 from .request import make_request
 from .screen import Screen, Stopped, warn
 from .simulation.options import make_simulation
+
+# What JAX says where there is no device of the kind that JAX_PLATFORMS names.
+_NO_PLATFORM = re.compile(
+    "Unable to initialize backend|Unknown backend|no platforms? .*(are|is) present", re.IGNORECASE
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,6 +48,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"jaxsmt: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
         return 73
     except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and _NO_PLATFORM.search(str(error)):
+            fact = str(error).splitlines()[0]
+            fix = "unset JAX_PLATFORMS, or install the 'cuda12' or 'cuda13' extra on a machine with an NVIDIA GPU"
+            print(f"jaxsmt: JAX finds no device: {fact}\n  fix: {fix}", file=sys.stderr)
+            return 75
         if isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):  # JAX's word for it
             raise
         print("jaxsmt: out of memory\n  fix: free some memory and run the same command again", file=sys.stderr)
@@ -119,6 +129,8 @@ def _doctor(options: argparse.Namespace, command: list[str]) -> int:
     good = True
     for finding in doctor.examine(find_device(options.device)):
         print(f"{'ok ' if finding.good else 'BAD'}  {finding.what}: {finding.fact}", flush=True)
+        if not finding.good and finding.fix:
+            print(f"     fix: {finding.fix}", flush=True)
         good = good and finding.good
     print("this machine computes what it should" if good else "this machine computes wrong numbers: do not use it")
     return 0 if good else 1
@@ -152,9 +164,7 @@ def entry() -> None:
     gc.set_threshold(200_000)  # while JAX is loaded and programs are read, nearly everything made is kept
     warnings.filterwarnings("always", category=JaxsmtWarning)
     warnings.showwarning = _show_warning
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a name that is no text must not end the program
-            stream.reconfigure(errors="backslashreplace")
+    streams.prepare()
     _end(main())
 
 

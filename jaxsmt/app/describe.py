@@ -6,6 +6,7 @@ import os
 import platform
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -185,7 +186,7 @@ def device_text(settings: Settings) -> str:
 
 
 def _versions() -> dict[str, str]:
-    versions = {name: __import__(name).__version__ for name in ("jax", "jaxlib", "numpy", "nibabel")}
+    versions = {name: import_module(name).__version__ for name in ("jax", "jaxlib", "numpy", "nibabel")}
     return {**versions, "python": platform.python_version()}
 
 

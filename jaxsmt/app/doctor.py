@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -18,20 +17,12 @@ import numpy as np
 from ..acquisition.acquisition import Acquisition
 from ..batch import cache
 from ..batch.runner import find_device
+from ..batch.selftest import Finding, findings
 from ..fitting.fit import fit
 from ..geometry.quadrature import gradient_directions
 from ..models import presets
 from ..physics.signal import zeppelin_mean
 from ..version import __version__
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line of the doctor's report."""
-
-    what: str
-    fact: str
-    good: bool = True
 
 
 def examine(device: jax.Device) -> Iterator[Finding]:
@@ -42,27 +33,10 @@ def examine(device: jax.Device) -> Iterator[Finding]:
         f"Python {platform.python_version()}",
     )
     yield Finding("devices", ", ".join(f"{d.platform} ({d.device_kind})" for d in jax.devices()))
-    yield _large_batch(device)
+    yield from findings(device)
     yield from _signal(device)
     yield from _recovery(device)
     yield _start_up(device)
-
-
-def _large_batch(device: jax.Device) -> Finding:
-    """A jitted vmap over many rows, compared with NumPy: some versions of jaxlib fail beyond 32,768 rows."""
-    rows = 40_000
-    x = np.arange(4 * rows, dtype=np.float32).reshape(rows, 4) % 7 + 1
-
-    def one(row: jax.Array) -> jax.Array:
-        a = row[:2, None] * row[None, 2:]
-        return jnp.sum(a @ a.T) / jnp.sum(row)
-
-    with jax.default_device(device), jax.default_matmul_precision("highest"):
-        batched = np.asarray(jax.jit(jax.vmap(one))(x))
-    a = x[:, :2, None] * x[:, None, 2:]
-    expected = (a @ a.transpose(0, 2, 1)).sum(axis=(1, 2)) / x.sum(axis=1)
-    error = float(np.max(np.abs(batched / expected - 1)))
-    return Finding("batch of 40,000 rows", f"largest relative error {error:.1e}", error < 1e-5)
 
 
 def _signal(device: jax.Device) -> Iterator[Finding]:

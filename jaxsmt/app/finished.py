@@ -103,6 +103,8 @@ def _read(path: Path) -> dict[str, Any]:
         raise InputError(error.strerror or str(error), file=path, fix="check the disk") from None
     except (ValueError, KeyError, TypeError, RecursionError):
         raise InputError("is no run.json of a fit by this version", file=path, fix=_AGAIN) from None
+    if not sidecars.is_whole(run):
+        raise InputError("has changed since it was written", file=path, fix=_AGAIN)
     return dict(run)
 
 

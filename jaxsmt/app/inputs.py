@@ -14,7 +14,7 @@ import numpy as np
 
 from ..acquisition.acquisition import Acquisition
 from ..errors import InputError, JaxsmtWarning
-from ..files import gradients, masks, nifti
+from ..files import gradients, headers, masks, nifti
 from ..files.series import beside
 from ..fitting.settings import Settings
 from ..models.priors import NormalPrior
@@ -134,6 +134,8 @@ def _open_series(path: Path) -> nifti.Image:
         raise InputError(
             f"has dimensions {image.shape}", file=image.path, fix="a diffusion series has four: x, y, z, volumes"
         )
+    for text in headers.orientation_doubts(image.header, image.affine):
+        warnings.warn(f"{image.path}: {text}", JaxsmtWarning, stacklevel=2)
     return image
 
 

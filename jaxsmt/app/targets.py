@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -53,7 +54,8 @@ def check_targets(
     paths = [request.out / name for name in names]
     paths += [run_json(request), *([] if request.no_report else [report(request)])]
     _refuse_inputs(paths, inputs)
-    taken = [path.name for path in paths if path.exists()]
+    paths += [outputs.sidecar_path(path) for path in paths if path.name.endswith(".nii.gz")]
+    taken = [path.name for path in paths if os.path.lexists(path)]
     if taken and not request.overwrite and not resumed:
         raise InputError(
             f"{taken[0]} exists" + (f", and {len(taken) - 1} more outputs" if len(taken) > 1 else ""),

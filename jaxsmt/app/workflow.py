@@ -25,6 +25,7 @@ from .inputs import Inputs, collected_warnings, naming, open_inputs
 from .request import Request
 from .screen import COMPILE
 from .unfinished import Unfinished
+from .users_models import blamed
 
 if TYPE_CHECKING:
     from ..fitting.fod_results import FodFit
@@ -79,7 +80,7 @@ def run_fit(request: Request, progress: Progress = lambda *_: None, command: Seq
     clock = _Clock()
     inputs = open_inputs(request)
     unfinished = Unfinished(request.out, request.file_prefix)
-    with outputs.removed_if_empty(request.out):
+    with outputs.removed_if_empty(request.out), blamed(inputs.model.file):
         with collected_warnings() as texts:
             job = prepare(request, inputs)
             outputs.check_prefix(request.file_prefix)
@@ -129,7 +130,7 @@ def _write(
                     run["report"] = page.name
                     run |= {"viewer": True} if request.viewer else {}
             clock.lap("write")
-            nifti.write_bytes(folder / targets.run_json(request).name, sidecars.to_json(run))
+            nifti.write_bytes(folder / targets.run_json(request).name, sidecars.to_json(sidecars.sealed(run)))
             if request.overwrite:
                 targets.remove_earlier(request, result.fit.model, [path.name for path in job.inputs.files.values()])
             if request.report is not None and page.exists():
@@ -183,7 +184,11 @@ def _fit(
     """The result, the hashes of all inputs, and what a report says of volumes.
 
     Reading, hashing and compiling go on at the same time.
+
+    Raises:
+        ResourceError: this machine's compiler computes wrong numbers.
     """
+    from ..batch import selftest
     from ..fitting.pipeline import Result
 
     inputs, pipeline = job.inputs, job.pipeline
@@ -192,6 +197,7 @@ def _fit(
         hashing = {name: pool.submit(sidecars.sha256, path) for name, path in inputs.files.items()}
         if unfinished.exists:  # is it this run?
             _begin(job, unfinished, hashing)
+        sound = pool.submit(selftest.require_sound, pipeline.settings.device)
         kernels, fods = pool.submit(pipeline.prepare_kernels), pool.submit(pipeline.prepare_fods)
 
         def prepare_uncertainty() -> None:
@@ -209,6 +215,7 @@ def _fit(
         clock.lap("read")
         hashes, slab = _begin(job, unfinished, hashing)
         progress(COMPILE, 0, 1)
+        sound.result()
         kernels.result()
         if job.memory.data == memory.Place.FILE:
             later.result()

@@ -165,7 +165,7 @@ def compiled(
     if kept is None or name is None:
         with tracing:
             lowered = function.lower(*shapes, **static)
-        executable: Callable[..., Any] = lowered.compile(_options(device))
+        executable: Callable[..., Any] = lowered.compile(compiler_options(device))
         return executable
     return _from(kept, name, partial(function, **static), shapes, device, tracing)
 
@@ -184,7 +184,7 @@ def _from(
         lowered = jax.jit(_named(name, flat if exported is None else exported.call)).lower(*leaves)
     expected, before = kept.check(name), _hits()
     entries = kept.entries(name)
-    executable = lowered.compile(_options(device))
+    executable = lowered.compile(compiler_options(device))
     if _hits() > before:
         _every_hit.append(name)
     else:
@@ -215,7 +215,7 @@ def _exported(kept: Cache, name: str, flat: Callable[..., Any], leaves: list[Any
     return exported
 
 
-def _options(device: jax.Device) -> dict[str, bool | str] | None:
+def compiler_options(device: jax.Device) -> dict[str, bool | str] | None:
     """Of the compiler. On a CPU more optimisation takes a third longer and makes nothing faster."""
     level = "xla_backend_optimization_level"
     if device.platform != "cpu" or level in os.environ.get("XLA_FLAGS", ""):

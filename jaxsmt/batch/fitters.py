@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -11,9 +12,10 @@ import jax
 import numpy as np
 
 from ..acquisition.acquisition import Acquisition
+from ..acquisition.arrays import real_array
 from ..acquisition.echoes import echoes_of
 from ..acquisition.shells import Pulse
-from ..errors import InputError
+from ..errors import InputError, JaxsmtWarning
 from ..models.information import require_determined
 from ..models.model import SphericalMeanModel
 from ..models.priors import NormalPrior
@@ -66,6 +68,8 @@ class KernelFitter(Runner):
         if prior is not None:
             held = dict(model.held)
             prior.require([name for name in model.names if name not in held])
+            for text in prior.doubts(model.parameters):
+                warnings.warn(text, JaxsmtWarning, stacklevel=2)
         rooted = None if prior is None else Prior(*prior.rooted(self.dtype))
         roots, unit = tuple(np.sqrt(weights / weights.max())), weights.max() ** -0.5
         self._estimation = KernelEstimation(search)
@@ -322,7 +326,7 @@ def checked_weights(weights: Any, acquisition: Acquisition, prior: NormalPrior |
             "a prior and weights", fix="a prior is weighed against inverse variances: give prior= or weights="
         )
     shells = len(acquisition.shells)
-    values = np.asarray(weights, float)
+    values = real_array(weights, "weights").astype(float)
     if values.shape != (shells,) or not are_weights(values):
         raise InputError(f"weights={values} for {shells} shells", fix="one each, 0 or more, b = 0 first")
     return values

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import itertools
+import os
 import struct
 import warnings
 from collections.abc import Iterator, Sequence
@@ -76,7 +77,8 @@ class Record:
         with suppress(FileNotFoundError), self._path.open("rb") as file:
             while len(header := file.read(_HEADER.size)) == _HEADER.size:
                 mark, start, stop, size, digest = _HEADER.unpack(header)
-                content = file.read(size) if mark == _MARK and start == done < stop else b""
+                follows = mark == _MARK and start == done < stop and 0 <= size <= os.fstat(file.fileno()).st_size
+                content = file.read(size) if follows else b""
                 if len(content) != size or hashlib.sha256(self._name + header[:-32] + content).digest() != digest:
                     return
                 self._whole, done = file.tell(), stop

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import os
 import queue
 import threading
 import warnings
@@ -41,10 +42,12 @@ def find_devices(name: str = "auto") -> tuple[jax.Device, ...]:
             first, *others = jax.local_devices()
             return (first, *(d for d in others if d.device_kind == first.device_kind))
         return (jax.devices()[0] if name == "auto" else jax.devices(name)[0],)
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError) as error:  # as JAX says it
+        reason = next(iter(str(error).splitlines()), "JAX finds none")
         raise ResourceError(
-            f"no {name} device: {str(error).splitlines()[0]}",
-            fix="install the 'cuda12' or 'cuda13' extra on a machine with an NVIDIA GPU, or use device='cpu'",
+            f"no {name} device: {reason}" if name != "auto" else f"no device: {reason}",
+            fix="install the 'cuda12' or 'cuda13' extra on a machine with an NVIDIA GPU, or use device='cpu'"
+            + (", and unset JAX_PLATFORMS" if os.environ.get("JAX_PLATFORMS") else ""),
         ) from None
 
 

@@ -44,6 +44,16 @@ _KINDS = {
 }
 
 
+def require_path(path: object, name: str) -> None:
+    """Raise InputError unless the argument of this name is a path.
+
+    Raises:
+        InputError: it is something else than text or an `os.PathLike`.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(f"{name}= is a {type(path).__name__}", fix=f"give a path as {name}=")
+
+
 def require_file(path: str | os.PathLike[str]) -> None:
     """Raise InputError unless there is a file of this name; opens nothing, as opening a pipe would wait.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from .formats import require_file
+from .formats import require_file, require_path
 
 FilePath = str | os.PathLike[str]
 
@@ -56,6 +56,8 @@ def read_table(path: FilePath) -> np.ndarray:
 def _number(token: str, path: FilePath, line: int, column: int) -> float:
     """A token of a table as a number; an InputError says where it is none."""
     try:
+        if "_" in token or not token.isascii():  # which Python takes
+            raise ValueError
         return float(token)
     except ValueError:
         fix = "use a decimal point and separate numbers by spaces" if "," in token else "only numbers may stand here"
@@ -104,6 +106,8 @@ def read_fsl(bval: FilePath, bvec: FilePath) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         InputError: a file cannot be read, or the files do not match.
     """
+    require_path(bval, "bval")
+    require_path(bvec, "bvec")
     bvals, bvecs = read_bval(bval), read_bvec(bvec)
     if len(bvals) != len(bvecs):
         raise InputError(
@@ -119,6 +123,7 @@ def read_mrtrix(path: FilePath) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         InputError: the file cannot be read, or has not four numbers a line.
     """
+    require_path(path, "grad")
     table = read_table(path)
     if table.shape[1] != 4:
         raise InputError(f"has {table.shape[1]} numbers a line", file=path, fix="an MRtrix table has x y z b")
@@ -136,7 +141,8 @@ def fsl_to_scanner(bvecs: np.ndarray, affine: np.ndarray) -> np.ndarray:
     Returns:
         (n, 3).
     """
-    return bvecs @ _turn_of_fsl(affine).T
+    with np.errstate(invalid="ignore"):  # directions that are not finite are refused where they matter
+        return bvecs @ _turn_of_fsl(affine).T
 
 
 def scanner_to_fsl(bvecs: np.ndarray, affine: np.ndarray) -> np.ndarray:
@@ -152,8 +158,17 @@ def scanner_to_fsl(bvecs: np.ndarray, affine: np.ndarray) -> np.ndarray:
 
 
 def _turn_of_fsl(affine: np.ndarray) -> np.ndarray:
-    """The orthogonal matrix (3, 3) that turns a vector of FSL's axes into scanner axes."""
-    linear = np.asarray(affine, float)[:3, :3]
+    """The orthogonal matrix (3, 3) that turns a vector of FSL's axes into scanner axes.
+
+    Raises:
+        InputError: the affine is no (4, 4) matrix of finite numbers, or singular.
+    """
+    values = np.asarray(affine)
+    if values.dtype.kind not in "iuf" or values.shape != (4, 4):
+        raise InputError(f"affine= has the shape {values.shape} and the type {values.dtype}", fix="give (4, 4) numbers")
+    linear = values[:3, :3].astype(float)
+    if not np.isfinite(linear).all() or np.linalg.matrix_rank(linear) < 3:
+        raise InputError("affine= is singular or not finite", fix="give the voxel-to-scanner matrix of the series")
     u, _, vt = np.linalg.svd(linear)
     return u @ vt @ np.diag([-1.0 if np.linalg.det(linear) > 0 else 1.0, 1.0, 1.0])
 

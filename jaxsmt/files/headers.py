@@ -61,7 +61,7 @@ def check_header(header: nib.Nifti1Header, path: Path, file_size: int, compresse
         InputError: the header cannot be trusted.
     """
 
-    def fail(fact: str, fix: str = "") -> InputError:
+    def fail(fact: str, fix: str = "copy the file again, or repair its header") -> InputError:
         return InputError(fact, file=path, fix=fix)
 
     def note(fact: str) -> None:
@@ -97,7 +97,8 @@ def _dtype(header: nib.Nifti1Header, fail: Fail, note: Note) -> np.dtype:
         raise fail(f"has the unknown datatype {code}") from None
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
         name = nib.nifti1.data_type_codes.label[code]
-        raise fail(f"holds {name} data", "convert it to a real type, for example float32")
+        fact = f"holds {name} data" if dtype.kind in "fcV" and code > 1 else f"has the datatype {code} ({name})"
+        raise fail(fact, "convert it to a real type, for example float32")
     if int(header["bitpix"]) != 8 * dtype.itemsize:
         note(f"bitpix {int(header['bitpix'])} contradicts datatype {dtype.name}; the datatype is used")
     return dtype
@@ -133,8 +134,11 @@ def _scaling(header: nib.Nifti1Header, note: Note) -> tuple[float, float]:
 
 
 def _usable(affine: np.ndarray) -> bool:
-    """Whether an affine is finite and can be inverted."""
-    return bool(np.all(np.isfinite(affine)) and abs(np.linalg.det(affine[:3, :3])) > 1e-9)
+    """Whether an affine is finite and can be inverted, whatever its unit of length."""
+    if not np.all(np.isfinite(affine)):
+        return False
+    size = np.abs(affine[:3, :3]).max()
+    return bool(size > 0 and abs(np.linalg.det(affine[:3, :3] / size)) > 1e-9)
 
 
 def _affine(header: nib.Nifti1Header, fail: Fail, note: Note) -> np.ndarray:
@@ -167,3 +171,64 @@ def _affine(header: nib.Nifti1Header, fail: Fail, note: Note) -> np.ndarray:
             raise fail("has an unusable qform", "repair the header")
         return qform
     return header.get_base_affine()
+
+
+# Beyond these the directions of a table may be meant otherwise: degrees, cosine of an angle, mm.
+_TURNED, _SHEARED, _SMALLEST, _LARGEST = 1.0, 0.02, 0.02, 50.0
+
+
+def orientation_doubts(header: nib.Nifti1Header, affine: np.ndarray) -> list[str]:
+    """What may turn the directions of a gradient table, in sentences; empty if nothing does.
+
+    Args:
+        header: checked. affine: (4, 4), which is used.
+    Returns:
+        the sentences.
+    """
+    texts = []
+    linear = affine[:3, :3]
+    sizes = np.linalg.norm(linear, axis=0)
+    axes = linear / sizes
+    if int(header["sform_code"]) <= 0 and int(header["qform_code"]) <= 0:
+        texts.append(
+            "the header has no orientation (sform_code and qform_code are 0): image axes are taken for the scanner's, "
+            "and directions in scanner axes are a guess"
+        )
+    if int(header["sform_code"]) > 0 and int(header["qform_code"]) > 0:
+        angle = _angle(affine, _qform(header))
+        if angle is None or angle > _TURNED:
+            how = "mirror each other" if angle is None else f"differ by {angle:.0f}°"
+            texts.append(f"the axes of sform and qform disagree: they {how}; the sform is used, and decides directions")
+    shear = float(np.abs(axes.T @ axes - np.eye(3)).max())
+    if shear > _SHEARED:
+        angle = 90 - np.degrees(np.arccos(min(shear, 1)))
+        texts.append(f"the affine is sheared by {angle:.0f}°: directions are turned by the rotation nearest to it")
+    if sizes.max() < _SMALLEST:
+        texts.append(f"the voxels are {sizes.max():.2g} mm large: are the affine and the voxel sizes in metres?")
+    if sizes.min() > _LARGEST:
+        texts.append(f"the voxels are {sizes.min():.4g} mm large: are the affine and the voxel sizes in micrometres?")
+    return texts
+
+
+def _qform(header: nib.Nifti1Header) -> np.ndarray:
+    """The qform; the unit matrix where it is none, which a warning of the header tells."""
+    try:
+        qform: np.ndarray = header.get_qform()
+    except Exception:
+        return np.eye(4)
+    return qform if _usable(qform) else np.eye(4)
+
+
+def _angle(a: np.ndarray, b: np.ndarray) -> float | None:
+    """Angle between the rotations of two affines in degrees; None if one mirrors."""
+    turn = _rotation(a) @ _rotation(b).T
+    if np.linalg.det(turn) < 0:
+        return None
+    return float(np.degrees(np.arccos(np.clip((np.trace(turn) - 1) / 2, -1, 1))))
+
+
+def _rotation(affine: np.ndarray) -> np.ndarray:
+    """The orthogonal matrix nearest to the axes of an affine."""
+    linear = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    u, _, vt = np.linalg.svd(linear)
+    return u @ vt

@@ -10,6 +10,7 @@ import os
 import queue
 import threading
 import warnings
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +27,8 @@ from .gradients import FilePath
 _Stream = io.RawIOBase | io.BufferedIOBase
 _STREAM_ERRORS: Any = (EOFError, isal_zlib.error, OSError)  # BadGzipFile is an OSError
 _GZIP_MAGIC = b"\x1f\x8b"
-# The empty member that ends a BGZF file: its zeros are no padding.
-_BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
+# Bytes at the end of a file, among which an empty member is looked for: its zeros are no padding.
+_TAIL = 512
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def open_image(path: FilePath) -> Image:
     except OSError as error:
         raise InputError(error.strerror or str(error), file=path, fix="check the path") from None
     if not start:
-        raise InputError("is empty", file=path)
+        raise InputError("is empty", file=path, fix="copy or download the file again")
     if path.name.endswith(".gz") and not compressed:
         raise InputError("is named .gz but is not gzip", file=path, fix="rename it or compress it")
     if not path.name.endswith(".gz") and compressed:
@@ -208,7 +209,9 @@ def _header_of(
     else:
         header = like.header.as_byteswapped("<")  # a copy
         header.extensions.clear()
-        header["descrip"] = b""
+        for text in ("descrip", "aux_file", "intent_name", "db_name", "data_type"):
+            if text in header.keys():  # noqa: SIM118  of nibabel; NIfTI-2 has not all of them
+                header[text] = b""
         header["intent_code"] = 0
         header["cal_min"] = header["cal_max"] = 0
     header.set_data_dtype(dtype)
@@ -317,8 +320,21 @@ def _expect_end(stream: _Stream, image: Image) -> None:
         )
     if image.compressed:
         with image.path.open("rb") as file:
-            file.seek(-min(len(_BGZF_END), image.path.stat().st_size), os.SEEK_END)
+            file.seek(-min(_TAIL, image.path.stat().st_size), os.SEEK_END)
             tail = file.read()
         # A gzip file ends in its length: zeros there are padding that some tools append.
-        if tail.endswith(b"\0\0\0\0") and tail != _BGZF_END and (image.offset + image.data_bytes) % 2**32:
+        padded = tail.endswith(b"\0\0\0\0") and (image.offset + image.data_bytes) % 2**32
+        if padded and not _ends_in_empty_member(tail):
             warnings.warn(f"{image.path}: zeros follow the compressed data; ignored", JaxsmtWarning, stacklevel=2)
+
+
+def _ends_in_empty_member(tail: bytes) -> bool:
+    """Whether the last member of a gzip file holds nothing, as bgzip and pigz write it."""
+    at = tail.rfind(_GZIP_MAGIC)
+    while at >= 0:
+        member = zlib.decompressobj(wbits=31)
+        with contextlib.suppress(zlib.error):
+            if not member.decompress(tail[at:], 1) and member.eof and not member.unused_data:
+                return True
+        at = tail.rfind(_GZIP_MAGIC, 0, at)
+    return False

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..errors import InputError, OutputError
 from . import map_table, nifti, sidecars
+from .formats import require_path
 
 _SD = "standard deviation; NaN where the status (of lobes the kernel's too) is not 1, inf where not determined"
 _AT_ONCE = 4  # files that are written side by side
@@ -201,14 +202,16 @@ def save(
         InputError: the maps have another shape than the series.
         OutputError: the folder or a file cannot be written.
     """
+    require_path(folder, "folder")
+    require_path(like, "like")
     folder, image = Path(folder), nifti.open_image(like)
+    prefix = sidecars.default_prefix(image.path) if prefix is None else prefix
+    check_prefix(prefix)
     space = maps["status"].shape
     if space != image.shape[:3]:
         raise InputError(
             f"maps of shape {space} for a series of {image.shape[:3]}", file=image.path, fix="fit the series' own grid"
         )
-    prefix = sidecars.default_prefix(image.path) if prefix is None else prefix
-    check_prefix(prefix)
     file_names(prefix, model, maps)  # which must differ
     make_folder(folder)
     stated = {"software": sidecars.SOFTWARE, "Sources": [os.fspath(like)], **(facts or {})}
@@ -217,7 +220,7 @@ def save(
 
 def check_prefix(prefix: str) -> None:
     """Raise InputError unless a prefix keeps files in their folder."""
-    if Path(prefix + "x").name != prefix + "x" or "\0" in prefix:
+    if not isinstance(prefix, str) or Path(prefix + "x").name != prefix + "x" or "\0" in prefix:
         raise InputError(f"prefix={prefix!r} is not a plain name", fix="leave out folders: they are named elsewhere")
 
 

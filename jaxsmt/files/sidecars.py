@@ -115,3 +115,26 @@ def to_json(content: Mapping[str, Any]) -> bytes:
     """Sorted, so that equal content is equal bytes; numbers that are not finite are null, as JSON has no others."""
     text = json.dumps(_finite(content), sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     return text.encode("utf-8", "backslashreplace")  # a path need not be text
+
+
+_SEAL = "sha256"
+
+
+def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Content of a JSON file with a digest of itself, as `is_whole` checks it."""
+    return {**content, _SEAL: _digest(content)}
+
+
+def is_whole(content: Mapping[str, Any]) -> bool:
+    """Whether content that was read is as it was written; content without a digest of itself counts as whole.
+
+    Example:
+        >>> is_whole({**sealed({"a": 1}), "a": 2})
+        False
+    """
+    return _SEAL not in content or content[_SEAL] == _digest(content)
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    """SHA-256 of content, its own digest aside."""
+    return hashlib.sha256(to_json({name: entry for name, entry in content.items() if name != _SEAL})).hexdigest()

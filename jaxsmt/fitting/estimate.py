@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial, reduce
 from typing import Any, NamedTuple
@@ -14,6 +14,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from ..acquisition.acquisition import Acquisition
+from ..acquisition.arguments import require_acquisition
 from ..acquisition.echoes import echoes_of, levels_of
 from ..acquisition.shells import Pulse
 from ..batch.fitters import checked_weights, means_pulses, of_scheme
@@ -32,6 +33,7 @@ from ..problems.lobes import Lobes
 from ..problems.shell_means import ShellMeans
 from ..solvers import Minimum, Solver
 from ..status import Status
+from .arguments import one_signal, require_model
 from .fods import orders_of
 from .results import Fit, FodModel
 from .settings import Settings
@@ -106,9 +108,14 @@ def estimate(
     """
     if adjoint not in ("implicit", "unrolled"):
         raise InputError(f"adjoint={adjoint!r} is unknown", fix="adjoint='implicit' or adjoint='unrolled'")
-    settings = Settings(s0=s0, solver=solver)
+    require_model(model)
+    require_acquisition(acquisition)
+    if isinstance(model, FodModel) and model.n_fibres == "auto":
+        raise InputError("n_fibres='auto': the number of lobes depends on the data", fix="n_fibres=1, 2 or 3")
+    settings = Settings(s0=s0, solver=solver, sigma=sigma)
+    signal = one_signal(signal, acquisition)
+    how = {"solver": settings.minimiser, "adjoint": adjoint}
     kernels = model.kernels if isinstance(model, FodModel) else model
-    signal, how = _real(signal, acquisition), {"solver": settings.minimiser, "adjoint": adjoint}
     if isinstance(kernels, SphericalMeanModel):
         values, status = _kernel(kernels, acquisition, signal, _Options(sigma, prior, settings.s0, weights), how)
     elif sigma is not None or prior or weights is not None or s0 != "fit":
@@ -121,21 +128,6 @@ def estimate(
         lost = status == Status.NOT_CONVERGED
         values = jax.tree.map(lambda v: jnp.where(lost, jax.lax.stop_gradient(v), v), values)
     return (values, status) if with_status else values
-
-
-def _real(signal: ArrayLike, acquisition: Acquisition) -> Array:
-    """A signal (volumes,) in single or double precision."""
-    signal = jnp.asarray(signal)
-    if jnp.issubdtype(signal.dtype, jnp.complexfloating):
-        raise InputError(f"a signal of type {signal.dtype}", fix="give its magnitude, or its real part")
-    if not jnp.issubdtype(signal.dtype, jnp.floating):
-        signal = signal.astype(jnp.result_type(float))
-    elif signal.dtype.itemsize < 4:
-        signal = signal.astype(jnp.float32)
-    if signal.ndim != 1:
-        raise InputError(f"a signal of shape {signal.shape}", fix="one voxel's (volumes,); jax.vmap for many")
-    acquisition.require_volumes(len(signal))
-    return signal
 
 
 class _Options(NamedTuple):
@@ -256,12 +248,15 @@ def _prior_of(model: SphericalMeanModel, options: _Options) -> _Prior:
 
 
 def _independent(prior: Mapping[str, tuple[Any, Any]]) -> _Prior:
-    for name, (mean, sd) in prior.items():
+    for name, pair in prior.items():
+        if not isinstance(pair, Sequence) or len(pair) != 2 or any(isinstance(v, str) for v in pair):
+            raise InputError(f"the prior of {name} is {pair!r}", fix="(mean, standard deviation), which may be traced")
+        mean, sd = pair
         if np.ndim(mean) or np.ndim(sd):
             raise InputError(
                 f"the prior of {name} is an array, and there is one voxel", fix="numbers, which may be traced"
             )
-        if not _traced(sd) and sd <= 0:
+        if not _traced(sd) and not sd > 0:
             raise InputError(f"the standard deviation of {name} is {sd}", fix="above 0")
     return _Prior(tuple(prior), tuple(mean for mean, _ in prior.values()), tuple(sd for _, sd in prior.values()))
 
@@ -336,8 +331,6 @@ def _fod(
     how: Mapping[str, Any],
 ) -> tuple[dict[str, Array], Array]:
     """The kernel's values and the FOD's, and the status of both."""
-    if model.n_fibres == "auto":
-        raise InputError("the number of lobes depends on the data", fix="n_fibres=1, 2 or 3")
     shells = [shell for shell in acquisition.shells if not shell.zero]
     pulses, k = tuple(shell.pulse for shell in shells), model.spherical.kernel
     orders = _known_orders(model, pulses)

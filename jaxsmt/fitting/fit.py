@@ -8,14 +8,16 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..acquisition.acquisition import Acquisition
-from ..acquisition.arrays import is_traced
+from ..acquisition.arguments import require_acquisition
+from ..acquisition.arrays import is_traced, real_array
 from ..acquisition.means import spherical_means
+from ..batch import selftest
 from ..errors import InputError
 from ..files import masks
 from ..models.model import SphericalMeanModel
-from ..physics.compartments import Compartment
+from .arguments import require_model
 from .fod_results import FodFit
-from .inputs import Order, Voxels
+from .inputs import Order, Voxels, model_maps
 from .pipeline import Pipeline
 from .results import Fit, FodModel
 from .settings import Settings, takes_settings
@@ -60,6 +62,7 @@ def fit(
     Raises:
         InputError: shapes that do not match, an empty mask, an invalid option, an acquisition that cannot
             determine the model.
+        ResourceError: this machine's compiler computes wrong numbers.
 
     Example:
         >>> import jaxsmt as js
@@ -70,13 +73,15 @@ def fit(
         >>> maps.parameters["lambda_par"].round(1), maps.s0.round(-1)
         (array([2.], dtype=float32), array([1000.], dtype=float32))
     """
-    _require_kinds(model, acquisition)
+    require_model(model)
+    require_acquisition(acquisition)
+    _require_known(model, acquisition, data=data, mask=mask, **options)
     settings = Settings.make(options)
-    data = _numbers(data, "data")
-    if data.ndim == 0 or data.dtype.kind == "b":
-        raise InputError(f"data of shape {data.shape} and type {data.dtype}", fix="give a real array (..., volumes)")
+    data = real_array(data, "data")
     space = data.shape[:-1]
-    inside = np.ones(space, bool) if mask is None else _numbers(mask, "mask")
+    if data.ndim == 0 or 0 in space:
+        raise InputError(f"data= has the shape {data.shape}", fix="give an array (..., volumes)")
+    inside = np.ones(space, bool) if mask is None else real_array(mask, "mask", "biuf")
     if inside.shape != space:
         raise InputError(f"mask of shape {inside.shape} for data of shape {data.shape}", fix="shapes must agree")
     inside = masks.inside(inside)
@@ -87,7 +92,10 @@ def fit(
     # In the order in which voxels lie in memory, so that a memory map is read in long pieces.
     order: Order = "F" if inside.ndim and data.strides[0] < data.strides[inside.ndim - 1] else "C"
     voxels = Voxels(inside, order)
+    spherical = model.spherical if isinstance(model, FodModel) else model
+    model_maps(spherical, spherical.without_values().maps, voxels)
     pipeline = Pipeline(model, acquisition, settings, inside, order)
+    selftest.require_sound(settings.device)
     means = None
     if not (isinstance(model, FodModel) and isinstance(model.kernels, Fit)):
         shell_means = spherical_means(acquisition, data)
@@ -96,37 +104,12 @@ def fit(
     return result.fit if result.fods is None else result.fods
 
 
-def _require_kinds(model: Any, acquisition: Any) -> None:
-    """Raise InputError unless there are a model and an acquisition, in this order."""
-    if not isinstance(model, SphericalMeanModel | FodModel):
-        order = "the arguments are model, acquisition, data, mask"
-        fix = order
-        if isinstance(model, Fit):
-            fix = "its kernels with FODs are model.fod_model('watson')"
-        elif isinstance(model, Compartment):
-            fix = "a model of one compartment is js.SphericalMeanModel(compartment)"
-        elif callable(model) and not isinstance(model, type):
-            fix = f"call it: {getattr(model, '__name__', 'function')}()"
-        raise InputError(f"model= is a {type(model).__name__}", fix=fix)
-    if not isinstance(acquisition, Acquisition):
-        fix = "js.Acquisition(bvals, bvecs); the arguments are model, acquisition, data, mask"
-        raise InputError(f"acquisition= is a {type(acquisition).__name__}", fix=fix)
-
-
-def _numbers(values: Any, name: str) -> np.ndarray:
-    """The values as a real array.
-
-    Raises:
-        InputError: they are traced, masked, complex, text, or no array.
-    """
-    if is_traced(values):
-        raise InputError(f"{name}= is traced by JAX", fix="inside jit, vmap and grad use js.estimate, of one voxel")
-    if isinstance(values, np.ma.MaskedArray):
-        raise InputError(f"{name}= is a masked array", fix=f"give {name}=values.filled(0), and the mask as mask=")
-    try:
-        array = values if isinstance(values, np.ndarray) else np.asarray(values)
-    except ValueError:  # rows of unequal lengths
-        raise InputError(f"{name}= is no array of one shape", fix="every row needs the same length") from None
-    if array.dtype.kind not in "biuf":
-        raise InputError(f"{name}= has the type {array.dtype}", fix=f"give real numbers as {name}=")
-    return array
+def _require_known(model: SphericalMeanModel | FodModel, acquisition: Acquisition, **arguments: Any) -> None:
+    """Raise InputError if JAX traces any of the arguments: a fit needs their numbers."""
+    spherical = model.spherical if isinstance(model, FodModel) else model
+    traced = [name for name, value in arguments.items() if is_traced(value)]
+    traced += [f"acquisition={name}" for name, value in acquisition.table._asdict().items() if is_traced(value)]
+    traced += [f"model={name}" for name, value in spherical.held if is_traced(value)]
+    if traced:
+        fact = f"{traced[0]} is traced by JAX" if "=" in traced[0] else f"{traced[0]}= is traced by JAX"
+        raise InputError(fact, fix="inside jit, vmap and grad use js.estimate, of one voxel")

@@ -14,12 +14,14 @@ from numpy.typing import ArrayLike
 
 from .. import display
 from ..acquisition.acquisition import Acquisition
+from ..acquisition.arguments import require_acquisition
+from ..acquisition.arrays import real_array, real_number
 from ..batch.predictions import mixture_densities, mixture_harmonics, predicted_means, predicted_signals
 from ..batch.programs import LobeArrays
 from ..errors import InputError
 from ..files import map_table, nifti, outputs
 from ..files.gradients import fsl_to_scanner
-from ..geometry.harmonics import n_coefficients, to_basis
+from ..geometry.harmonics import BASES, n_coefficients, to_basis
 from ..physics.convolution import ORDER_MAX, order_needed
 from ..status import FITTED
 from .results import FodModel, Maps, WithStatus
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 # Of S0: what predicted signals may leave out.
 _TOLERANCE = 2e-6
+# Highest order of harmonics: 2,145 coefficients of each voxel.
+_MOST_ORDER = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,11 +118,13 @@ class FodFit(WithStatus):
         Returns:
             (..., n), float32; 0 where a voxel has no fit.
         Raises:
-            InputError: an odi_floor outside [0, 1).
+            InputError: vertices that are no unit vectors, or an odi_floor outside [0, 1).
         """
-        if not 0 <= odi_floor < 1:
-            raise InputError(f"odi_floor={odi_floor} is not valid", fix="0 ≤ odi_floor < 1")
-        directions = np.asarray(vertices, np.float32)
+        odi_floor = real_number(odi_floor, "odi_floor", "a number from 0 to below 1", 0, np.nextafter(1, 0))
+        directions = real_array(vertices, "vertices").astype(np.float32)
+        shape = directions.shape
+        if len(shape) != 2 or shape[1] != 3 or not np.allclose((directions**2).sum(axis=1), 1, atol=0.01):
+            raise InputError(f"vertices= of shape {shape} are no unit vectors", fix="give (n, 3) vectors of length 1")
         widest = 1 / np.tan(np.pi / 2 * odi_floor) if odi_floor else np.inf
         scale = np.minimum(1, widest / np.maximum(self.parameters["kappa"], 1e-6))
         weights, lobes = self._lobes(scale)
@@ -136,12 +142,13 @@ class FodFit(WithStatus):
         Returns:
             (..., (lmax+1)(lmax+2)/2), float32; 0 where a voxel has no fit.
         Raises:
-            InputError: an odd or negative order, an unknown basis, or an invalid ripple.
+            InputError: an odd or negative order or one above 64, an unknown basis, or an invalid ripple.
         """
-        if lmax < 0 or lmax % 2:
-            raise InputError(f"lmax={lmax} is not valid", fix="an even order, 0 or more")
-        if not 0 <= ripple <= 0.1:
-            raise InputError(f"ripple={ripple} is not valid", fix="0 ≤ ripple ≤ 0.1")
+        if not isinstance(lmax, int | np.integer) or isinstance(lmax, bool) or lmax % 2 or not 0 <= lmax <= _MOST_ORDER:
+            raise InputError(f"lmax={lmax!r} is not valid", fix=f"an even order from 0 to {_MOST_ORDER}")
+        if basis not in BASES:
+            raise InputError(f"basis={basis!r} is unknown", fix=f"basis= is one of {', '.join(BASES)}")
+        ripple = real_number(ripple, "ripple", "a number from 0 to 0.1", 0, 0.1)
         weights, lobes = self._lobes()
         how: dict[str, Any] = {"family": self.model.family, "device": self.device, "ripple": ripple}
         mixture = mixture_harmonics(weights, lobes, lmax, **how)
@@ -181,7 +188,9 @@ class FodFit(WithStatus):
         Raises:
             InputError: the acquisition is in other axes, or lacks pulse timings that the model needs.
         """
-        acquisition = (acquisition or self.acquisition).concrete()
+        acquisition = self.acquisition if acquisition is None else acquisition
+        require_acquisition(acquisition)
+        acquisition = acquisition.concrete()
         if acquisition.axes != self.axes:
             raise InputError(f"directions in {acquisition.axes} axes for FODs in {self.axes} axes", fix="use the same")
         kernels, model, family = self.model.fitted, self.model.spherical, self.model.family

@@ -87,8 +87,20 @@ def deviation_of(settings: Settings, voxels: Voxels) -> np.ndarray | None:
     deviation = voxels.take(settings.grad_dev)
     largest = np.abs(deviation).max(initial=0)
     if not np.isfinite(deviation).all() or largest > _LARGEST_DEVIATION:
-        raise InputError(f"grad_dev= has values up to {largest:.3g} inside the mask", fix="L of g' = (I + L)g is small")
+        raise InputError(
+            f"grad_dev= has values up to {largest:.3g} inside the mask", fix=_what_deviation(deviation, largest)
+        )
     return deviation
+
+
+def _what_deviation(deviation: np.ndarray, largest: float) -> str:
+    """What may have been given instead of a gradient deviation that is too large."""
+    diagonal = np.diagonal(deviation, axis1=1, axis2=2)
+    if np.isfinite(deviation).all() and np.abs(np.median(diagonal) - 1) < _LARGEST_DEVIATION:
+        return "this seems to be I + L: subtract the unit matrix, and give L of gradients (I + L)g"
+    if largest <= 100 * _LARGEST_DEVIATION:
+        return "if this is in percent, divide it by 100: L of gradients (I + L)g is small"
+    return "give L of gradients (I + L)g, which is small and finite"
 
 
 def require_linear(acquisition: Acquisition, settings: Settings) -> None:

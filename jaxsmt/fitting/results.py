@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from .. import display
 from ..acquisition.acquisition import Acquisition
+from ..acquisition.arguments import require_acquisition
 from ..batch.predictions import predicted_means
 from ..errors import InputError
 from ..files import outputs
@@ -56,7 +57,11 @@ class WithStatus(display.Shown):
             status: a code, such as `js.Status.AT_BOUND`.
         Returns:
             the number.
+        Raises:
+            InputError: it is no code.
         """
+        if not isinstance(status, int):
+            raise InputError(f"status= is {status!r}", fix="give a code, such as js.Status.AT_BOUND")
         return int(np.count_nonzero(self.status == status))
 
 
@@ -152,7 +157,9 @@ class Fit(WithStatus):
         Raises:
             InputError: the model needs pulse timings that the acquisition does not have.
         """
-        acquisition = (acquisition or self.acquisition).concrete()
+        acquisition = self.acquisition if acquisition is None else acquisition
+        require_acquisition(acquisition)
+        acquisition = acquisition.concrete()
         self.model.kernel.require(acquisition.pulses)
         exact = acquisition.b0 if self.settings.s0 == "mean" else None  # as in the fit
         pulses = [s.pulse._replace(b=0.0) if s is exact else s.pulse for s in acquisition.shells]
@@ -252,11 +259,16 @@ class FodModel:
     n_fibres: int | str = 1
 
     def __post_init__(self) -> None:
+        if not isinstance(self.kernels, Fit | SphericalMeanModel):
+            fix = "give a js.Fit or a js.SphericalMeanModel"
+            name = getattr(self.kernels, "__name__", "")
+            raise InputError(f"kernels= is a {type(self.kernels).__name__}", fix=f"call it: {name}()" if name else fix)
         if self.spherical.kernel.isotropic:
             raise InputError(
                 f"the {self.spherical.name} model is isotropic", fix="a kernel needs a stick, a zeppelin or the like"
             )
-        if isinstance(self.n_fibres, bool) or self.n_fibres not in (*range(1, MOST_LOBES + 1), "auto"):
+        known = (*range(1, MOST_LOBES + 1), "auto")
+        if isinstance(self.n_fibres, bool) or not isinstance(self.n_fibres, int | str) or self.n_fibres not in known:
             raise InputError(f"n_fibres={self.n_fibres!r} is not valid", fix=f"1 to {MOST_LOBES}, or 'auto'")
         if not isinstance(self.density, Density):
             object.__setattr__(self, "density", densities.find(self.density))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..acquisition.arrays import real_array
 from ..errors import InputError
 from ..physics import noises
 
@@ -49,6 +50,8 @@ class Option:
         """Raise InputError if the option cannot have this value."""
         if self.choices and isinstance(value, str) and value not in self.choices:
             raise InputError(f"{name}={value!r} is unknown", fix=" or ".join(f"{name}={c!r}" for c in self.choices))
+        if self.choices and not isinstance(value, str) and self.check is None:
+            raise InputError(f"{name}={value!r} is not valid", fix=" or ".join(f"{name}={c!r}" for c in self.choices))
         if self.check is not None and not self.check(value):
             raise InputError(f"{name}={value!r} is not valid", fix=f"{name}= takes {self.rule}")
 
@@ -67,8 +70,11 @@ def _is_sigma(value: Any) -> bool:
     """None, or real numbers; a map is compared with the data where those are known."""
     if value is None or hasattr(value, "aval"):  # JAX's, perhaps traced
         return True
-    array = np.asarray(value)
-    if array.dtype.kind not in "iuf":
+    try:
+        array = np.asarray(value)
+    except ValueError:  # rows of unequal lengths
+        return False
+    if array.dtype.kind not in "iuf" or isinstance(value, np.ma.MaskedArray):
         return False
     return array.ndim > 0 or (math.isfinite(float(array)) and float(array) > 0)
 
@@ -94,6 +100,8 @@ class Settings:
         "distribution of the noise; with rician or noncentral-chi the data are magnitudes, whose noise floor the fit "
         "removes",
         choices=noises.names(),
+        check=lambda noise: isinstance(noise, str) or hasattr(noise, "magnitudes"),
+        rule=f"{', '.join(noises.names())} or a js.Noise",
         fact=lambda noise: noise if isinstance(noise, str) else noise.name,
     )
     coils: int = option(
@@ -148,7 +156,13 @@ class Settings:
         fact=None,
     )
     solver: Solver | None = option(
-        None, "the solver; by default `levenberg_marquardt()`", flag=None, fact=None, computing=True
+        None,
+        "the solver; by default `levenberg_marquardt()`",
+        check=lambda solver: solver is None or all(hasattr(solver, part) for part in ("init", "step", "most")),
+        rule="a solver: call it, as js.levenberg_marquardt()",
+        flag=None,
+        fact=None,
+        computing=True,
     )
     dtype: str = option("float32", "precision of the fit", choices=("float32", "float64"), computing=True)
     device: jax.Device | Sequence[jax.Device] | None = option(
@@ -166,7 +180,7 @@ class Settings:
             raise InputError(f"coils={self.coils} without noncentral-chi noise", fix="give noise='noncentral-chi' too")
         grad_dev = self.grad_dev
         if grad_dev is not None:
-            grad_dev = np.asarray(grad_dev, float)
+            grad_dev = real_array(grad_dev, "grad_dev").astype(float)
             if grad_dev.shape[-1:] == (9,):  # column by column
                 grad_dev = np.swapaxes(grad_dev.reshape(*grad_dev.shape[:-1], 3, 3), -1, -2)
             object.__setattr__(self, "grad_dev", grad_dev)

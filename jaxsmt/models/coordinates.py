@@ -164,6 +164,8 @@ class Space:
         ends = {}
         for p in self.parameters:
             low, high = (_numbers(held.get(p.name, end), inside) for end in (p.lower, p.upper))
+            if inside is not None:
+                _check_finite(p, held, inside)
             ends[p.name] = low, high
             _check_interval(p, low, high, p.name in held)
         if self.fractions:
@@ -181,11 +183,23 @@ def _numbers(value: Any, inside: np.ndarray | None) -> np.ndarray:
     return np.asarray(value if isinstance(value, int | float | np.number) else np.nan, float)
 
 
+def _check_finite(p: Parameter, held: Mapping[str, Any], inside: np.ndarray) -> None:
+    """Check that maps of a parameter have numbers inside the mask; a fixed value may be NaN in some: status tells."""
+    value, fix = held.get(p.name), "give numbers inside the mask"
+    if isinstance(value, np.ndarray) and value.ndim:
+        _refuse(np.isinf(value[inside]), f"the value of {p.name} is infinite", fix)
+        _refuse(np.isnan(value[inside]).all(), f"the value of {p.name} is NaN in all voxels", fix)
+    if p.name not in held:
+        for what, limit in (("lower bound", p.lower), ("upper bound", p.upper), ("start", p.start)):
+            if isinstance(limit, np.ndarray) and limit.ndim:
+                _refuse(~np.isfinite(limit[inside]), f"the {what} of {p.name} is NaN or infinite", fix)
+
+
 def _check_interval(p: Parameter, low: np.ndarray, high: np.ndarray, held: bool) -> None:
     """Check the bounds of a parameter, or the value at which it is held."""
     beyond = (low < p.smallest) | (high > p.largest)
     if held:
-        _refuse(beyond, f"{p.name} is fixed beyond its limits", f"{p.smallest:g} to {p.largest:g}")
+        _refuse(beyond | np.isinf(low), f"{p.name} is fixed beyond its limits", f"{p.smallest:g} to {p.largest:g}")
         return
     bounds = f"({low:g}, {high:g})" if low.ndim == high.ndim == 0 else "maps that is not valid"
     fix = f"{p.smallest:g} ≤ lower < upper ≤ {p.largest:g} is needed, finite"

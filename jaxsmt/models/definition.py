@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Self
@@ -11,7 +11,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from ..acquisition.arrays import equal_values, is_traced
+from ..acquisition.arrays import equal_values, is_traced, real_array
 from ..display import Shown
 from ..errors import InputError
 from ..files import map_table
@@ -61,6 +61,7 @@ class Definition(Shown):
         if isinstance(compartments, Compartment):
             compartments = {"": compartments}
         pairs = compartments.items() if isinstance(compartments, Mapping) else compartments
+        _require_kinds(pairs, links, name, population)
         several = (links,) if isinstance(links, AnyLink) else tuple(links)
         values = {**{link.name: link.value for link in several if isinstance(link, Fixed)}, **dict(held)}
         self.__dict__.update(
@@ -73,7 +74,7 @@ class Definition(Shown):
             tissues=tuple((tissue, tuple(dict(typical).items())) for tissue, typical in dict(tissues).items()),
             population=population,
             changed=changed,
-            held=tuple((name, _number(value)) for name, value in values.items()),
+            held=tuple((name, _number(value, name)) for name, value in values.items()),
         )
         self._check()
 
@@ -182,6 +183,9 @@ class Definition(Shown):
             >>> js.smt().fix(lambda_par=1.7).parameter_names
             ['fraction']
         """
+        for name, value in values.items():
+            if value is None:
+                raise InputError(f"{name} is None", fix=f"give a number or a map as {name}=")
         return replace(self, held=tuple({**dict(self.held), **values}.items()))
 
     def bound(self, **bounds: tuple[ArrayLike, ArrayLike]) -> Self:
@@ -204,12 +208,15 @@ class Definition(Shown):
             (0.1, 3.0)
         """
         changed = dict(self.changed)
+        for name, pair in bounds.items():
+            if not isinstance(pair, Sequence) or isinstance(pair, str) or len(pair) != 2:
+                raise InputError(f"bounds of {name} are {pair!r}", fix=f"{name}=(lower, upper)")
         if any(is_traced(value) for pair in bounds.values() for value in pair):
             raise InputError(
                 "bounds cannot be traced", fix="numbers that JAX does not follow; what is fixed may be traced"
             )
         for name, (lower, upper) in bounds.items():
-            changed[name] = replace(self._free(name), lower=_number(lower), upper=_number(upper))
+            changed[name] = replace(self._free(name), lower=_number(lower, name), upper=_number(upper, name))
         return replace(self, changed=tuple(changed.items()))
 
     def start(self, **values: ArrayLike) -> Self:
@@ -232,7 +239,7 @@ class Definition(Shown):
         """
         if self.space.rest in values:
             raise InputError(f"{self.space.rest} follows from the other fractions", fix="start at theirs")
-        changed = {**dict(self.changed), **{n: replace(self._free(n), start=_number(v)) for n, v in values.items()}}
+        changed = {**dict(self.changed), **{n: replace(self._free(n), start=_number(v, n)) for n, v in values.items()}}
         return replace(self, changed=tuple(changed.items()))
 
     # Whether it can be.
@@ -280,12 +287,38 @@ class Definition(Shown):
             raise InputError(f"the model is called {self.name!r}", fix=fix)
 
 
-def _number(value: Any) -> Any:
-    """A Python float, a NumPy array of a map, or a traced number as it is."""
+def _require_kinds(pairs: Any, links: Any, name: Any, population: Any) -> None:
+    """Raise InputError unless the arguments of a model are of the kinds that they should be."""
+    fix = "give {name: compartment()}, names as of Python; functions such as js.stick are called: js.stick()"
+    if isinstance(pairs, str) or not isinstance(pairs, Iterable):
+        raise InputError(f"compartments= is a {type(pairs).__name__}", fix=fix)
+    for pair in tuple(pairs) if not isinstance(pairs, Iterator) else ():
+        if not isinstance(pair, tuple) or len(pair) != 2 or not isinstance(pair[0], str):
+            raise InputError(f"compartments= has {pair!r}", fix=fix)
+        if not isinstance(pair[1], Compartment):
+            raise InputError(f"compartments= has a {type(pair[1]).__name__} called {pair[0]!r}", fix=fix)
+    if isinstance(links, str) or not isinstance(links, AnyLink | Iterable):
+        raise InputError(f"links= is {links!r}", fix="give js.equal(...), js.fraction(...) or the like, one or several")
+    if not isinstance(name, str):
+        raise InputError(f"name= is {name!r}", fix="letters and digits only: it goes into file names")
+    if not isinstance(population, NormalPrior | None):
+        raise InputError(f"population= is a {type(population).__name__}", fix="give a js.NormalPrior")
+
+
+def _number(value: Any, name: str) -> Any:
+    """A Python float, a NumPy array of a map, or a traced number as it is.
+
+    Raises:
+        InputError: the value of this name is no real number, NaN, or infinite; of maps their voxels are checked later.
+    """
     if isinstance(value, Placeholder) or value is None or (is_traced(value) and value.ndim == 0):
         return value
-    array = np.asarray(value)
-    return float(array) if array.ndim == 0 else array
+    array = real_array(value, name)
+    if array.ndim:
+        return array
+    if np.isnan(array):
+        raise InputError(f"{name} is NaN", fix=f"give a number or a map as {name}=")
+    return float(array)
 
 
 def _equal(a: Any, b: Any) -> bool:

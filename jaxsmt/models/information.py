@@ -19,6 +19,7 @@ from ..acquisition.echoes import has_several
 from ..errors import InputError, JaxsmtWarning
 from ..physics.compartments import Parameter
 from ..physics.noises.base import Noise
+from .arguments import numbers_of, require_pulses, require_spherical
 from .model import SphericalMeanModel
 from .runtime import RUNS_ONCE
 from .schemes import KnownScheme, Scheme, decayed, echo_numbers, expected_levels
@@ -83,6 +84,11 @@ def _columns(
     """Derivatives of the means over their noise by the free parameters, (..., shells, n), of a known S0 and of `s0`."""
     if s0 not in ("fit", "mean"):
         raise InputError(f"s0={s0!r} is unknown", fix="s0='fit' or s0='mean'")
+    require_spherical(model)
+    require_pulses(acquisition)
+    sigma = numbers_of(sigma, "sigma")
+    if not isinstance(parameters, Mapping):
+        raise InputError(f"parameters= is a {type(parameters).__name__}", fix="give a dict of values by name")
     *by_parameters, signal = _derivatives(model, acquisition, parameters, runtime)
     dtype, shape = signal.dtype, signal.shape
     variances = jnp.stack([jnp.asarray(v, dtype) for v in acquisition.variances])
@@ -106,7 +112,7 @@ def _derivatives(
     missing = [name for name in model.parameter_names if name not in parameters]
     if missing:
         raise InputError(f"no value of {missing}", fix=f"give {model.parameter_names}")
-    values = {name: jnp.asarray(parameters[name]) for name in model.parameter_names}
+    values = {name: numbers_of(parameters[name], name) for name in model.parameter_names}
     values = {n: v if jnp.issubdtype(v.dtype, jnp.floating) else v.astype(float) for n, v in values.items()}
 
     def signal(here: tuple[Array, ...]) -> Array:

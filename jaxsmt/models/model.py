@@ -17,6 +17,7 @@ from jax.typing import ArrayLike
 from ..acquisition import pytree  # noqa: F401  acquisitions are pytrees wherever there are models
 from ..acquisition.shells import Pulse
 from ..errors import InputError
+from .arguments import numbers_of, require_pulses
 from .definition import Definition
 from .description import boxes_of, lines_beside
 from .diagram import draw
@@ -206,6 +207,7 @@ class SphericalMeanModel(Definition):
             >>> [round(float(mean), 2) for mean in means]
             [1.0, 0.4, 0.19, 0.09]
         """
+        require_pulses(acquisition)
         self.kernel.require(acquisition.pulses)
         missing = [name for name in self.parameter_names if name not in parameters]
         odd = [name for name in parameters if name not in self.parameter_names]
@@ -213,10 +215,14 @@ class SphericalMeanModel(Definition):
             fact = f"no value of {missing}" if missing else f"values of {odd}, which are not free"
             raise InputError(fact, fix=f"give {self.parameter_names}")
         held = {name: value if runtime is None else look_up(value, runtime) for name, value in self.held}
-        values = {name: jnp.asarray(v) for name, v in {**parameters, **held}.items()}
+        values = {name: numbers_of(v, name) for name, v in {**parameters, **held}.items()}
         floating = [values[name] for name in parameters if jnp.issubdtype(values[name].dtype, jnp.floating)]
         dtype = jnp.result_type(float, *floating)
-        shape = np.broadcast_shapes(*(v.shape for v in values.values()))
+        try:
+            shape = np.broadcast_shapes(*(v.shape for v in values.values()))
+        except ValueError:
+            shapes = ", ".join(f"{name} {v.shape}" for name, v in values.items())
+            raise InputError(f"parameters of different shapes: {shapes}", fix="they must broadcast") from None
         resolved = self.resolve({name: jnp.broadcast_to(v.astype(dtype), shape) for name, v in values.items()})
         return jnp.stack([self.mean(pulse, resolved) for pulse in acquisition.pulses], axis=-1)
 

@@ -10,10 +10,31 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ..acquisition.arrays import real_array
 from ..errors import InputError
-from ..files.formats import require_file
+from ..files.formats import require_file, require_path
 
 _FILE = 'a JSON file {"mean": {name: value, ...}, "covariance": [[...], ...]}'
+
+
+# A diffusivity below this, µm²/ms, is one in SI units.
+_SI = 1e-6
+
+
+class HasBounds(Protocol):
+    """A parameter, as far as priors know it."""
+
+    @property
+    def lower(self) -> Any:
+        """Its lower bound, a number or a map."""
+
+    @property
+    def upper(self) -> Any:
+        """Its upper bound."""
+
+    @property
+    def unit(self) -> str:
+        """Its unit."""
 
 
 class HasPopulation(Protocol):
@@ -54,11 +75,14 @@ class NormalPrior:
     covariance: np.ndarray
 
     def __init__(self, names: Sequence[str], mean: Any, covariance: Any) -> None:
+        if isinstance(names, str) or not isinstance(names, Sequence) or not all(isinstance(n, str) for n in names):
+            raise InputError(f"names= of a prior is {names!r}", fix="give a tuple of names")
         names = tuple(names)
         try:
-            mean, covariance = (np.array(values, float) + 0.0 for values in (mean, covariance))  # -0 becomes 0
-        except (TypeError, ValueError):
-            raise InputError(f"a prior of {list(names)} of other things than numbers", fix="give numbers") from None
+            mean, covariance = (real_array(v, "prior").astype(float) + 0.0 for v in (mean, covariance))  # -0 becomes 0
+        except (TypeError, ValueError, OverflowError):
+            fix = "give real numbers, of a size that a double holds"
+            raise InputError(f"a prior of {list(names)} of other things than numbers", fix=fix) from None
         n = len(names)
         if n == 0 or mean.shape != (n,) or covariance.shape != (n, n):
             raise InputError(
@@ -67,8 +91,12 @@ class NormalPrior:
             )
         if len(set(names)) < n:
             raise InputError(f"a prior of {list(names)}, names that repeat", fix="give each name once")
-        good = np.isfinite(mean).all() and np.isfinite(covariance).all() and np.allclose(covariance, covariance.T)
-        if not good or np.linalg.eigvalsh(covariance)[0] <= 0:
+        if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
+            raise InputError(f"a prior of {list(names)} with numbers that are not finite", fix="give finite numbers")
+        if (
+            not np.allclose(covariance, covariance.T, atol=1e-8 * np.abs(covariance).max())
+            or np.linalg.eigvalsh(covariance)[0] <= 0
+        ):
             raise InputError(
                 "the covariance of a prior is not symmetric and positive definite", fix="variances on its diagonal"
             )
@@ -152,13 +180,16 @@ class NormalPrior:
             ...     js.NormalPrior.read(path).names
             ('fraction',)
         """
+        require_path(path, "path")
         require_file(path)
         try:
             with open(path, encoding="utf-8") as file:
-                content = json.load(file)
+                content = json.load(file, object_pairs_hook=_without_repetition)
         except OSError as error:
             raise InputError(error.strerror or str(error), file=path, fix=_FILE) from None
-        except (ValueError, RecursionError) as error:  # no JSON, or no text
+        except InputError as error:
+            raise InputError(error.fact, file=path, fix=_FILE) from None
+        except (ValueError, RecursionError, MemoryError) as error:  # no JSON, or no text
             raise InputError(f"no JSON: {error}", file=path, fix=_FILE) from None
         if not isinstance(content, dict) or not isinstance(content.get("mean"), dict) or "covariance" not in content:
             raise InputError('no prior, which has a "mean" by names and a "covariance"', file=path, fix=_FILE)
@@ -183,6 +214,34 @@ class NormalPrior:
         odd = [name for name in self.names if name not in names]
         if odd:
             raise InputError(f"a prior of {odd[0]!r}", fix=f"of one of {list(names)}")
+
+    def doubts(self, parameters: Mapping[str, HasBounds]) -> list[str]:
+        """What speaks against the means, in sentences: those outside the bounds, and those in another unit.
+
+        Args:
+            parameters: of the model, by name; others are not looked at.
+
+        Returns:
+            The sentences; empty if nothing does.
+
+        Example:
+            >>> import jaxsmt as js
+            >>> js.NormalPrior(("lambda_par",), (2e-9,), ((1e-18,),)).doubts(js.smt().parameters)
+            ['the prior of lambda_par has the mean 2e-09: is it in m²/s? Diffusivities are in µm²/ms here']
+        """
+        texts = []
+        for name, mean in zip(self.names, self.mean.tolist(), strict=True):
+            parameter = parameters.get(name)
+            if parameter is None:
+                continue
+            lower, upper = (float(np.nanmean(end)) for end in (parameter.lower, parameter.upper))
+            if parameter.unit == "um2/ms" and 0 < mean < _SI:
+                texts.append(
+                    f"the prior of {name} has the mean {mean:g}: is it in m²/s? Diffusivities are in µm²/ms here"
+                )
+            elif not lower <= mean <= upper:
+                texts.append(f"the prior of {name} has the mean {mean:g}, outside the bounds {lower:g} to {upper:g}")
+        return texts
 
     def rooted(self, dtype: np.dtype | type) -> tuple[np.ndarray, np.ndarray]:
         """The mean, and R with RᵀR the inverse of the covariance, which makes residuals R(θ - mean).
@@ -215,3 +274,12 @@ class NormalPrior:
             {'mean': {'fraction': 0.5}, 'covariance': [[0.25]]}
         """
         return {"mean": dict(zip(self.names, self.mean.tolist(), strict=True)), "covariance": self.covariance.tolist()}
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A dict of the pairs of a JSON object; a name that stands twice has no value that anybody can know."""
+    names = [name for name, _ in pairs]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise InputError(f"{twice[0]!r} stands there {names.count(twice[0])} times")
+    return dict(pairs)

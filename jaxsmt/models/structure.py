@@ -94,7 +94,10 @@ class Structure:
         self._check_compartments()
         odd = [link for link in self.links if not isinstance(link, Link | Ordered)]
         if odd:
-            raise InputError(f"{odd[0]!r} is no link", fix="equal, fraction, tortuosity, ordering, fixed, or Link(...)")
+            raise InputError(
+                f"links= has {odd[0]!r}, which is no link",
+                fix="equal, fraction, tortuosity, ordering, fixed, or Link(...)",
+            )
         self._check_targets()
         self._check_introduced()
         self._check_sources(derived)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Integral
+from numbers import Integral, Real
 
 import numpy as np
 
 from ..acquisition.acquisition import Acquisition
+from ..acquisition.arguments import require_acquisition
 from ..acquisition.arrays import equal_fields
 from ..errors import InputError
 from . import anatomy
@@ -101,8 +102,8 @@ def phantom(
         >>> phantom.data.shape, phantom.truth["direction"].shape
         ((8, 9, 7, 7), (8, 9, 7, 9))
     """
-    factors = factors or {}
-    _check(shape, snr, seed, factors)
+    factors = {} if factors is None else factors
+    _check(shape, snr, seed, factors, acquisition)
     voxel_sizes = [size / n for size, n in zip(anatomy.FIELD_OF_VIEW, shape, strict=True)]
     made = _sampled(tuple(shape), voxel_sizes, snr, seed, acquisition, factors, _KERNEL_MAPS | _FOD_MAPS)
     if not made.mask.any():
@@ -110,12 +111,17 @@ def phantom(
     return made
 
 
-def _check(shape: Sequence[int], snr: float, seed: int, factors: Mapping[str, float]) -> None:
+def _check(
+    shape: Sequence[int], snr: float, seed: int, factors: Mapping[str, float], acquisition: Acquisition | None
+) -> None:
     """Raise InputError unless these can be arguments of a phantom."""
-    if len(shape) != 3 or not all(isinstance(n, Integral) and n >= 1 for n in shape):
-        raise InputError(f"shape= is {tuple(shape)}", fix="shape= takes three whole numbers from 1")
-    if not snr > 0:
-        raise InputError(f"snr={snr} is not valid", fix="snr= takes a number above 0")
+    three = isinstance(shape, Sequence | np.ndarray) and len(shape) == 3
+    if not three or not all(isinstance(n, Integral) and n >= 1 for n in shape):
+        raise InputError(f"shape= is {shape!r}", fix="shape= takes three whole numbers from 1")
+    if not isinstance(snr, Real) or not snr > 0:
+        raise InputError(f"snr={snr!r} is not valid", fix="snr= takes a number above 0")
+    if acquisition is not None:
+        require_acquisition(acquisition)
     if not isinstance(seed, Integral) or seed < 0:
         raise InputError(f"seed={seed} is not valid", fix="seed= takes a whole number from 0")
     odd = [name for name in factors if name not in ("lambda_par", "fraction", "s0")]
@@ -179,7 +185,7 @@ def coronal_slab(slices: int = 3, snr: float = 50.0, seed: int = 0, acquisition:
         (124, 3, 103, 7)
     """
     shape = (_SLICE[0], slices, _SLICE[1])
-    _check(shape, snr, seed, {})
+    _check(shape, snr, seed, {}, acquisition)
     return _sampled(shape, (_VOXEL_SIZE,) * 3, snr, seed, acquisition, {}, _KERNEL_MAPS)
 
 

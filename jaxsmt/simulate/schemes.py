@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 
 import numpy as np
 
 from ..acquisition.acquisition import Acquisition
+from ..errors import InputError
 from ..geometry.quadrature import gradient_directions
 
 
@@ -25,6 +27,9 @@ def hcp_scheme(
     Returns:
         An acquisition of n_b0 + len(shells) · n_directions volumes, without timings.
 
+    Raises:
+        InputError: counts below 0, no shell, or b-values that cannot be.
+
     Example:
         >>> import jaxsmt as js
         >>> for shell in js.simulate.hcp_scheme(n_b0=6, n_directions=30).shells:
@@ -34,6 +39,11 @@ def hcp_scheme(
         b = 2000 s/mm²: 30 volumes, harmonic order 6
         b = 3000 s/mm²: 30 volumes, harmonic order 6
     """
+    for name, count in (("n_b0", n_b0), ("n_directions", n_directions)):
+        if not isinstance(count, Integral) or count < 0:
+            raise InputError(f"{name}={count!r} is not valid", fix=f"{name}= takes a whole number from 0")
+    if not len(shells):
+        raise InputError("shells= is empty", fix="shells= takes b-values in s/mm²")
     b = np.concatenate([np.full(n_directions, value) for value in shells])
     g = np.concatenate([gradient_directions(n_directions, seed=i) for i in range(len(shells))])
     order = np.random.default_rng(0).permutation(b.size)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Integral
 from typing import Any, NamedTuple
 
 from jax import Array
+
+from ..errors import InputError
 
 #: Where a search is, or a step of it: a tuple of scalars, so that a batch of them is a few long
 #: vectors (the layout that vector units and GPUs like) instead of many short rows.
@@ -70,3 +73,13 @@ class Solver(NamedTuple):
     step: Callable[[Problem, Any], Any]
     most: int
     hope: float | None = None
+
+
+def require_steps(steps: int, name: str) -> None:
+    """Raise InputError unless the argument of this name is a number of steps.
+
+    Raises:
+        InputError: it is no whole number from 1.
+    """
+    if isinstance(steps, bool) or not isinstance(steps, Integral) or steps < 1:
+        raise InputError(f"{name}={steps!r} is not valid", fix=f"{name}= takes a whole number from 1")

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from .base import Point, Problem, Solver
+from ..errors import InputError
+from .base import Point, Problem, Solver, require_steps
 from .lm import settled
 
 
@@ -52,12 +53,19 @@ def first_order(
     Returns:
         the solver; the same arguments give the same object.
 
+    Raises:
+        InputError: no optimiser, or no steps.
+
     Example:
         >>> import jaxsmt as js
         >>> import optax
         >>> js.first_order(optax.adam(1e-2), steps=500).most
         500
     """
+
+    if not hasattr(optimiser, "init") or not hasattr(optimiser, "update"):
+        raise InputError(f"optimiser= is a {type(optimiser).__name__}", fix="give one of optax, as optax.adam(1e-2)")
+    require_steps(steps, "steps")
 
     def init(x0: Point, size: int) -> State:
         zero = jnp.zeros_like(x0[0])

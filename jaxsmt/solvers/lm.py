@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from .base import Normal, Point, Problem, Solver
+from .base import Normal, Point, Problem, Solver, require_steps
 from .box import dot
 from .linear import Matrix, Vector, diagonal, largest, matrix, packed, product, solve, vector, without
 
@@ -68,12 +68,15 @@ def levenberg_marquardt(max_steps: int = 100, rtol: float | None = None, cautiou
             doi:10.1007/BFb0067700) and shrinks slowly; takes many more steps.
     Returns:
         a `Solver`; equal arguments give the same object.
+    Raises:
+        InputError: no steps.
 
     Example:
         >>> import jaxsmt as js
         >>> js.levenberg_marquardt(max_steps=50).most
         50
     """
+    require_steps(max_steps, "max_steps")
     options = _Options(max_steps, rtol, cautious)
     return Solver(_init, partial(_step, options), max_steps, None if cautious else _HOPE)
 

@@ -90,13 +90,11 @@ def test_a_damaged_series_is_reported_before_the_compiler_has_ended(folder, seri
 
 
 def test_a_standard_output_that_fails_is_no_success(folder):
-    """A pipe that nobody reads, as a disk that is full, fails when the buffered text is written at the end."""
+    """A disk that is full fails when the buffered text is written at the end."""
     command = [sys.executable, "-m", "jaxsmt", "check", str(folder / "sub-01_dwi.nii.gz")]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
-    reading, writing = os.pipe()
-    os.close(reading)
-    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, env=environment, check=False)
-    os.close(writing)
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, env=environment, check=False)
     assert done.returncode == 73
 
 

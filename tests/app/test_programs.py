@@ -78,7 +78,7 @@ def test_doctor(capsys):
     assert cli.main(["doctor"]) == 0
     said = capsys.readouterr().out
     assert "BAD" not in said
-    assert said.count("ok ") == 8
+    assert said.count("ok ") == 12
 
 
 def wait_for(process, text, seconds=120):

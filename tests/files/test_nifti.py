@@ -63,7 +63,11 @@ def test_extensions_are_skipped(tmp_path):
 
 def test_several_gzip_members_are_one_stream(tmp_path):
     content = save(tmp_path / "a.nii").read_bytes()
-    (tmp_path / "b.nii.gz").write_bytes(gzip.compress(content[:500]) + gzip.compress(content[500:]) + nifti._BGZF_END)
+    (tmp_path / "b.nii.gz").write_bytes(
+        gzip.compress(content[:500])
+        + gzip.compress(content[500:])
+        + bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
+    )
     np.testing.assert_array_equal(read_all(tmp_path / "b.nii.gz"), DATA)
 
 

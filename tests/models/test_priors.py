@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import jaxsmt as js
+from jaxsmt.batch.fitters import KernelFitter
 
 COVARIANCE = ((1.0, -0.1), (-0.1, 0.2))
 
@@ -70,7 +71,9 @@ def test_what_is_no_prior_is_refused(prior, message):
         (("a", "b"), (1.0, 2.0), (1.0, 2.0), "mean of shape"),
         (("a", "a"), (1.0, 2.0), COVARIANCE, "names that repeat"),
         (("a",), ("much",), ((1.0,),), "other things than numbers"),
-        (("a",), (np.nan,), ((1.0,),), "positive definite"),
+        (("a",), (np.nan,), ((1.0,),), "not finite"),
+        (("a",), (10**400,), ((1.0,),), "other things than numbers"),
+        (("a", "b"), (1.0, 2.0), ((1e-18, 1e-19), (0.0, 1e-18)), "positive definite"),
         (("a", "b"), (1.0, 2.0), ((1.0, 0.5), (0.4, 1.0)), "positive definite"),
         (("a", "b"), (1.0, 2.0), ((1.0, 2.0), (2.0, 1.0)), "positive definite"),
     ],
@@ -99,6 +102,14 @@ def test_a_file_is_read_as_it_is_told(tmp_path):
         (b'{"mean": {"a": "much"}, "covariance": [[1]]}', "other things than numbers"),
         (b'{"mean": {"a": 1, "b": 2}, "covariance": [[1], [2, 3]]}', "other things than numbers"),
         (b'{"mean": {"a": 1}, "covariance": [[-1]]}', "positive definite"),
+        (b'{"mean": {"a": 1e999}, "covariance": [[1]]}', "not finite"),
+        (b'{"mean": {"a": NaN}, "covariance": [[1]]}', "not finite"),
+        (b'{"mean": {"a": ' + b"9" * 400 + b'}, "covariance": [[1]]}', "other things than numbers"),
+        (b'{"mean": {"a": ' + b"9" * 5000 + b'}, "covariance": [[1]]}', "no JSON"),
+        (b'{"mean": {"a": "0.3"}, "covariance": [[1]]}', "other things than numbers"),
+        (b'{"mean": {"a": true}, "covariance": [[1]]}', "other things than numbers"),
+        (b'{"mean": {"a": 1}, "covariance": ' + b"[" * 900 + b"1" + b"]" * 900 + b"}", "other things|covariance of"),
+        (b'{"mean": {"a": 1, "a": 2}, "covariance": [[1]]}', "'a' stands there 2 times"),
     ],
 )
 def test_bad_files_are_refused_by_name(tmp_path, content, message):
@@ -113,3 +124,20 @@ def test_a_missing_file_is_refused_by_name(tmp_path):
     with pytest.raises(js.InputError, match="No such file") as caught:
         js.NormalPrior.read(tmp_path / "prior.json")
     assert caught.value.file == str(tmp_path / "prior.json")
+
+
+@pytest.mark.parametrize(
+    ("mean", "text"),
+    [({"lambda_par": 2e-9}, "m²/s"), ({"lambda_par": 9.0}, "outside the bounds 0 to 3.05"), ({"lambda_par": 2.0}, "")],
+)
+def test_means_that_cannot_be_meant_are_doubted(mean, text):
+    """In SI units, or where no estimate can be; the numbers stand."""
+    prior = js.NormalPrior.make({name: (value, value) for name, value in mean.items()}, js.smt())
+    doubts = prior.doubts(js.smt().parameters)
+    assert [text in doubt for doubt in doubts] == ([True] if text else [])
+
+
+def test_a_fit_says_what_it_doubts_of_its_prior():
+    acquisition = js.simulate.hcp_scheme(n_b0=2, n_directions=12)
+    with pytest.warns(js.JaxsmtWarning, match="outside the bounds"):
+        KernelFitter(js.smt(), acquisition, prior=js.NormalPrior.make({"fraction": (2.0, 1.0)}, js.smt()))

@@ -127,7 +127,7 @@ def _read_run(path: Path) -> Mapping[str, Any]:
         run = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-    return run if isinstance(run, dict) else {}
+    return run if isinstance(run, dict) and sidecars.is_whole(run) else {}
 
 
 def _has_files(request: Request, run: Mapping[str, Any]) -> bool:

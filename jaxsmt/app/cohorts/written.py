@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import InputError
-from ...files import outputs
+from ...files import outputs, sidecars
 from ...status import Status
 from .dataset import LOGS
 
@@ -146,6 +146,8 @@ def read_run(series: FittedSeries) -> Run:
     path = series.folder / f"{series.prefix}{_RUN}"
     try:
         run = json.loads(path.read_text("utf-8"))
+        if not sidecars.is_whole(run):
+            raise InputError("has changed since it was written", file=path, fix="fit this participant again")
         options = run["options"]
         counts = {"kernel": _counts(run["voxels"])}
         if "fod_voxels" in run:
@@ -163,6 +165,8 @@ def read_run(series: FittedSeries) -> Run:
         )
     except OSError as error:
         raise InputError(error.strerror or str(error), file=path, fix="check the disk") from None
+    except InputError:
+        raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise InputError("is no run.json of a fit", file=path, fix="fit this participant again") from None
 

@@ -14,6 +14,7 @@ import jaxsmt as js
 from jaxsmt.app import workflow
 from jaxsmt.app.cohorts import participants
 from jaxsmt.batch.runner import compilations
+from jaxsmt.files import sidecars
 from tests.app.cohorts.data_sets import ABOUT, bids, files_below, series_files, write_hcp, write_raw, write_series
 from tests.app.commands import PARAMETERS
 from tests.conftest import ACQUISITION, SHAPE, mask_of
@@ -117,7 +118,7 @@ def test_what_has_changed_is_fitted_anew(raw, capsys, what):
         if what == "options":
             recorded = json.loads(run.read_text())
             recorded["asked"]["shell_gap"] = 99.0
-        run.write_text(json.dumps(recorded))
+        run.write_bytes(sidecars.to_json(sidecars.sealed(recorded)))
     capsys.readouterr()
     assert bids(raw) == 0
     out, _ = lines_of(capsys)
