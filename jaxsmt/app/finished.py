@@ -158,11 +158,17 @@ def _results(
         sigma=values.get("sigma", given),
         sigma_error=sigma.get("relative_error"),
         sigma_from=sigma.get("from"),
-        second={name: of_map for name, of_map in values.items() if name.startswith("second")} or None,
+        second=_seconds(values),
         sd=written.maps(model.name, _names(model), "sd") or None,
     )
     volumes = run.get("volumes")
     return fit, _fods(request, fit, written), None if volumes is None else VolumeResiduals.of_facts(volumes)
+
+
+def _seconds(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray] | None:
+    """Maps of second solutions, if there are any."""
+    found = {name: of_map for name, of_map in values.items() if name.startswith("second")}
+    return {**found, "second": found["second"].astype(np.uint8)} if found else None
 
 
 def _names(model: SphericalMeanModel) -> list[str]:
@@ -248,4 +254,4 @@ class _Written:
         image, mask = nifti.open_image(path), self._inputs.mask
         if image.shape[:3] != mask.shape:
             raise InputError(f"has dimensions {image.shape}, the mask {mask.shape}", file=path, fix=_AGAIN)
-        return masks.take(nifti.read_array(image), mask, "F")
+        return masks.take(nifti.read_array(image), mask, "F").astype(image.dtype)

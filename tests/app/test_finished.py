@@ -5,6 +5,7 @@ import json
 import pytest
 
 from jaxsmt.app import cli
+from jaxsmt.files import sidecars
 from tests.app.commands import run
 
 
@@ -72,6 +73,9 @@ def test_asked_for_something_that_is_no_fit_any_more(folder, capsys):
     facts = json.loads(path.read_text())
     facts["asked"]["model"] = "smtt"
     path.write_text(json.dumps(facts))
+    assert draw_again(folder) == 2
+    assert "has changed since it was written" in capsys.readouterr().err
+    path.write_bytes(sidecars.to_json(sidecars.sealed(facts)))
     assert draw_again(folder) == 2
     assert "smtt" in capsys.readouterr().err
 
