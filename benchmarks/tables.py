@@ -8,7 +8,7 @@ Prints them; with --write they replace those of the page and of the README, betw
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,7 +54,7 @@ def main(arguments: list[str]) -> None:
 def pages() -> dict[Path, str]:
     """What each page has between its marks, in Markdown."""
     headlines = [line for line in LINES if line.headline]
-    return {PAGE: table(LINES), README: f"{comparison()}\n\n{table(headlines)}"}
+    return {PAGE: table(LINES), README: f"{comparison()}\n\n{table(headlines, 'peers')}"}
 
 
 def with_text(path: Path, new: str) -> str:
@@ -64,10 +64,18 @@ def with_text(path: Path, new: str) -> str:
     return f"{before}{BEGIN}\n\n{new}\n\n{END}{after}"
 
 
-def table(lines: Sequence[Line]) -> str:
-    """Where and when the figures were taken, and the table."""
+def table(lines: Sequence[Line], *others: str) -> str:
+    """Where and when the figures were taken, and the table. others: benchmarks of other figures on the page."""
     rows = [f"| {line.what} | {line.figure()} | `python -m benchmarks {line.benchmark}` |" for line in lines]
-    return "\n".join([_circumstances(lines), "", "| what | figure | command |", "|---|---|---|", *rows])
+    return "\n".join(
+        [
+            _circumstances({*(line.benchmark for line in lines), *others}),
+            "",
+            "| what | figure | command |",
+            "|---|---|---|",
+            *rows,
+        ]
+    )
 
 
 def comparison() -> str:
@@ -78,8 +86,8 @@ def comparison() -> str:
     )
 
 
-def _circumstances(lines: Sequence[Line]) -> str:
-    results = [result_of(name) for name in sorted({line.benchmark for line in lines})]
+def _circumstances(names: Collection[str]) -> str:
+    results = [result_of(name) for name in sorted(names)]
     dates = sorted(result["date"] for result in results)
     processors = sorted({result["machine"]["processor"] or "one not recorded" for result in results})
     versions = sorted({result["versions"]["jax"] for result in results})
@@ -244,14 +252,14 @@ PROGRAMS = (
         lambda: f"{_over('dipy', 'mcsmt')} (mcSMT)",
     ),
     Program(
-        "[AMICO](https://github.com/daducci/AMICO/blob/master/amico/models.pyx) 2.1",
+        "[AMICO](https://github.com/daducci/AMICO) 2.1",
         "NODDI, SANDI and others, linearised",
         "one, dispersed (NODDI)",
         lambda: f"{_over('amico', 'watson')} (NODDI; SMT and one Watson)",
     ),
     Program(
         "[MRtrix3](https://mrtrix.readthedocs.io/en/latest/reference/commands/dwi2fod.html)",
-        "no diffusivities: one response for each tissue (`dwi2fod`)",
+        "of `dwi2fod`: no diffusivities, one response for each tissue",
         "harmonics, for tractography",
         lambda: "not measured",
     ),

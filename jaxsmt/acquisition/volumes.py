@@ -96,7 +96,7 @@ def residuals_of_volumes(sample: Sample, acquisition: Acquisition) -> VolumeResi
     for number, shell in enumerate(acquisition.shells):
         at = shell.volumes
         shells[at], level[at] = number, values[at].mean() / scale
-        highest = 0 if shell.zero or shell.order == 0 else _ORDERS[0]
+        highest = 0 if shell.zero or shell.b_delta == 0 else _ORDERS[0]
         order, mean[at], spread[at], odd[at] = _of_shell(values[at] / scale, acquisition.bvecs[at], highest)
         orders.append(order)
     noise = np.nan

@@ -106,7 +106,10 @@ def _second_solutions(job: workflow.Job, sigma: float) -> list[str]:
     shares = [
         f"{100 * look.expected(values['lambda_par'], values['fraction'], sigma):.1f} % of {tissue}"
         for tissue, values in ((tissue, dict(pairs)) for tissue, pairs in model.tissues)
+        if {"lambda_par", "fraction"} <= values.keys()
     ]
+    if not shares:
+        return []
     return [f"  nearly isotropic estimates of anisotropic tissue to expect (--second-solution): {', '.join(shares)}"]
 
 

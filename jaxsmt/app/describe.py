@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..acquisition.shells import Shell
 from ..files import sidecars
 from ..fitting.settings import Settings
 from ..models.priors import NormalPrior

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _RUN = "run.json"
 # Of a FOD's maps, those with a value, or a vector, for each lobe.
 _OF_LOBES, _VECTORS = ("weight", "odi", "kappa", "beta"), ("direction", "across")
+_SECOND = ("second", "second_lambda_par", "second_fraction")
 _AGAIN = "fit again, with overwrite=True"
 
 
@@ -46,8 +48,10 @@ def draw_again(out: Path, prefix: str | None = None) -> Path:
     fit, fods, volumes = _results(request, inputs, run)
     before = {name: spent for name, spent in run["timings_s"].items() if name != "write"}
     content = draw(request, inputs, fit, fods, volumes, {**run, "timings_s": before})
-    target = out / "report.html"
+    target = out / str(run.get("report", "report.html"))
     nifti.write_bytes(target, content)
+    # Then the facts name the page, and are no older: so the next fit knows that it belongs to these maps.
+    nifti.write_bytes(path, sidecars.to_json(sidecars.sealed({**run, "report": os.path.relpath(target, out)})))
     return target
 
 
@@ -67,7 +71,7 @@ def draw(
     """
     from ..report import page, viewer
 
-    name = (request.prefix or "").rstrip("_") or request.dwi.name
+    name = request.file_prefix.rstrip("_") or request.dwi.name
     mask, affine = inputs.mask, inputs.image.affine
     text = page.make_page(f"{name}: {fit.model.name} maps", fit, fods, mask, affine, run, volumes)
     content = text.encode("utf-8", "backslashreplace")
@@ -117,16 +121,15 @@ def _request(run: Mapping[str, Any], path: Path) -> Request:
             values["model"] = f"{files['model']}:{run['inputs']['model']['function']}"
         values |= {name: files[name] for name in ("dwi", "mask", "bval", "bvec", "grad") if name in files}
         prefix = path.name.removesuffix(_RUN)
-        stated = None if prefix == sidecars.default_prefix(files["dwi"]) else prefix
-        return make_request({**values, "out": path.parent, "prefix": stated, "viewer": run.get("viewer", False)})
+        return make_request({**values, "out": path.parent, "prefix": prefix, "viewer": run.get("viewer", False)})
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise InputError(f"is no run.json of a fit by this version ({error})", file=path, fix=_AGAIN) from None
 
 
 def _require_same(run: Mapping[str, Any], inputs: Inputs) -> None:
-    """Raise InputError if an input has changed since the fit; of the series only the header is read."""
+    """Raise InputError if an input has changed since the fit."""
     for name, path in inputs.files.items():
-        if name != "dwi" and sidecars.sha256(path) != run["inputs"].get(name, {}).get("sha256"):
+        if sidecars.sha256(path) != run["inputs"].get(name, {}).get("sha256"):
             raise InputError("has changed since the fit", file=path, fix=_AGAIN)
 
 
@@ -167,8 +170,9 @@ def _results(
 
 def _seconds(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray] | None:
     """Maps of second solutions, if there are any."""
-    found = {name: of_map for name, of_map in values.items() if name.startswith("second")}
-    return {**found, "second": found["second"].astype(np.uint8)} if found else None
+    if "second" not in values:
+        return None
+    return {**{name: values[name] for name in _SECOND}, "second": values["second"].astype(np.uint8)}
 
 
 def _names(model: SphericalMeanModel) -> list[str]:

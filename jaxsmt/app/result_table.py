@@ -56,11 +56,10 @@ def _fibres(fods: FodFit | None) -> Iterator[_Row]:
 
 
 def _medians(fit: Fit) -> Iterator[_Row]:
-    """Medians of the maps that the report shows, over the voxels that have a fit."""
-    heading = "medians:"
+    """Medians of the maps that the report shows, over the voxels that converged: bounds say nothing."""
+    yield "medians:", "of the converged voxels"
     for title, median in summaries.medians_of(fit).items():
-        yield heading, f"{title:<28}{median:>10.4g}"
-        heading = ""
+        yield "", f"{title:<28}{median:>10.4g}"
 
 
 def _times(outcome: Outcome) -> Iterator[_Row]:

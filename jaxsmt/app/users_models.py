@@ -46,10 +46,11 @@ def blamed(file: Path | None) -> Iterator[None]:
 
 def _line(error: BaseException, file: Path) -> int | None:
     """The last line of a file that took part in an error; None: it did not."""
-    if isinstance(error, SyntaxError) and error.filename and Path(error.filename) == file:
+    file = file.resolve()
+    if isinstance(error, SyntaxError) and error.filename and Path(error.filename).resolve() == file:
         return error.lineno or 1
     frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in frames if Path(frame.filename) == file]
+    lines = [frame.lineno for frame in frames if Path(frame.filename).resolve() == file]
     return lines[-1] if lines else None
 
 
@@ -128,7 +129,7 @@ def _try_compartment(compartment: Compartment, called: str, shape: tuple[int, ..
     """Try the functions of a compartment on parameters of a shape."""
     from ..acquisition.shells import Pulse
 
-    pulse = Pulse(1.0, 10.0, 20.0, None)
+    pulse = Pulse(1.0, 10.0, 20.0, None, 60.0)
     values = [shape] * len(compartment.parameters)
     cosines = (*shape, 3)
 

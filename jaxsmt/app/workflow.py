@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..acquisition import plausibility
-from ..acquisition.volumes import VolumeResiduals, residuals_of_volumes
+from ..acquisition.volumes import residuals_of_volumes
 from ..errors import JaxsmtWarning
 from ..files import nifti, outputs, sidecars
 from ..files.voxels import InFile, InMemory, VoxelData
@@ -90,12 +91,12 @@ def run_fit(request: Request, progress: Progress = lambda *_: None, command: Seq
             model, uncertainty = job.loaded.model, inputs.settings.uncertainty
             targets.check_targets(request, model, uncertainty, inputs.files, unfinished.exists)
             with collected_warnings() as more:
-                result, hashes, volumes = _fit(job, unfinished, progress, clock)
+                result, hashes, sample = _fit(job, unfinished, progress, clock)
             run = describe.run_facts(request, inputs, result.fit, result.fods, hashes, command)
             run["memory"] = job.memory.facts()
             of_result = [*describe.status_warnings(result.fit, result.fods), *describe.misfit_warnings(result.fit)]
             run["warnings"] = [*inputs.warnings, *texts, *more, *of_result]
-            files = _write(job, result, volumes, run, unfinished, progress, clock)
+            files = _write(job, result, sample, run, unfinished, progress, clock)
     page = targets.report(request) if "report" in run else None
     return Outcome(result.fit, result.fods, job.voxels, files, run, page)
 
@@ -103,7 +104,7 @@ def run_fit(request: Request, progress: Progress = lambda *_: None, command: Seq
 def _write(
     job: Job,
     result: Result,
-    volumes: VolumeResiduals | None,
+    sample: plausibility.Sample,
     run: dict[str, Any],
     unfinished: Unfinished,
     progress: Progress,
@@ -117,7 +118,7 @@ def _write(
     run["timings_s"] = clock.seconds
     try:
         so_far = {**run, "timings_s": dict(clock.seconds)}
-        drawing = None if request.no_report else pool.submit(_draw, job, result, volumes, so_far)
+        drawing = None if request.no_report else pool.submit(_draw, job, result, sample, so_far)
         with unfinished.publishing() as folder:
             files = _write_maps(job, result, run, folder, progress)
             run["maps"] = [path.name for path in files]
@@ -127,7 +128,7 @@ def _write(
                 run |= more
                 if content is not None:
                     nifti.write_bytes(page, content)
-                    run["report"] = page.name
+                    run["report"] = os.path.relpath(targets.report(request), request.out)
                     run |= {"viewer": True} if request.viewer else {}
             clock.lap("write")
             nifti.write_bytes(folder / targets.run_json(request).name, sidecars.to_json(sidecars.sealed(run)))
@@ -180,8 +181,8 @@ def prepare(request: Request, inputs: Inputs) -> Job:
 
 def _fit(
     job: Job, unfinished: Unfinished, progress: Progress, clock: _Clock
-) -> tuple[Result, dict[str, str], VolumeResiduals | None]:
-    """The result, the hashes of all inputs, and what a report says of volumes.
+) -> tuple[Result, dict[str, str], plausibility.Sample]:
+    """The result, the hashes of all inputs, and the data of some voxels.
 
     Reading, hashing and compiling go on at the same time.
 
@@ -211,7 +212,6 @@ def _fit(
         means, data, sample = reading.read_series(inputs, _store(job), progress)
         for text in plausibility.doubts_of(sample, inputs.acquisition, inputs.settings.sigma):
             warnings.warn(text, JaxsmtWarning, stacklevel=2)
-        volumes = None if job.request.no_report else residuals_of_volumes(sample, inputs.acquisition)
         clock.lap("read")
         hashes, slab = _begin(job, unfinished, hashing)
         progress(COMPILE, 0, 1)
@@ -239,7 +239,7 @@ def _fit(
             result = Result.joined(slabs, job.voxels.count)
         later.result()  # so that they are kept for the next process, even those that no voxel needed
         clock.lap("fit" if result.fods is None else "fit FODs")
-        return result, hashes, volumes
+        return result, hashes, sample
     finally:  # a compiler at work is not waited for
         pool.shutdown(wait=False, cancel_futures=True)
 
@@ -319,7 +319,7 @@ def _map_sets(job: Job, result: Result) -> list[outputs.MapSet]:
 
 
 def _draw(
-    job: Job, result: Result, volumes: VolumeResiduals | None, run: dict[str, Any]
+    job: Job, result: Result, sample: plausibility.Sample, run: dict[str, Any]
 ) -> tuple[bytes | None, dict[str, Any]]:
     """The report, and what else run.json says then; no report, and a warning, where it cannot be made.
 
@@ -327,6 +327,7 @@ def _draw(
     """
     more: dict[str, Any] = {}
     try:
+        volumes = residuals_of_volumes(sample, job.inputs.acquisition)
         more = describe.residual_facts(run, result.fit, volumes)
         facts = json.loads(sidecars.to_json(run | more))  # as the page is drawn again from the file
         return finished.draw(job.request, job.inputs, result.fit, result.fods, volumes, facts), more

@@ -97,7 +97,8 @@ def _require_sound(device: jax.Device) -> None:
 def _what_decides(device: jax.Device) -> tuple[Any, ...]:
     """What the numbers of the tests depend on, beside the processor, whose folder the cache is."""
     versions = (of_package(), jax.__version__, jaxlib.__version__, np.__version__)
-    return (*versions, device.platform, device.device_kind, os.environ.get("XLA_FLAGS", ""))
+    switches = [os.environ.get(name, "") for name in ("XLA_FLAGS", "NVIDIA_TF32_OVERRIDE")]
+    return (*versions, device.platform, device.device_kind, *switches)
 
 
 def _run(function: Any, device: jax.Device, *arguments: np.ndarray) -> Any:
@@ -126,7 +127,7 @@ def _products(device: jax.Device) -> Finding:
     rng = np.random.default_rng(0)
     a, b = rng.uniform(1, 2, (2, 48, 48)).astype(np.float32)
     product = _run(lambda a, b: jnp.matmul(a, b, precision=_PRECISION), device, a, b)
-    fix = "unset JAX_DEFAULT_MATMUL_PRECISION, NVIDIA_TF32_OVERRIDE and XLA_FLAGS, or compute with device='cpu'"
+    fix = "unset NVIDIA_TF32_OVERRIDE and XLA_FLAGS, or compute with device='cpu'"
     return _compared("matrix products", product, a.astype(float) @ b.astype(float), 2e-6, fix)
 
 

@@ -175,6 +175,7 @@ MAPS = {
         limits=(0, 1),
         fits=_KERNEL,
         has_sd=False,
+        in_viewer=False,
     ),
     "second_lambda_par": MapText(
         "Diffusivity along the axis of the most anisotropic kernel within the noise, where second is 1",
@@ -183,6 +184,7 @@ MAPS = {
         (0, 3.05),
         fits=_KERNEL,
         has_sd=False,
+        in_viewer=False,
         in_report=False,
     ),
     "second_fraction": MapText(
@@ -191,6 +193,7 @@ MAPS = {
         limits=(0, 1),
         fits=_KERNEL,
         has_sd=False,
+        in_viewer=False,
         in_report=False,
     ),
 }

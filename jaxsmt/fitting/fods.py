@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..acquisition.acquisition import Acquisition
-from ..acquisition.echoes import echoes_of, levels_of
+from ..acquisition.echoes import echoes_of, levels_of, levels_of_volumes
 from ..acquisition.shells import Pulse
 from ..batch.corrector import Corrector, Rows
 from ..batch.fitters import FodFitter
@@ -338,6 +338,8 @@ class _Data:
         zero, total = np.zeros(len(self._s0)), np.zeros(len(self._s0))
         volumes = np.concatenate([b0.volumes, stage._volumes])
         usable = np.flatnonzero(np.isin(self.status, FITTED))
+        # Decay between echo times is nothing that a FOD explains.
+        levels = None if self._levels is None else levels_of_volumes(stage.acquisition, self._levels)
         for i in range(0, len(usable), _BLOCK):
             at = usable[i : i + _BLOCK]
             expected = np.ones(len(at))
@@ -348,10 +350,16 @@ class _Data:
             with np.errstate(over="ignore", invalid="ignore"):
                 y = rows(at)[:, volumes] / self._s0[at][:, None]
                 zero[at] = np.sum((y[:, :n0] - expected[:, None]) ** 2, axis=1)
-                total[at] = np.sum((y - y.mean(axis=1, keepdims=True)) ** 2, axis=1)
+                total[at] = _variation(y if levels is None else y / levels[at][:, volumes])
                 self.status[at[np.abs(y).max(axis=1) > _LARGEST]] = Status.NO_SIGNAL
                 self.status[at[~np.isfinite(total[at])]] = Status.NON_FINITE
         return zero, total
+
+
+def _variation(values: np.ndarray) -> np.ndarray:
+    """(voxels,) sums of squares of (voxels, volumes) about their means."""
+    sums: np.ndarray = np.sum((values - values.mean(axis=1, keepdims=True)) ** 2, axis=1)
+    return sums
 
 
 class _Best:

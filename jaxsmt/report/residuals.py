@@ -35,7 +35,11 @@ def of_volumes(volumes: VolumeResiduals | None, acquisition: Acquisition) -> tup
         volumes: residuals, if they are known. acquisition: of the series.
     """
     if volumes is None:
-        return None, "Residuals of volumes are not known: there is no b = 0 volume, or there are too few voxels."
+        return (
+            None,
+            "Residuals of volumes are not known: there is no b = 0 volume, there are too few voxels, or the fit made "
+            "no report.",
+        )
     known = np.isfinite(volumes.mean)
     if not known.any():
         return None, "Residuals of volumes are not known: each shell has one volume."

@@ -56,16 +56,16 @@ def fibres_of(fods: FodFit) -> dict[int, int]:
 
 
 def medians_of(fit: Fit) -> dict[str, float]:
-    """Medians of the maps that a report shows, over the voxels that have a fit, by the maps' titles.
+    """Medians of the maps that a report shows, over the voxels that converged, by the maps' titles.
 
     Args:
         fit: of any model.
     """
-    fitted = np.isin(fit.status, FITTED)
+    converged = fit.status == Status.CONVERGED
     medians = {}
     for name, values in fit.maps().items():
         about = map_table.about(name)
-        if about.in_report and name != "status" and (known := values[fitted & np.isfinite(values)]).size:
+        if about.in_report and name != "status" and (known := values[converged & np.isfinite(values)]).size:
             medians[about.title] = float(np.median(known))
     return medians
 

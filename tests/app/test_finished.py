@@ -93,3 +93,21 @@ def test_missing_map_is_told(folder, capsys):
     (folder / "out" / "sub-01_model-smt_param-md_dwimap.nii.gz").unlink()
     assert draw_again(folder) == 2
     assert "param-md" in capsys.readouterr().err
+
+
+def test_page_belongs_to_its_maps(folder):
+    """A page that was drawn again goes when its maps are replaced, though it is younger than they are."""
+    assert run(folder, "--no-report") == 0
+    assert draw_again(folder) == 0
+    assert (folder / "out" / "report.html").exists()
+    assert run(folder, "--no-report", "--overwrite") == 0
+    assert not (folder / "out" / "report.html").exists()
+
+
+def test_changed_series_is_refused(folder, capsys):
+    """Another file of the same name would lend its header to these maps."""
+    assert run(folder) == 0
+    dwi = folder / "sub-01_dwi.nii.gz"
+    dwi.write_bytes(dwi.read_bytes()[:-1])
+    assert draw_again(folder) == 2
+    assert "has changed since the fit" in capsys.readouterr().err

@@ -97,6 +97,15 @@ def test_a_file_is_told_what_it_raised_and_where(tmp_path, what):
     assert refused.value.fix
 
 
+def test_a_relative_path_is_blamed_too(tmp_path, monkeypatch):
+    """As people name their file; Python makes the path absolute."""
+    (tmp_path / "model.py").write_text(HEAD + "def build():\n    return 1 / 0\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="ZeroDivisionError") as refused:
+        catalogue.load(catalogue.locate("model.py:build"))
+    assert refused.value.fact.startswith("line ")
+
+
 def test_ctrl_c_in_a_users_file_is_ctrl_c(tmp_path):
     path = tmp_path / "model.py"
     path.write_text("raise KeyboardInterrupt")
