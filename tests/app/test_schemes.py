@@ -39,9 +39,9 @@ def test_36_shells_at_four_echo_times(many):
     np.testing.assert_allclose(load(many, "s0").get_fdata(), 1000, rtol=1e-3)
     facts = json.loads((many / "out/sub-01_run.json").read_text())
     assert len(facts["shells"]) == 40
-    assert facts["shells"][3] == {
-        **{"b_s_per_mm2": 0.0, "volumes": 2, "order": 0, "noise_amplification": 1.0, "echo_time_ms": 105.0}
-    }
+    fourth = dict(facts["shells"][3])
+    assert abs(fourth.pop("residuals")["mean"]) < 1e-4
+    assert fourth == {"b_s_per_mm2": 0.0, "volumes": 2, "order": 0, "noise_amplification": 1.0, "echo_time_ms": 105.0}
     assert facts["inputs"]["echo_time"]["path"] == str(many / "te.txt")
 
 

@@ -95,7 +95,7 @@ def test_bad_arguments_are_named(change, message):
         ((None,), "model= is a NoneType"),
         ((js.smt,), "call it: smt()"),
         ((js.stick(),), "js.SphericalMeanModel(compartment)"),
-        ((ACQUISITION, js.smt()), "the arguments are model, acquisition, data, mask"),
+        ((ACQUISITION, js.smt()), "the arguments are model, acquisition, data"),
         ((js.smt(), [0, 1000]), "acquisition= is a list"),
         ((js.smt(), ACQUISITION, [[1.0], [1.0, 2.0]]), "no array of one shape"),
         ((js.smt(), ACQUISITION, np.ones((1, 64), complex)), "type complex128"),
