@@ -110,6 +110,13 @@ def speed(benchmark: str, what: str, unit: str = "voxels/s") -> str:
     return f"{value / 1e6:.1f} million {unit}" if value >= 1e6 else f"{rounded(value)} {unit}"
 
 
+def _whole_brain() -> str:
+    rows = [row_of("whole_brain", what) for what in ("SMT", "everything", "everything, limit 1G")]
+    seconds = "; ".join(f"{row['wall_s']:.0f} s" for row in rows)
+    memory = "; ".join(f"{row['peak_memory_MiB'] / 1024:.1f} GiB" for row in rows)
+    return f"{seconds}; {memory}"
+
+
 def _start_up(name: str) -> str:
     first, second = (row_of("start_up", f"{name}, {which} process")["wall_s"] for which in ("first", "second"))
     return f"{first:.0f} and {second:.0f} s"
@@ -201,6 +208,13 @@ LINES = (
         lambda: "; ".join(_start_up(name) for name in ("SMT", "FODs", "everything")),
         "start_up",
         headline=True,
+    ),
+    Line(
+        "a whole brain of the HCP's size (`--scale 1 --limits 1G`; 882,062 voxels of 288 volumes) from file to maps: SMT; "
+        "everything (Rician noise, FODs by BIC, standard deviations); the same with `--memory-limit 1G`; peak memory of "
+        "each",
+        _whole_brain,
+        "whole_brain",
     ),
     Line(
         "1 GB series to maps, beyond start-up, over only decompressing it; peak memory",
