@@ -210,9 +210,9 @@ LINES = (
         headline=True,
     ),
     Line(
-        "a whole brain of the HCP's size (`--scale 1 --limits 1G`; 882,062 voxels of 288 volumes) from file to maps: SMT; "
-        "everything (Rician noise, FODs by BIC, standard deviations); the same with `--memory-limit 1G`; peak memory of "
-        "each",
+        "a whole brain of the HCP's size (the benchmark with scale 1 and limit 1G; 882,062 voxels of 288 volumes) from "
+        "file to maps: SMT; everything (Rician noise, FODs by BIC, standard deviations); the same with "
+        "`--memory-limit 1G`; peak memory of each",
         _whole_brain,
         "whole_brain",
     ),
