@@ -22,7 +22,7 @@ from ..models.model import SphericalMeanModel
 from ..status import FITTED
 
 # λ⊥/λ∥ above which an estimate may be the far end of the valley, and up to which another solution counts. With two
-# shells (1000, 2000 s/mm²) and with three, SNR 50, λ∥ from 1.2 to 2.6 and λ⊥/λ∥ from 0.05 to 0.9, they mark 98 % or
+# shells (1000, 2000 s/mm²) and with three, SNR 50, λ∥ from 1.2 to 2.6 and λ⊥/λ∥ from 0.05 to 0.9, they mark 90 % or
 # more of the voxels whose estimate is nearer the oblate solution than the truth, and less than 10 % of the others.
 _NEARLY_ISOTROPIC, _ANISOTROPIC = 0.9, 0.7
 # The 95 % quantile of χ² with one degree of freedom: what the fraction may cost within the noise.

@@ -22,6 +22,7 @@ from ..files import codes, map_table
 from ..files.codes import CodedMap, Grid
 from ..status import Status
 from .html import fill
+from .maps import range_of
 
 #: Where a page takes the viewer; pages without one keep this empty element.
 MARK = '<template id="viewer"></template>'
@@ -109,7 +110,7 @@ def names_of(maps: Iterable[str]) -> list[str]:
 
 def _choose(maps: Mapping[str, np.ndarray], grid: Grid, room: int) -> _Chosen:
     """As many of the maps as there is room for, in base64; at lower resolution rather than fewer than three."""
-    limits = {name: _limits(name, volume[grid.inside]) for name, volume in maps.items()}
+    limits = {name: map_table.about(name).limits or range_of(volume[grid.inside]) for name, volume in maps.items()}
     names = list(maps)
     for halvings in range(_HALVINGS + 1):
         if halvings:
@@ -135,16 +136,6 @@ def _encode(
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         return dict(zip(maps, pool.map(encode, maps), strict=True))
-
-
-def _limits(name: str, values: np.ndarray) -> tuple[float, float]:
-    """Range of a map's colours: that of the table, else the 1st to the 99th percentile."""
-    fixed = map_table.about(name).limits
-    if fixed is not None:
-        return fixed
-    values = values[np.isfinite(values)]
-    low, high = (float(v) for v in np.percentile(values, (1, 99))) if values.size else (0.0, 1.0)
-    return (low, high) if low < high else (low - 0.1 * abs(low) - 1e-3, high + 0.1 * abs(high) + 1e-3)
 
 
 def _entry(name: str, coded: CodedMap, content: str) -> dict[str, Any]:
