@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..acquisition.acquisition import Acquisition
-from ..acquisition.echoes import echoes_of, levels_of, levels_of_volumes
+from ..acquisition.echoes import decay_of, decay_of_volumes, echoes_of
 from ..acquisition.shells import Pulse
 from ..batch.corrector import Corrector, Rows
 from ..batch.fitters import FodFitter
@@ -74,7 +74,7 @@ class FodStage:
                 kernel,
                 pulses,
                 directions,
-                leveled=bool(self._echoes),
+                decaying=bool(self._echoes),
                 solver=settings.minimiser,
                 **how,
             )
@@ -221,7 +221,7 @@ class _Data:
         self._sigma = kernels.sigma
         self.status = kernels.status.copy()
         self.volumes = len(stage._b0.volumes) + len(stage._volumes)
-        self._levels = self._measured_levels()
+        self._decay = self._measured_decay()
         self.at_zero, self.total = self._measure(kernels)
         if stage._corrector is not None:
             self._rows = self._at_nominal_gradients
@@ -254,7 +254,7 @@ class _Data:
             sigma=None if sigma is None else sigma[numbers],
             worth=worth,
             earlier=earlier,
-            levels=self._levels_above_zero(numbers),
+            decay=self._decay_above_zero(numbers),
         )
 
     def uncertainty(
@@ -266,7 +266,7 @@ class _Data:
         effects = {name: kernels.effects[name][numbers] for name in (*self._kernel, "s0")}
         effects["s0"] = effects["s0"] / self._over_s0[numbers][:, None]
         kernel, sigma = _chosen(self._kernel, numbers), self._relative_sigma[numbers]
-        return fitter.uncertainty(points, kernel, sigma, effects, self._levels_above_zero(numbers))
+        return fitter.uncertainty(points, kernel, sigma, effects, self._decay_above_zero(numbers))
 
     def directionless(self, numbers: np.ndarray) -> np.ndarray:
         """Whether kernels of voxels are isotropic, so that a direction has no meaning."""
@@ -308,12 +308,12 @@ class _Data:
             stage._deviation[numbers],
             len(numbers),
             magnitudes=True,
-            levels=None if self._levels is None else self._levels[numbers],
+            decay=None if self._decay is None else self._decay[numbers],
         )
         return np.asarray(corrected.magnitude)
 
-    def _measured_levels(self) -> np.ndarray | None:
-        """(voxels, shells) levels, from the data at b = 0; None where S0 is one."""
+    def _measured_decay(self) -> np.ndarray | None:
+        """(voxels, shells) decay, from the data at b = 0; None where S0 is one."""
         stage = self._stage
         if not stage._echoes:
             return None
@@ -323,13 +323,13 @@ class _Data:
             block = slice(i, min(i + _BLOCK, len(means)))
             rows = self._measured_rows(block)
             means[block, : len(zeros)] = np.stack([rows[:, volumes].mean(axis=1) for volumes in zeros], axis=1)
-        levels: np.ndarray = levels_of(means, stage._echoes)
-        return levels
+        decay: np.ndarray = decay_of(means, stage._echoes)
+        return decay
 
-    def _levels_above_zero(self, numbers: np.ndarray) -> np.ndarray | None:
+    def _decay_above_zero(self, numbers: np.ndarray) -> np.ndarray | None:
         """Those of the shells that FODs are fitted to, in the voxels with these numbers."""
         zeros = sum(group.zero for group in self._stage.acquisition.groups)
-        return None if self._levels is None else self._levels[numbers, zeros:]
+        return None if self._decay is None else self._decay[numbers, zeros:]
 
     def _measure(self, kernels: Fit) -> tuple[np.ndarray, np.ndarray]:
         """`at_zero` and `total`; voxels whose data cannot be used get their status."""
@@ -339,7 +339,7 @@ class _Data:
         volumes = np.concatenate([b0.volumes, stage._volumes])
         usable = np.flatnonzero(np.isin(self.status, FITTED))
         # Decay between echo times is nothing that a FOD explains.
-        levels = None if self._levels is None else levels_of_volumes(stage.acquisition, self._levels)
+        decay = None if self._decay is None else decay_of_volumes(stage.acquisition, self._decay)
         for i in range(0, len(usable), _BLOCK):
             at = usable[i : i + _BLOCK]
             expected = np.ones(len(at))
@@ -350,7 +350,7 @@ class _Data:
             with np.errstate(over="ignore", invalid="ignore"):
                 y = rows(at)[:, volumes] / self._s0[at][:, None]
                 zero[at] = np.sum((y[:, :n0] - expected[:, None]) ** 2, axis=1)
-                total[at] = _variation(y if levels is None else y / levels[at][:, volumes])
+                total[at] = _variation(y if decay is None else y / decay[at][:, volumes])
                 self.status[at[np.abs(y).max(axis=1) > _LARGEST]] = Status.NO_SIGNAL
                 self.status[at[~np.isfinite(total[at])]] = Status.NON_FINITE
         return zero, total

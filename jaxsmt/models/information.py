@@ -22,7 +22,7 @@ from ..physics.noises.base import Noise
 from .arguments import numbers_of, require_pulses, require_spherical
 from .model import SphericalMeanModel
 from .runtime import RUNS_ONCE
-from .schemes import KnownScheme, Scheme, decayed, echo_numbers, expected_levels
+from .schemes import KnownScheme, Scheme, decayed, echo_numbers, expected_decay
 
 #: Noise of one volume over S0 at which expected errors are told, where it is not known.
 TYPICAL_SIGMA = 1 / 30
@@ -223,7 +223,7 @@ def _with_floor(model: SphericalMeanModel, scheme: KnownScheme, sigma: float, no
     static, numbers, maps = model.without_values()
     values = {p.name: jnp.asarray(_typical(p)) for p in model.free}
     signal = static.signal(scheme, values, (*numbers, *map(_median, maps))) / sigma
-    signal = signal * np.asarray(expected_levels(scheme.pulses, scheme.echoes), signal.dtype)
+    signal = signal * np.asarray(expected_decay(scheme.pulses, scheme.echoes), signal.dtype)
     variances = np.asarray(scheme.variances) / np.asarray(noise.information(signal))
     return scheme._replace(variances=tuple(variances.tolist()))
 
