@@ -262,7 +262,9 @@ class FodModel:
         if not isinstance(self.kernels, Fit | SphericalMeanModel):
             fix = "give a js.Fit or a js.SphericalMeanModel"
             name = getattr(self.kernels, "__name__", "")
-            raise InputError(f"kernels= is a {type(self.kernels).__name__}", fix=f"call it: {name}()" if name else fix)
+            raise InputError(
+                f"kernels= is of type {type(self.kernels).__name__}", fix=f"call it: {name}()" if name else fix
+            )
         if self.spherical.kernel.isotropic:
             raise InputError(
                 f"the {self.spherical.name} model is isotropic", fix="a kernel needs a stick, a zeppelin or the like"

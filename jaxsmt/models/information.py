@@ -88,7 +88,7 @@ def _columns(
     require_pulses(acquisition)
     sigma = numbers_of(sigma, "sigma")
     if not isinstance(parameters, Mapping):
-        raise InputError(f"parameters= is a {type(parameters).__name__}", fix="give a dict of values by name")
+        raise InputError(f"parameters= is of type {type(parameters).__name__}", fix="give a dict of values by name")
     *by_parameters, signal = _derivatives(model, acquisition, parameters, runtime)
     dtype, shape = signal.dtype, signal.shape
     variances = jnp.stack([jnp.asarray(v, dtype) for v in acquisition.variances])

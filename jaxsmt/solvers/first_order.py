@@ -64,7 +64,9 @@ def first_order(
     """
 
     if not hasattr(optimiser, "init") or not hasattr(optimiser, "update"):
-        raise InputError(f"optimiser= is a {type(optimiser).__name__}", fix="give one of optax, as optax.adam(1e-2)")
+        raise InputError(
+            f"optimiser= is of type {type(optimiser).__name__}", fix="give one of optax, as optax.adam(1e-2)"
+        )
     require_steps(steps, "steps")
 
     def init(x0: Point, size: int) -> State:
