@@ -9,8 +9,8 @@ import numpy as np
 
 from ..acquisition.acquisition import Acquisition
 from ..files import map_table, sidecars
-from ..files.regions import Region, tissues_of
 from ..geometry.quadrature import gradient_directions
+from ..models.regions import Region, tissues_of
 from ..status import FITTED
 from .charts import Band, Chart, Group, histogram
 from .maps import range_of

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import InputError
-from ...files import regions
+from ...models import regions
 from ..screen import Screen
 from . import columns, outliers
 from .columns import Column

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from ...files import regions
+from ...models import regions
 from ...report.group import Bars, Finding, GroupPage, Picture, Row
 from ...report.strips import Strip
 from . import columns, outliers

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import InputError, JaxsmtWarning
-from ...files import nifti, regions
-from ...files.regions import FITTED_VOXELS, Region
+from ...files import nifti
+from ...models import regions
+from ...models.regions import FITTED_VOXELS, Region
 from ...status import FITTED, Status
 from . import columns
 from .columns import Column
