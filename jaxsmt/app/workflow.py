@@ -141,19 +141,6 @@ def _write(
     return [request.out / path.name for path in files]
 
 
-def facts(outcome: Outcome) -> str:
-    """What a fit did: voxels by status, fibres, times."""
-    run = outcome.run
-    voxels = ", ".join(
-        f"{count} {name.replace('_', ' ')}" for name, count in run["voxels"].items() if count and name != "outside"
-    )
-    seconds = ", ".join(f"{stage} {spent:.1f} s" for stage, spent in run["timings_s"].items())
-    fods = ""
-    if "fibres" in run:
-        fods = "fibres: " + ", ".join(f"{n} in {count} voxels" for n, count in run["fibres"].items()) + "\n"
-    return f"voxels: {voxels}\n{fods}times: {seconds}"
-
-
 def prepare(request: Request, inputs: Inputs) -> Job:
     """Load the model, and check all that can be known without the data. Loads JAX.
 

@@ -15,10 +15,10 @@ from typing import Any
 from ...batch import processors
 from ...errors import JaxsmtError, OutputError
 from ...files import nifti, outputs, sidecars
-from .. import describe, memory, targets, words
+from .. import describe, memory, result_table, targets, words
 from ..inputs import Inputs, open_inputs
 from ..request import Request
-from ..workflow import Outcome, Progress, facts, run_fit
+from ..workflow import Outcome, Progress, run_fit
 
 FITTED, COMPLETE, FAILED = "fitted", "complete", "failed"
 
@@ -160,7 +160,7 @@ def _recorded_hashes(run: Mapping[str, Any]) -> dict[str, Any]:
 def _outcome_lines(outcome: Outcome) -> list[str]:
     """What the log says of a fit."""
     inputs = [f"input {name}: {entry['path']}" for name, entry in outcome.run["inputs"].items()]
-    return [*inputs, *(f"warning: {text}" for text in outcome.run["warnings"]), facts(outcome)]
+    return [*inputs, *(f"warning: {text}" for text in outcome.run["warnings"]), result_table.text_of(outcome)]
 
 
 class _Log:
