@@ -264,7 +264,8 @@ class FodFit(WithStatus):
 
         Args:
             background: (x, y, z) map behind the glyphs; None: one of the kernels' maps, such as λ⊥.
-            affine: (4, 4) voxel-to-scanner matrix of the series; None: voxels are along the scanner's axes.
+            affine: (4, 4) voxel-to-scanner matrix of the series, by which the slice is turned as `Fit.plot` has it;
+                None: voxels are along the scanner's axes.
             mask: (x, y, z), 0 where nothing is shown; None: that of the fit.
         Returns:
             a Matplotlib figure, which notebooks show and `figure.savefig` writes.
@@ -287,7 +288,7 @@ class FodFit(WithStatus):
 
         Args:
             background, affine, mask: as of `plot`.
-            corner: first voxel of the patch in the slice; None: where the fibres are best seen.
+            corner: first voxel of the patch, to the right and up in the picture; None: where the fibres are best seen.
             size: voxels of the patch, across and up.
             odi_floor: in [0, 1); narrower lobes are widened to it, see `odf`.
         Returns:

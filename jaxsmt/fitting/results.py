@@ -197,12 +197,15 @@ class Fit(WithStatus):
         more = {} if self.second is None else {"second_lambda_par": "um2/ms"}
         return {**self.model.units, **more}
 
-    def plot(self, names: Sequence[str] = (), mask: ArrayLike | None = None) -> Figure:
+    def plot(self, names: Sequence[str] = (), mask: ArrayLike | None = None, affine: ArrayLike | None = None) -> Figure:
         """Draw maps, each with a bar of its colours, in the slice that has most voxels; as many rows as are needed.
 
         Args:
             names: of the maps, as `maps` gives them; none: those that matter most.
             mask: (x, y, z), 0 where nothing is shown; None: that of the fit.
+            affine: (4, 4) voxel-to-scanner matrix of the series: the slice is axial, or one of a slab, with the
+                subject's left to the left and front or head up. None: it is one of the last axis, or of a slab, its
+                first axis to the right and its second up.
         Returns:
             a Matplotlib figure, which notebooks show and `figure.savefig` writes.
         Raises:
@@ -217,7 +220,7 @@ class Fit(WithStatus):
             >>> [axes.get_title() for axes in figure.axes]
             ['microscopic FA', 'R²']
         """
-        figure: Figure = display.module("pictures").draw_fit(self, names, mask)
+        figure: Figure = display.module("pictures").draw_fit(self, names, mask, affine)
         return figure
 
     def save(self, folder: str | PathLike[str], like: str | PathLike[str], prefix: str | None = None) -> list[Path]:

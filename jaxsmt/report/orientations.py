@@ -86,8 +86,6 @@ def glyph_picture(fods: FodFit, background: np.ndarray, cut: Slice, patch: Patch
         fods: of the voxels inside the mask. background: map, (voxels,).
         cut: the slice of the patch. patch: which one. affine: (4, 4), voxels to scanner axes.
     """
-    sheet = cut.inside[:, :, None]
     shown = fods.voxels(cut.numbers[cut.inside]).in_scanner_axes(affine)
-    shown = shown.changed(lambda values: masks.place(values, sheet))
-    figure = glyphs.draw_glyphs(shown, cut.of(background)[:, :, None], sheet, cut.affine, patch.corner, patch.size)
+    figure = glyphs.draw_patch(shown, cut.of(background), cut, patch.corner, patch.size)
     return images.reduced(maps.to_png(figure))

@@ -1,4 +1,4 @@
-"""Which slices of an image a page shows, turned as the head stands: left of the picture is the subject's left."""
+"""Which slices of an image are shown, turned as the head stands: left of the picture is the subject's left."""
 
 from __future__ import annotations
 
@@ -40,6 +40,12 @@ class Slice:
         return self.numbers >= 0
 
     @property
+    def aspect(self) -> float:
+        """Height over width of a voxel."""
+        width, height = (float(np.linalg.norm(self.affine[:3, k])) for k in range(2))
+        return height / width
+
+    @property
     def text(self) -> str:
         """What the cut is called.
 
@@ -55,26 +61,73 @@ class Slice:
 
 
 def choose_slices(mask: np.ndarray, affine: np.ndarray) -> list[Slice]:
-    """The slices that show most of the mask: one in each plane, or several of a slab of few slices.
+    """The slices of a page that show most of the mask: one in each plane, or several of a slab of few slices.
 
     Args:
         mask: (x, y, z) bool.
         affine: (4, 4), voxels to scanner axes.
     """
-    numbers = np.where(mask, masks.place(np.arange(np.count_nonzero(mask), dtype=np.int32), mask, "F"), -1)
-    order, signs = _turn(affine[:3, :3])
-    numbers = numbers.transpose(order)
-    flipped = tuple(slice(None, None, -1) if sign < 0 else slice(None) for sign in signs)
-    turned = numbers[flipped]
-    columns = affine[:3, list(order)] * signs
-    counts = [np.count_nonzero(turned >= 0, axis=tuple(i for i in range(3) if i != axis)) for axis in range(3)]
-    thin = int(np.argmin(turned.shape))
-    others = np.median(turned.shape)
-    if turned.shape[thin] <= _FEW_SLICES or turned.shape[thin] * _THINNER < others:
-        shown = [(thin, int(nth)) for nth in _spread(np.flatnonzero(counts[thin]))]
-    else:
-        shown = [(axis, int(np.argmax(counts[axis]))) for axis in (2, 1, 0)]
-    return [_cut(turned, columns, axis, nth, bool(signs[axis] < 0)) for axis, nth in shown]
+    image = _Turned.of(mask, affine, mask)
+    if image.thin is None:
+        return [image.fullest(axis) for axis in (2, 1, 0)]
+    return [image.cut(image.thin, int(nth)) for nth in _spread(np.flatnonzero(image.counts[image.thin]))]
+
+
+def choose_slice(mask: np.ndarray, affine: np.ndarray | None = None, numbered: np.ndarray | None = None) -> Slice:
+    """The slice of a picture, which shows most of the mask: an axial one, or one of a slab.
+
+    Args:
+        mask: (x, y, z) bool.
+        affine: (4, 4), voxels to scanner axes; None: they are the same, so that the picture is as voxels are stored.
+        numbered: (x, y, z) bool, the voxels that the slice has; None: those of the mask.
+    """
+    image = _Turned.of(mask, np.eye(4) if affine is None else affine, mask if numbered is None else numbered)
+    return image.fullest(2 if image.thin is None else image.thin)
+
+
+@dataclass(frozen=True)
+class _Turned:
+    """An image whose axes go to the right, the front and up.
+
+    Attributes:
+        numbers: of its voxels, -1 for those without. columns: (3, 3) its axes in scanner axes.
+        flipped: which of its axes the file has backwards. counts: voxels of the mask in the slices across each axis.
+    """
+
+    numbers: np.ndarray
+    columns: np.ndarray
+    flipped: np.ndarray
+    counts: list[np.ndarray]
+
+    @classmethod
+    def of(cls, mask: np.ndarray, affine: np.ndarray, numbered: np.ndarray) -> _Turned:
+        """The image of a mask, with the numbers of some voxels."""
+        count = np.count_nonzero(numbered)
+        numbers = np.where(numbered, masks.place(np.arange(count, dtype=np.int32), numbered, "F"), -1)
+        order, signs = _turn(affine[:3, :3])
+        turn = tuple(slice(None, None, -1) if sign < 0 else slice(None) for sign in signs)
+        turned = mask.transpose(order)[turn]
+        counts = [np.count_nonzero(turned, axis=tuple(i for i in range(3) if i != axis)) for axis in range(3)]
+        return cls(numbers.transpose(order)[turn], affine[:3, list(order)] * signs, signs < 0, counts)
+
+    @property
+    def thin(self) -> int | None:
+        """The axis across the slices of a slab; None: the image is none."""
+        shape = self.numbers.shape
+        axis = int(np.argmin(shape))
+        return axis if shape[axis] <= _FEW_SLICES or shape[axis] * _THINNER < np.median(shape) else None
+
+    def fullest(self, axis: int) -> Slice:
+        """The slice across an axis that has most of the mask."""
+        return self.cut(axis, int(np.argmax(self.counts[axis])))
+
+    def cut(self, axis: int, nth: int) -> Slice:
+        """A slice across an axis."""
+        right, up = (i for i in range(3) if i != axis)
+        affine = np.eye(4)
+        affine[:3, :3] = self.columns[:, [right, up, axis]]
+        position = self.numbers.shape[axis] - 1 - nth if self.flipped[axis] else nth
+        return Slice(_PLANES[axis], position, np.take(self.numbers, nth, axis=axis), affine)
 
 
 def _turn(matrix: np.ndarray) -> tuple[tuple[int, ...], np.ndarray]:
@@ -93,15 +146,6 @@ def _spread(numbers: np.ndarray) -> np.ndarray:
     """At most so many of them as are shown, evenly spread."""
     places = np.linspace(0, len(numbers) - 1, min(len(numbers), _SHOWN)) if len(numbers) else np.empty(0)
     return numbers[places.round().astype(int)]
-
-
-def _cut(turned: np.ndarray, columns: np.ndarray, axis: int, nth: int, flipped: bool) -> Slice:
-    """A slice of an image whose axes go to the right, the front and up."""
-    right, up = (i for i in range(3) if i != axis)
-    affine = np.eye(4)
-    affine[:3, :3] = columns[:, [right, up, axis]]
-    position = turned.shape[axis] - 1 - nth if flipped else nth
-    return Slice(_PLANES[axis], position, np.take(turned, nth, axis=axis), affine)
 
 
 @dataclass(frozen=True)

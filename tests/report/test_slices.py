@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxsmt.files import masks
-from jaxsmt.report.slices import choose_slices, lay_out
+from jaxsmt.report.slices import choose_slice, choose_slices, lay_out
 
 
 def affine_of(order, signs, spacing=(1.0, 1.0, 1.0)):
@@ -74,3 +74,24 @@ def test_an_empty_slice_is_no_trouble():
     mask[1, 1, 1] = True
     sheet = lay_out(choose_slices(mask, np.eye(4)))
     assert np.count_nonzero(sheet.numbers == 0) == 3
+
+
+@pytest.mark.parametrize("shape", [(12, 13, 14), (30, 3, 30), (20, 20, 2)], ids=["head", "coronal slab", "axial slab"])
+@pytest.mark.parametrize("signs", [(1, 1, 1), (-1, 1, -1)])
+def test_a_picture_has_one_of_the_slices_of_the_page(shape, signs):
+    """One rule: what Python draws is among what the report shows, turned alike."""
+    affine, mask = affine_of((0, 1, 2), signs), np.zeros(shape, bool)
+    mask[1:-1, 1:, :-1] = True
+    one = choose_slice(mask, affine)
+    assert any(one.text == cut.text and np.array_equal(one.numbers, cut.numbers) for cut in choose_slices(mask, affine))
+
+
+def test_a_picture_without_an_affine_is_as_voxels_are_stored():
+    """Across the last axis where the mask is largest, the first to the right, the second up; of a slab across it."""
+    mask = np.zeros((7, 8, 9), bool)
+    mask[2:5, 3:6, 4] = True
+    image = np.random.default_rng(0).random(mask.shape)
+    cut = choose_slice(mask, numbered=np.ones(mask.shape, bool))
+    assert cut.position == 4
+    np.testing.assert_array_equal(cut.of(image.ravel(order="F")), image[:, :, 4])
+    assert choose_slice(np.ones((9, 1, 8), bool)).numbers.shape == (9, 8)
