@@ -34,8 +34,8 @@ _BLOCK = 8192  # voxels whose signals are looked at together
 #: Where the searches ended: (voxels inside, numbers of a point) of each number of lobes; NaN where it was not tried.
 Points = list[np.ndarray]
 
-#: `progress(done, total)` in voxels; the total can grow, as further numbers of lobes are tried.
-Progress = Callable[[int, int], None]
+#: `progress(share)`: how much of the work is done, from 0 to 1.
+Progress = Callable[[float], None]
 
 
 def orders_of(model: SphericalMeanModel, density: Density, pulses: Sequence[Pulse]) -> tuple[int, ...]:
@@ -121,7 +121,7 @@ class FodStage:
         self,
         kernels: Fit,
         rows: Rows,
-        progress: Progress = lambda done, total: None,
+        progress: Progress = lambda share: None,
         final: bool = True,
         earlier: Points | None = None,
     ) -> tuple[FodFit, Points]:
@@ -140,17 +140,10 @@ class FodStage:
         best = _Best(data.status, self._fitters[-1].lobes, self.dtype)
         todo = np.flatnonzero(np.isin(best.status, FITTED))
         choose = len(self._fitters) > 1
-        done = 0
         for nth, fitter in enumerate(self._fitters):
             if not len(todo):
                 break
-            total = done + len(todo)
-
-            def tell(voxels: int, total: int = total) -> None:
-                nonlocal done
-                done += voxels
-                progress(done, total)
-
+            tell = _told(progress, nth / len(self._fitters), 1 / (len(self._fitters) * len(todo)))
             # The first is wanted everywhere, others only where they are better.
             worth = None if fitter is self._fitters[0] else data.worth(todo, best.criterion[todo], fitter.lobes.size)
             fits = data.fit(fitter, todo, tell, worth, None if earlier is None else earlier[nth][todo])
@@ -166,6 +159,7 @@ class FodStage:
             best.put(todo[better], criterion[better], fits, better)
             # Two lobes are tried everywhere, as one may not pay where two do; a third where two did.
             todo = todo[~none] if first else todo[better]
+        progress(1.0)  # nothing may have been left for the last numbers of lobes
         if final and self.settings.uncertainty:
             best.sd = self._uncertainty(kernels, best, points, data)
         return self._assemble(kernels, best, data), points
@@ -391,3 +385,15 @@ class _Best:
 
 def _chosen(arrays: Mapping[str, np.ndarray], numbers: np.ndarray) -> dict[str, np.ndarray]:
     return {name: values[numbers] for name, values in arrays.items()}
+
+
+def _told(progress: Progress, share: float, each: float) -> Callable[[int], None]:
+    """Takes how many voxels are done now, each of which is a share of the work, and tells how much is done."""
+    done = 0
+
+    def tell(voxels: int) -> None:
+        nonlocal done
+        done += voxels
+        progress(share + each * done)
+
+    return tell
