@@ -261,14 +261,14 @@ def _store(job: Job) -> VoxelData:
 
 def _memory_plan(request: Request, inputs: Inputs, pipeline: Pipeline, voxels: int) -> memory.Plan:
     """How much memory the fit takes, and where the voxels' data go."""
-    shape, numbers = inputs.image.shape, pipeline.numbers
+    shape, footprint = inputs.image.shape, pipeline.footprint
     itemsize, each = inputs.image.dtype.itemsize, np.dtype(inputs.settings.dtype).itemsize
     means = 8 * len(inputs.acquisition.shells)
     needs = memory.Needs(
         reading=(memory.AHEAD * itemsize + means) * inputs.mask.size + means * voxels,
-        kernels=each * numbers.kernels + means,
-        results=each * numbers.results + means,
-        slab=each * numbers.slab,
+        kernels=each * footprint.kernels + means,
+        results=each * footprint.results + means,
+        slab=each * footprint.slab,
         data=voxels * shape[3] * itemsize if pipeline.needs_volumes else 0,
         lobes=pipeline.lobes,
     )
@@ -278,10 +278,10 @@ def _memory_plan(request: Request, inputs: Inputs, pipeline: Pipeline, voxels: i
 def _write_maps(job: Job, result: Result, run: dict[str, Any], folder: Path, progress: Progress) -> list[Path]:
     """Write the maps of kernels and FODs with their sidecars; returns the paths of the maps."""
     prefix, sets = job.request.file_prefix, _map_sets(job, result)
-    total, facts, numbers = sum(map(len, sets)), describe.sidecar_facts(run), itertools.count(1)
+    total, facts, written_so_far = sum(map(len, sets)), describe.sidecar_facts(run), itertools.count(1)
 
     def count() -> None:
-        progress("write", next(numbers), total)
+        progress("write", next(written_so_far), total)
 
     written = []
     for maps in sets:

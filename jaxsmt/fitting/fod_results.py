@@ -70,20 +70,20 @@ class FodFit(WithStatus):
     device: jax.Device | None = None
     sd: Maps | None = None
 
-    def voxels(self, numbers: np.ndarray) -> FodFit:
+    def voxels(self, indices: np.ndarray) -> FodFit:
         """The FODs of some voxels.
 
         Args:
-            numbers: (n,) of the voxels in C order.
+            indices: (n,) of the voxels in C order.
         Returns:
             a `FodFit` with arrays (n, ...).
         """
 
         def take(values: np.ndarray) -> np.ndarray:
-            return values.reshape(-1, *values.shape[self.status.ndim :])[numbers]
+            return values.reshape(-1, *values.shape[self.status.ndim :])[indices]
 
         chosen = self.changed(take, kernels=False)
-        return replace(chosen, model=replace(self.model, kernels=self.model.fitted.voxels(numbers)))
+        return replace(chosen, model=replace(self.model, kernels=self.model.fitted.voxels(indices)))
 
     def changed(self, change: Callable[[np.ndarray], np.ndarray], kernels: bool = True) -> FodFit:
         """The FODs with all their arrays changed, as from the voxels of an image to maps.

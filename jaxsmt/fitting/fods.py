@@ -93,7 +93,7 @@ class FodStage:
         return stage
 
     @property
-    def numbers(self) -> tuple[int, int]:
+    def footprint(self) -> tuple[int, int]:
         """How many numbers a voxel has, about: in results, and while it is fitted."""
         lobes = self._fitters[-1].lobes
         results = lobes.count * (4 + 3 * lobes.density.axes + 4 * self.settings.uncertainty) + 4
@@ -225,84 +225,84 @@ class _Data:
     def fit(
         self,
         fitter: FodFitter,
-        numbers: np.ndarray,
+        indices: np.ndarray,
         progress: Callable[[int], None],
         worth: np.ndarray | None,
         earlier: np.ndarray | None,
     ) -> Fits:
-        """Fit one number of lobes in the voxels with these numbers.
+        """Fit one number of lobes in the voxels with these indices.
 
         worth: costs below which they would be chosen. earlier: points of an earlier pass.
         """
 
         def signal(part: slice) -> np.ndarray:
-            chosen = numbers[part]
+            chosen = indices[part]
             return self._rows(chosen)[:, self._stage._volumes] / self._s0[chosen][:, None]
 
         sigma = self._relative_sigma if self._stage.noise.magnitudes else None
         return fitter(
             signal,
-            _chosen(self._kernel, numbers),
-            len(numbers),
+            _chosen(self._kernel, indices),
+            len(indices),
             progress,
-            sigma=None if sigma is None else sigma[numbers],
+            sigma=None if sigma is None else sigma[indices],
             worth=worth,
             earlier=earlier,
-            decay=self._decay_above_zero(numbers),
+            decay=self._decay_above_zero(indices),
         )
 
     def uncertainty(
-        self, fitter: FodFitter, numbers: np.ndarray, points: np.ndarray, kernels: Fit
+        self, fitter: FodFitter, indices: np.ndarray, points: np.ndarray, kernels: Fit
     ) -> dict[str, np.ndarray]:
-        """Standard deviations of converged lobes in the voxels with these numbers. points: (voxels, …)."""
+        """Standard deviations of converged lobes in the voxels with these indices. points: (voxels, …)."""
         assert kernels.effects is not None
         assert self._relative_sigma is not None
-        effects = {name: kernels.effects[name][numbers] for name in (*self._kernel, "s0")}
-        effects["s0"] = effects["s0"] / self._over_s0[numbers][:, None]
-        kernel, sigma = _chosen(self._kernel, numbers), self._relative_sigma[numbers]
-        return fitter.uncertainty(points, kernel, sigma, effects, self._decay_above_zero(numbers))
+        effects = {name: kernels.effects[name][indices] for name in (*self._kernel, "s0")}
+        effects["s0"] = effects["s0"] / self._over_s0[indices][:, None]
+        kernel, sigma = _chosen(self._kernel, indices), self._relative_sigma[indices]
+        return fitter.uncertainty(points, kernel, sigma, effects, self._decay_above_zero(indices))
 
-    def directionless(self, numbers: np.ndarray) -> np.ndarray:
+    def directionless(self, indices: np.ndarray) -> np.ndarray:
         """Whether kernels of voxels are isotropic, so that a direction has no meaning."""
         stage = self._stage
         pulses = [shell.pulse for shell in stage.acquisition.shells if not shell.zero]
         kernel = stage.model.spherical.kernel
-        values = predicted_anisotropies(kernel, pulses, _chosen(self._kernel, numbers), stage.dtype)
+        values = predicted_anisotropies(kernel, pulses, _chosen(self._kernel, indices), stage.dtype)
         return ~(values >= LEAST_ANISOTROPY)
 
-    def criterion(self, numbers: np.ndarray, cost: Any, parameters: int) -> Any:
+    def criterion(self, indices: np.ndarray, cost: Any, parameters: int) -> Any:
         """Bayesian information criterion; S0 and the kernel, the same for all numbers of lobes, are not counted.
 
         The σ of Gaussian noise is not known; twice the cost of magnitudes is -2 log p.
         """
         n = self.volumes
         if not self._stage.noise.magnitudes:
-            cost = n * np.log(np.maximum((cost + self.at_zero[numbers]) / n, 1e-30))
+            cost = n * np.log(np.maximum((cost + self.at_zero[indices]) / n, 1e-30))
         return cost + parameters * np.log(n)
 
-    def worth(self, numbers: np.ndarray, criterion: np.ndarray, parameters: int) -> np.ndarray:
+    def worth(self, indices: np.ndarray, criterion: np.ndarray, parameters: int) -> np.ndarray:
         """The cost below which `criterion` is less than this."""
         n = self.volumes
         cost: np.ndarray = criterion - parameters * np.log(n)
         if not self._stage.noise.magnitudes:
-            cost = n * np.exp(cost / n) - self.at_zero[numbers]
+            cost = n * np.exp(cost / n) - self.at_zero[indices]
         return cost
 
-    def _at_nominal_gradients(self, numbers: np.ndarray) -> np.ndarray:
+    def _at_nominal_gradients(self, indices: np.ndarray) -> np.ndarray:
         """The volumes as they are expected at the gradients that were meant."""
         stage = self._stage
         assert stage._corrector is not None
         assert stage._deviation is not None
         assert self._sigma is not None
         corrected = stage._corrector(
-            lambda part: self._measured_rows(numbers[part]),
-            _chosen(self._kernel, numbers),
-            self._s0[numbers],
-            self._sigma[numbers],
-            stage._deviation[numbers],
-            len(numbers),
+            lambda part: self._measured_rows(indices[part]),
+            _chosen(self._kernel, indices),
+            self._s0[indices],
+            self._sigma[indices],
+            stage._deviation[indices],
+            len(indices),
             magnitudes=True,
-            decay=None if self._decay is None else self._decay[numbers],
+            decay=None if self._decay is None else self._decay[indices],
         )
         return np.asarray(corrected.magnitude)
 
@@ -320,10 +320,10 @@ class _Data:
         decay: np.ndarray = decay_of(means, stage._echoes)
         return decay
 
-    def _decay_above_zero(self, numbers: np.ndarray) -> np.ndarray | None:
-        """Those of the shells that FODs are fitted to, in the voxels with these numbers."""
+    def _decay_above_zero(self, indices: np.ndarray) -> np.ndarray | None:
+        """Those of the shells that FODs are fitted to, in the voxels with these indices."""
         zeros = sum(group.zero for group in self._stage.acquisition.groups)
-        return None if self._decay is None else self._decay[numbers, zeros:]
+        return None if self._decay is None else self._decay[indices, zeros:]
 
     def _measure(self, kernels: Fit) -> tuple[np.ndarray, np.ndarray]:
         """`at_zero` and `total`; voxels whose data cannot be used get their status."""
@@ -383,8 +383,8 @@ class _Best:
         self.squares[voxels], self.status[voxels] = fits.maps["squares"][chosen], fits.status[chosen]
 
 
-def _chosen(arrays: Mapping[str, np.ndarray], numbers: np.ndarray) -> dict[str, np.ndarray]:
-    return {name: values[numbers] for name, values in arrays.items()}
+def _chosen(arrays: Mapping[str, np.ndarray], indices: np.ndarray) -> dict[str, np.ndarray]:
+    return {name: values[indices] for name, values in arrays.items()}
 
 
 def _told(progress: Progress, share: float, each: float) -> Callable[[int], None]:

@@ -131,7 +131,7 @@ class KernelStage:
         return self.corrects or (self._uses_sigma and self._sigma is None)
 
     @property
-    def numbers(self) -> tuple[int, int, int]:
+    def footprint(self) -> tuple[int, int, int]:
         """How many numbers a voxel has, about: in results, while it is fitted, and for standard deviations."""
         shells, maps = len(self.acquisition.shells), len(self.model.names) + len(self.model.derived) + 4
         maps += 3 * (self._second is not None)

@@ -53,7 +53,7 @@ class Result:
         return cls(whole.fit, replace(whole.fods, model=replace(whole.fods.model, kernels=whole.fit)))
 
 
-class Numbers(NamedTuple):
+class Footprint(NamedTuple):
     """How many numbers a voxel has, about: while kernels are fitted, in results, and in a slab beside these."""
 
     kernels: int
@@ -102,11 +102,11 @@ class Pipeline:
         return self._fods is not None or (self._kernels is not None and self._kernels.needs_volumes)
 
     @property
-    def numbers(self) -> Numbers:
+    def footprint(self) -> Footprint:
         """How many numbers a voxel has, about."""
-        results, kernels, deviations = (0, 0, 0) if self._kernels is None else self._kernels.numbers
-        of_fods, fods = (0, 0) if self._fods is None else self._fods.numbers
-        return Numbers(kernels, results + of_fods, kernels + deviations + fods)
+        results, kernels, deviations = (0, 0, 0) if self._kernels is None else self._kernels.footprint
+        of_fods, fods = (0, 0) if self._fods is None else self._fods.footprint
+        return Footprint(kernels, results + of_fods, kernels + deviations + fods)
 
     @property
     def lobes(self) -> int:
@@ -198,9 +198,9 @@ class Pipeline:
         fods = result.fods
         assert fods is not None
         assert rows is not None
-        numbers = np.arange(part.stop - part.start)
+        indices = np.arange(part.stop - part.start)
         chosen = np.isin(fods.status, FITTED)
-        refitted = stage.refit(kernels, rows, lambda block: fods.voxels(numbers[block]).predict(), chosen)
+        refitted = stage.refit(kernels, rows, lambda block: fods.voxels(indices[block]).predict(), chosen)
         fit = stage.fit(refitted)
         return self._with_fods(part, fit, rows, lambda share: progress((1 + share) / 2), earlier=points)[0]
 

@@ -119,17 +119,17 @@ class Fit(WithStatus):
     shrinkage: Maps | None = None
     effects: Maps | None = field(default=None, repr=False)
 
-    def voxels(self, numbers: np.ndarray) -> Fit:
+    def voxels(self, indices: np.ndarray) -> Fit:
         """The fits of some voxels, without their standard deviations.
 
         Args:
-            numbers: (n,) of the voxels in C order.
+            indices: (n,) of the voxels in C order.
         Returns:
             a `Fit` with arrays (n,).
         """
 
         without = replace(self, second=None, sd=None, shrinkage=None, effects=None)
-        return without.changed(lambda values: values.reshape(-1)[numbers])
+        return without.changed(lambda values: values.reshape(-1)[indices])
 
     def changed(self, change: Callable[[np.ndarray], np.ndarray]) -> Fit:
         """The fits with all their arrays changed, as from the voxels of an image to maps.

@@ -67,9 +67,9 @@ def _groups(values: np.ndarray, of_tissue: Tissues) -> list[Group]:
 def _apparent(fit: Fit, of_tissue: Tissues, cite: Bibliography) -> tuple[str, Chart]:
     """What the fitted kernels give for the apparent diffusivity, beside its ranges in healthy adults."""
     classed = np.flatnonzero(np.logical_or.reduce([inside for _, inside in of_tissue]))
-    numbers = classed[:: -(-classed.size // _ENOUGH)]
+    indices = classed[:: -(-classed.size // _ENOUGH)]
     values = np.full(fit.status.shape, np.nan)
-    values[numbers] = apparent_diffusivity(fit.voxels(numbers))
+    values[indices] = apparent_diffusivity(fit.voxels(indices))
     keys = {region.key for region, _ in of_tissue}
     bands = [
         Band(r.tissue, f"{r.name} {r.low:g} to {r.high:g} {cite.cite(*r.sources)}", r.low, r.high)

@@ -77,8 +77,8 @@ def _slice_of(fods: FodFit, mask: np.ndarray, affine: np.ndarray | None) -> tupl
     """The FODs of the voxels inside the mask of the slice that shows most of it, in scanner axes; and the slice."""
     inside = mask != 0
     cut = choose_slice(inside, affine)
-    numbers = masks.take(np.arange(inside.size).reshape(inside.shape), inside, "F")  # as `FodFit.voxels` has them
-    of_slice = fods.voxels(numbers[cut.numbers[cut.inside]])
+    indices = masks.take(np.arange(inside.size).reshape(inside.shape), inside, "F")  # as `FodFit.voxels` has them
+    of_slice = fods.voxels(indices[cut.indices[cut.inside]])
     return of_slice.in_scanner_axes(np.eye(4) if affine is None else affine), cut
 
 
@@ -93,7 +93,7 @@ def draw_patch(
     """FODs of a patch of a slice over a map, lobes coloured by their direction.
 
     Args:
-        fods: of the slice's voxels inside the mask, `cut.numbers[cut.inside]`, in scanner axes.
+        fods: of the slice's voxels inside the mask, `cut.indices[cut.inside]`, in scanner axes.
         background: (width, height) map of the slice, drawn in grey.
         cut: the slice.
         corner: first voxel of the patch, to the right and up in the picture; None: where the fibres are best seen.
@@ -109,8 +109,8 @@ def draw_patch(
     centres = np.argwhere(inside[patch])
 
     vertices, faces = icosphere(3)
-    numbers = masks.place(np.arange(len(fods.status)), inside)
-    radius = _radii(fods.voxels(numbers[patch][tuple(centres.T)]).odf(vertices, odi_floor))
+    indices = masks.place(np.arange(len(fods.status)), inside)
+    radius = _radii(fods.voxels(indices[patch][tuple(centres.T)]).odf(vertices, odi_floor))
     ax = _grey_axes(np.where(inside, background, np.nan)[patch], size, cut.aspect)
     if len(centres):
         ax.add_collection(_surfaces(centres, radius, vertices, faces, _view(cut)), autolim=False)

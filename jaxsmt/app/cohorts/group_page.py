@@ -65,7 +65,7 @@ def _named(all_columns: Sequence[Column], *names: str) -> list[Column]:
 
 def _tells(column: Column, rows: Sequence[Summary]) -> bool:
     """Whether a column says something: that of a map that is 0 everywhere, such as β of Watson lobes, does not."""
-    return column.order[0] != columns.OF_MAPS or any(row.numbers.get(column) for row in rows)
+    return column.order[0] != columns.OF_MAPS or any(row.statistics.get(column) for row in rows)
 
 
 def _summary(group: Group, compared: Sequence[Column]) -> str:
@@ -119,7 +119,9 @@ def _pictures(group: Group, compared: Sequence[Column]) -> Iterator[tuple[str, l
         for model, indices in group.compared(scope).items():
             rows = [group.rows[i] for i in indices]
             labels = _tags([row.series.label for row in rows])
-            there = [column for column in compared if column.scope == scope and any(column in r.numbers for r in rows)]
+            there = [
+                column for column in compared if column.scope == scope and any(column in r.statistics for r in rows)
+            ]
             pictures: list[Picture] = []
             for heading, caption, some in _panels(rows, there, scope):
                 strips = [_strip(group, indices, labels, column) for column in some]
@@ -146,7 +148,7 @@ def _panels(rows: Sequence[Summary], there: Sequence[Column], scope: str) -> Ite
 def _strip(group: Group, indices: Sequence[int], labels: Sequence[str], column: Column) -> Strip:
     """The values of a column."""
     scale = 100 if column.is_share else 1
-    values = [scale * group.rows[i].numbers.get(column, float("nan")) for i in indices]
+    values = [scale * group.rows[i].statistics.get(column, float("nan")) for i in indices]
     places = {row: k for k, row in enumerate(indices)}
     odd = {places[odd.row] for odd in group.odd if odd.column == column and odd.row in places}
     return Strip(_head(column) + " [%]" * column.is_share, labels, values, frozenset(odd))
@@ -171,7 +173,7 @@ def _row(group: Group, i: int, cells: Sequence[Column], out: Path) -> Row:
     """A series in the table of the page."""
     row = group.rows[i]
     odd = group.odd_of(i)
-    texts = [_cell(row.numbers.get(column), column) for column in cells]
+    texts = [_cell(row.statistics.get(column), column) for column in cells]
     page = f"{row.series.label}.html"
     report = quote(os.fsencode(page)) if (out / page).is_file() else ""
     kind = "missing" if row.state == INCOMPLETE else "odd" if odd or row.state != COMPLETE else ""

@@ -43,7 +43,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Record:
+class TaskResult:
     """What became of a series.
 
     Attributes:
@@ -70,7 +70,7 @@ class Record:
         return f"{self.title}: {self.voxels:,} voxels, {self.seconds:.1f} s"
 
 
-def run_task(task: Task, progress: Progress = lambda *_: None) -> Record:
+def run_task(task: Task, progress: Progress = lambda *_: None) -> TaskResult:
     """Fit a series, unless its maps are there; its log says what happened.
 
     Whatever goes wrong is told by the record, and nothing of it raises: one series must not stop the others.
@@ -88,7 +88,7 @@ def run_task(task: Task, progress: Progress = lambda *_: None) -> Record:
         # The group level sees by its folder that a series has no maps.
         outputs.make_folder(task.request.out.parent)
         if is_complete(task.request):
-            return Record(task.title, COMPLETE)
+            return TaskResult(task.title, COMPLETE)
         outcome = run_fit(task.request, progress, task.command)
         log.write(_outcome_lines(outcome))
     except JaxsmtError as error:
@@ -100,8 +100,8 @@ def run_task(task: Task, progress: Progress = lambda *_: None) -> Record:
     else:
         run = outcome.run
         voxels = sum(count for name, count in run["voxels"].items() if name != "outside")
-        return Record(task.title, FITTED, voxels, time.perf_counter() - began, "", tuple(run["warnings"]))
-    return Record(task.title, FAILED, seconds=time.perf_counter() - began, reason=reason)
+        return TaskResult(task.title, FITTED, voxels, time.perf_counter() - began, "", tuple(run["warnings"]))
+    return TaskResult(task.title, FAILED, seconds=time.perf_counter() - began, reason=reason)
 
 
 def is_complete(request: Request) -> bool:
