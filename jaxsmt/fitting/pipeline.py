@@ -80,7 +80,7 @@ class Pipeline:
         order: Order = "C",
     ):
         acquisition = acquisition.concrete()
-        self.model, self._acquisition, self._voxels = model, acquisition, Voxels(inside, order)
+        self.model, self._voxels = model, Voxels(inside, order)
         self._kernels: KernelStage | None = None
         self._fods: FodStage | None = None
         if isinstance(model, FodModel) and isinstance(model.kernels, Fit):

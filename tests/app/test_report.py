@@ -74,9 +74,9 @@ def stopped(folder, monkeypatch):
     def stop(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(page, "make_page", stop)
-    assert run(folder) == 130
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(page, "make_page", stop)
+        assert run(folder) == 130
     return folder / "out"
 
 
