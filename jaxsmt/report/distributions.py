@@ -12,7 +12,7 @@ from ..files import map_table, sidecars
 from ..geometry.quadrature import gradient_directions
 from ..models.regions import Region, tissues_of
 from ..status import FITTED
-from .charts import Band, Chart, Group, histogram
+from .charts import Band, Chart, VoxelGroup, histogram
 from .maps import range_of
 from .references import APPARENT_B, APPARENT_DIFFUSIVITIES, Bibliography
 
@@ -59,9 +59,9 @@ def histograms(
     return found
 
 
-def _groups(values: np.ndarray, of_tissue: Tissues) -> list[Group]:
+def _groups(values: np.ndarray, of_tissue: Tissues) -> list[VoxelGroup]:
     """Finite values of each tissue."""
-    return [Group(r.key, r.name, values[inside & np.isfinite(values)]) for r, inside in of_tissue]
+    return [VoxelGroup(r.key, r.name, values[inside & np.isfinite(values)]) for r, inside in of_tissue]
 
 
 def _apparent(fit: Fit, of_tissue: Tissues, cite: Bibliography) -> tuple[str, Chart]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from ...models import regions
-from ...report.group import Bars, Finding, GroupPage, Picture, Row
+from ...report.group import Bars, GroupPage, Picture, SeriesRemarks, SeriesRow
 from ...report.strips import Strip
 from . import columns, outliers
 from .columns import Column
@@ -39,16 +39,18 @@ def describe(group: Group, out: Path) -> GroupPage:
         title="Group of " + _count(len({row.series.participant for row in rows}), "participant", "participants"),
         summary=_summary(group, compared),
         remarks=list(_remarks(group)),
-        missing=[Finding(f"{row.series.label}, {row.state}", row.problems) for row in rows if row.state != COMPLETE],
+        missing=[
+            SeriesRemarks(f"{row.series.label}, {row.state}", row.problems) for row in rows if row.state != COMPLETE
+        ],
         outliers=[
-            Finding(row.series.label, [odd.text for odd in group.odd_of(i)])
+            SeriesRemarks(row.series.label, [odd.text for odd in group.odd_of(i)])
             for i, row in enumerate(rows)
             if group.odd_of(i)
         ],
         pictures=list(_pictures(group, compared)),
         head=["state", "model", *(_head(column) for column in cells), "outliers"],
         rows=[_row(group, i, cells, out) for i in range(len(rows))],
-        warnings=[Finding(row.series.label, row.run.warnings) for row in rows if row.run and row.run.warnings],
+        warnings=[SeriesRemarks(row.series.label, row.run.warnings) for row in rows if row.run and row.run.warnings],
         notes=[*DEFINITIONS, *_regions(rows)],
     )
 
@@ -169,7 +171,7 @@ def _tags(labels: Sequence[str]) -> list[str]:
     return ["_".join(part for part in own if part not in common) or "_".join(own) for own in parts]
 
 
-def _row(group: Group, i: int, cells: Sequence[Column], out: Path) -> Row:
+def _row(group: Group, i: int, cells: Sequence[Column], out: Path) -> SeriesRow:
     """A series in the table of the page."""
     row = group.rows[i]
     odd = group.odd_of(i)
@@ -178,7 +180,7 @@ def _row(group: Group, i: int, cells: Sequence[Column], out: Path) -> Row:
     report = quote(os.fsencode(page)) if (out / page).is_file() else ""
     kind = "missing" if row.state == INCOMPLETE else "odd" if odd or row.state != COMPLETE else ""
     model = row.model("fod") or row.model("kernel") or "–"
-    return Row(row.series.label, report, [row.state, model, *texts, str(len(odd)) if row.run else "–"], kind)
+    return SeriesRow(row.series.label, report, [row.state, model, *texts, str(len(odd)) if row.run else "–"], kind)
 
 
 def _cell(value: float | None, column: Column) -> str:

@@ -1,4 +1,4 @@
-"""The numbers of one series: its maps are read one after another."""
+"""The statistics of one series: its maps are read one after another."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Summary:
 
 
 def summarise(series: FittedSeries) -> Summary:
-    """The numbers of a series. What is damaged is said, and left out.
+    """The statistics of a series. What is damaged is said, and left out.
 
     Args:
         series: one that was found.

@@ -73,7 +73,7 @@ class TaskResult:
 def run_task(task: Task, progress: Progress = lambda *_: None) -> TaskResult:
     """Fit a series, unless its maps are there; its log says what happened.
 
-    Whatever goes wrong is told by the record, and nothing of it raises: one series must not stop the others.
+    Whatever goes wrong is told by what is returned, and nothing of it raises: one series must not stop the others.
 
     Args:
         task: the series.
