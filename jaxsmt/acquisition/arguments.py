@@ -16,4 +16,4 @@ def require_acquisition(acquisition: Any) -> None:
     """
     if not isinstance(acquisition, Acquisition):
         fix = "js.Acquisition(bvals, bvecs); the arguments are model, acquisition, data or signal"
-        raise InputError(f"acquisition= is a {type(acquisition).__name__}", fix=fix)
+        raise InputError(f"acquisition= is of type {type(acquisition).__name__}", fix=fix)

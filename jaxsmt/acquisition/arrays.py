@@ -51,7 +51,11 @@ def real_array(values: Any, name: str, kinds: str = "iuf") -> np.ndarray:
         raise InputError(f"{name}= is empty", fix=f"give real numbers as {name}=")
     what = f"has the type {array.dtype}"
     if array.ndim == 0:
-        what = f"is {values!r}" if isinstance(values, str | complex | bool | None) else f"is a {type(values).__name__}"
+        what = (
+            f"is {values!r}"
+            if isinstance(values, str | complex | bool | None)
+            else f"is of type {type(values).__name__}"
+        )
     raise InputError(f"{name}= {what}", fix=f"give real numbers as {name}=")
 
 
@@ -73,7 +77,11 @@ def real_number(value: Any, name: str, rule: str, lowest: float = -np.inf, highe
     except (TypeError, ValueError):
         number = np.nan
     if not (np.isfinite(number) and lowest <= number <= highest):
-        shown = repr(value) if isinstance(value, str | int | float | complex | None) else f"a {type(value).__name__}"
+        shown = (
+            repr(value)
+            if isinstance(value, str | int | float | complex | None)
+            else f"something of type {type(value).__name__}"
+        )
         raise InputError(f"{name}= is {shown}", fix=f"{name}= takes {rule}")
     return number
 

@@ -32,8 +32,8 @@ def echoes_of(acquisition: Acquisition, relaxing: bool = False) -> tuple[int, ..
     return tuple(group.echo for group in acquisition.groups) if has_several(acquisition) and not relaxing else ()
 
 
-def levels_of(means: Any, echoes: Sequence[int]) -> Any:
-    """S0 of each shell's echo time over that of the shortest, from the means at b = 0.
+def decay_of(means: Any, echoes: Sequence[int]) -> Any:
+    """The decay between echo times: S0 of each shell's over that of the shortest, from the means at b = 0.
 
     Args:
         means: (..., shells) of the signal, NumPy's or JAX's; those at b = 0 first, one for each echo time.
@@ -48,10 +48,10 @@ def levels_of(means: Any, echoes: Sequence[int]) -> Any:
     return (safe / safe[..., :1])[..., np.array(echoes, np.int32)]
 
 
-def levels_of_volumes(acquisition: Acquisition, levels: np.ndarray) -> np.ndarray:
-    """The level of each volume, (..., volumes), from those of the shells, (..., shells)."""
+def decay_of_volumes(acquisition: Acquisition, decay: np.ndarray) -> np.ndarray:
+    """The decay of each volume, (..., volumes), from that of the shells, (..., shells)."""
     shell_of = np.zeros(acquisition.bvals.size, int)
     for i, group in enumerate(acquisition.groups):
         shell_of[list(group.volumes)] = i
-    of_volumes: np.ndarray = levels[..., shell_of]
+    of_volumes: np.ndarray = decay[..., shell_of]
     return of_volumes

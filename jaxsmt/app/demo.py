@@ -72,7 +72,7 @@ def _draw(
 
     assert outcome.fods is not None
     picture, fod_picture = folder / "maps_and_truth.png", folder / "fods.png"
-    figure = maps.draw_maps([("fitted", fitted), ("truth", phantom.truth)], phantom.mask)
+    figure = maps.draw_maps([("fitted", fitted), ("truth", phantom.truth)], phantom.mask, phantom.affine)
     nifti.write_bytes(picture, maps.to_png(figure))
     fods = outcome.fods.changed(outcome.voxels.place)
     figure = glyphs.draw_glyphs(fods, fitted["lambda_perp"], phantom.mask, phantom.affine)

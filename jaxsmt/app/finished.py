@@ -16,6 +16,7 @@ from ..files import map_table, masks, nifti, sidecars
 from . import catalogue
 from .inputs import Inputs, naming, open_inputs
 from .request import Request, make_request
+from .unfinished import Unfinished
 
 if TYPE_CHECKING:
     from ..fitting.fod_results import FodFit
@@ -39,20 +40,33 @@ def draw_again(out: Path, prefix: str | None = None) -> Path:
     Raises:
         InputError: there is no finished fit, more than one, or its inputs or maps are not what they were.
         OutputError: the page cannot be written.
+        ResourceError: a fit writes here at the moment.
     """
     path = _find(out, prefix)
-    run = _read(path)
-    request = _request(run, path)
-    inputs = open_inputs(request)
-    _require_same(run, inputs)
-    fit, fods, volumes = _results(request, inputs, run)
-    before = {name: spent for name, spent in run["timings_s"].items() if name != "write"}
-    content = draw(request, inputs, fit, fods, volumes, {**run, "timings_s": before})
-    target = out / str(run.get("report", "report.html"))
-    nifti.write_bytes(target, content)
-    # Then the facts name the page, and are no older: so the next fit knows that it belongs to these maps.
-    nifti.write_bytes(path, sidecars.to_json(sidecars.sealed({**run, "report": os.path.relpath(target, out)})))
+    unfinished = Unfinished(out, path.name.removesuffix(_RUN))
+    with unfinished.locked():
+        run = _read(path)
+        request = _request(run, path)
+        inputs = open_inputs(request)
+        _require_same(run, inputs)
+        fit, fods, volumes = _results(request, inputs, run)
+        before = {name: spent for name, spent in run["timings_s"].items() if name != "write"}
+        content = draw(request, inputs, fit, fods, volumes, {**run, "timings_s": before})
+        target = out / str(run.get("report", "report.html"))
+        nifti.write_bytes(target, content)
+        write_facts(path, {**run, "report": os.path.relpath(target, out)})
+        if unfinished.is_of(run):  # it was stopped when only the page was missing
+            unfinished.finish()
     return target
+
+
+def write_facts(path: Path, run: Mapping[str, Any]) -> None:
+    """Write run.json; where it names a page after that, so that the next fit knows that the page belongs to its maps.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    nifti.write_bytes(path, sidecars.to_json(sidecars.sealed(run)))
 
 
 def draw(

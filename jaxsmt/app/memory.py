@@ -77,7 +77,7 @@ class Plan:
 class Needs(NamedTuple):
     """What a fit needs, in bytes.
 
-    reading: volumes at work, and the shells' means. kernels, results, slab: of a voxel, see `pipeline.Numbers`.
+    reading: volumes at work, and the shells' means. kernels, results, slab: of a voxel, see `pipeline.Footprint`.
     data: of the voxels; 0 if nobody needs them. lobes: of all FODs that are tried; 0 without FODs.
     """
 

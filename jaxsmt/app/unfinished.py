@@ -1,7 +1,7 @@
 """A run that can be stopped at any moment: its lock, what it was asked for, and what it has computed so far. No JAX.
 
-A folder beside the outputs holds them until the last file is written. So the same command goes on where it stopped,
-and a command that asks for something else is told what differs.
+A folder beside the outputs holds them until the last file, the page, is written. So the same command goes on where it
+stopped, and a command that asks for something else is told what differs.
 """
 
 from __future__ import annotations
@@ -47,6 +47,16 @@ class Unfinished:
     def exists(self) -> bool:
         """Whether an earlier run was stopped."""
         return self._facts.exists()
+
+    def is_of(self, run: Facts) -> bool:
+        """Whether the earlier run is the one whose run.json says this.
+
+        Args:
+            run: what it says.
+        """
+        asked = (self._earlier() or {}).get("asked", {})
+        hashes = {name: entry.get("sha256") for name, entry in run["inputs"].items()}
+        return bool(asked.get("options") == run["asked"] and asked.get("inputs") == hashes)
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -167,7 +167,7 @@ def _try(
         ) from error
     shape = getattr(found, "shape", None)
     if shape != expected:
-        kind = f"the shape {shape}" if shape is not None else f"a {type(found).__name__}"
+        kind = f"the shape {shape}" if shape is not None else f"something of type {type(found).__name__}"
         raise InputError(
             f"{what} returns {kind} for parameters of shape {shapes[-1] if shapes else ()}, and should return "
             f"{expected}",

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..acquisition import plausibility
-from ..acquisition.volumes import residuals_of_volumes
+from ..acquisition.volumes import VolumeResiduals, residuals_of_volumes
 from ..errors import JaxsmtWarning
 from ..files import nifti, outputs, sidecars
 from ..files.voxels import InFile, InMemory, VoxelData
@@ -73,7 +73,7 @@ def run_fit(request: Request, progress: Progress = lambda *_: None, command: Seq
 
     The series is read once, volume by volume, into the shells' means, while the programs of the fit are compiled.
     Nothing is fitted before the stream has proved sound to its end. Nothing is written before the fit is complete, but
-    what the same command needs to go on if the run is stopped.
+    what the same command needs to go on if the run is stopped. Maps and run.json appear together, then the page.
 
     Raises:
         JaxsmtError: bad input, a folder that cannot be written, or too little memory. A new folder is removed again.
@@ -110,48 +110,33 @@ def _write(
     progress: Progress,
     clock: _Clock,
 ) -> list[Path]:
-    """Write maps, report and run.json, and put them where they belong when all are there; returns the maps' paths.
+    """Write maps and run.json, put them where they belong when all are there, then the page; returns the maps' paths.
 
-    The report is drawn while the maps are written.
+    The page is drawn while the maps are written.
     """
     request, pool = job.request, ThreadPoolExecutor(1)
     run["timings_s"] = clock.seconds
+    run |= {"viewer": True} if request.viewer else {}
     try:
         so_far = {**run, "timings_s": dict(clock.seconds)}
-        drawing = None if request.no_report else pool.submit(_draw, job, result, sample, so_far)
+        residuals = None if request.no_report else pool.submit(_residuals, job, result, sample, so_far)
+        drawing = None if residuals is None else pool.submit(_draw, job, result, so_far, residuals)
         with unfinished.publishing() as folder:
             files = _write_maps(job, result, run, folder, progress)
             run["maps"] = [path.name for path in files]
-            page = folder / targets.report(request).name
-            if drawing is not None:
-                content, more = drawing.result()
-                run |= more
-                if content is not None:
-                    nifti.write_bytes(page, content)
-                    run["report"] = os.path.relpath(targets.report(request), request.out)
-                    run |= {"viewer": True} if request.viewer else {}
+            if residuals is not None and residuals.exception() is None:
+                run |= residuals.result()[1]
             clock.lap("write")
-            nifti.write_bytes(folder / targets.run_json(request).name, sidecars.to_json(sidecars.sealed(run)))
+            finished.write_facts(folder / targets.run_json(request).name, run)
             if request.overwrite:
                 targets.remove_earlier(request, result.fit.model, [path.name for path in job.inputs.files.values()])
-            if request.report is not None and page.exists():
-                page.replace(request.report)
+        if drawing is not None:
+            _write_page(request, drawing, run)
+            clock.lap("write")
+            finished.write_facts(targets.run_json(request), run)
     finally:  # a stopped run does not wait for pictures
         pool.shutdown(wait=False, cancel_futures=True)
     return [request.out / path.name for path in files]
-
-
-def facts(outcome: Outcome) -> str:
-    """What a fit did: voxels by status, fibres, times."""
-    run = outcome.run
-    voxels = ", ".join(
-        f"{count} {name.replace('_', ' ')}" for name, count in run["voxels"].items() if count and name != "outside"
-    )
-    seconds = ", ".join(f"{stage} {spent:.1f} s" for stage, spent in run["timings_s"].items())
-    fods = ""
-    if "fibres" in run:
-        fods = "fibres: " + ", ".join(f"{n} in {count} voxels" for n, count in run["fibres"].items()) + "\n"
-    return f"voxels: {voxels}\n{fods}times: {seconds}"
 
 
 def prepare(request: Request, inputs: Inputs) -> Job:
@@ -276,14 +261,14 @@ def _store(job: Job) -> VoxelData:
 
 def _memory_plan(request: Request, inputs: Inputs, pipeline: Pipeline, voxels: int) -> memory.Plan:
     """How much memory the fit takes, and where the voxels' data go."""
-    shape, numbers = inputs.image.shape, pipeline.numbers
+    shape, footprint = inputs.image.shape, pipeline.footprint
     itemsize, each = inputs.image.dtype.itemsize, np.dtype(inputs.settings.dtype).itemsize
     means = 8 * len(inputs.acquisition.shells)
     needs = memory.Needs(
         reading=(memory.AHEAD * itemsize + means) * inputs.mask.size + means * voxels,
-        kernels=each * numbers.kernels + means,
-        results=each * numbers.results + means,
-        slab=each * numbers.slab,
+        kernels=each * footprint.kernels + means,
+        results=each * footprint.results + means,
+        slab=each * footprint.slab,
         data=voxels * shape[3] * itemsize if pipeline.needs_volumes else 0,
         lobes=pipeline.lobes,
     )
@@ -293,10 +278,10 @@ def _memory_plan(request: Request, inputs: Inputs, pipeline: Pipeline, voxels: i
 def _write_maps(job: Job, result: Result, run: dict[str, Any], folder: Path, progress: Progress) -> list[Path]:
     """Write the maps of kernels and FODs with their sidecars; returns the paths of the maps."""
     prefix, sets = job.request.file_prefix, _map_sets(job, result)
-    total, facts, numbers = sum(map(len, sets)), describe.sidecar_facts(run), itertools.count(1)
+    total, facts, written_so_far = sum(map(len, sets)), describe.sidecar_facts(run), itertools.count(1)
 
     def count() -> None:
-        progress("write", next(numbers), total)
+        progress("write", next(written_so_far), total)
 
     written = []
     for maps in sets:
@@ -318,21 +303,30 @@ def _map_sets(job: Job, result: Result) -> list[outputs.MapSet]:
     return sets
 
 
-def _draw(
+def _residuals(
     job: Job, result: Result, sample: plausibility.Sample, run: dict[str, Any]
-) -> tuple[bytes | None, dict[str, Any]]:
-    """The report, and what else run.json says then; no report, and a warning, where it cannot be made.
+) -> tuple[VolumeResiduals | None, dict[str, Any]]:
+    """What each volume is less what the others tell, and what run.json says of residuals."""
+    volumes = residuals_of_volumes(sample, job.inputs.acquisition)
+    return volumes, describe.residual_facts(run, result.fit, volumes)
 
-    Pictures must never cost maps.
-    """
-    more: dict[str, Any] = {}
+
+def _draw(job: Job, result: Result, run: dict[str, Any], residuals: Future[tuple[Any, dict[str, Any]]]) -> bytes:
+    """The page."""
+    volumes, more = residuals.result()
+    facts = json.loads(sidecars.to_json(run | more))  # as the page is drawn again from the file
+    return finished.draw(job.request, job.inputs, result.fit, result.fods, volumes, facts)
+
+
+def _write_page(request: Request, drawing: Future[bytes], run: dict[str, Any]) -> None:
+    """Write the page when it is drawn, and name it in the facts of the run; they have a warning if it cannot be."""
     try:
-        volumes = residuals_of_volumes(sample, job.inputs.acquisition)
-        more = describe.residual_facts(run, result.fit, volumes)
-        facts = json.loads(sidecars.to_json(run | more))  # as the page is drawn again from the file
-        return finished.draw(job.request, job.inputs, result.fit, result.fods, volumes, facts), more
-    except Exception as error:  # of a library that draws, whatever it is
-        return None, {**more, "warnings": [*run["warnings"], f"no report: {type(error).__name__}: {error}"]}
+        content = drawing.result()
+    except Exception as error:  # of a library that draws, whatever it is: pictures must never cost maps
+        run["warnings"] = [*run["warnings"], f"no report: {type(error).__name__}: {error}"]
+        return
+    nifti.write_bytes(targets.report(request), content)
+    run["report"] = os.path.relpath(targets.report(request), request.out)
 
 
 class _Clock:

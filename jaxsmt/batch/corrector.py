@@ -102,18 +102,18 @@ class Corrector(Runner):
                 `correct`. second: `means`. magnitudes: calls that return them.
         """
         volumes = len(self._volumes)
-        levels = _zeros(self._n - 1) if self._echoes else None
+        decay = _zeros(self._n - 1) if self._echoes else None
         if sigma:
             self._sigmas.compile(_zeros(len(self._smooth)))
         if correct:
             kernel = dict.fromkeys(self._names, _zeros())
             turned = _zeros(3, 3) if deviation else None
-            voxel = VolumesVoxel(_zeros(volumes), _zeros(), _zeros(), kernel, _zeros(len(L)), turned, levels)
+            voxel = VolumesVoxel(_zeros(volumes), _zeros(), _zeros(), kernel, _zeros(len(L)), turned, decay)
             self._correct[False, False, False].compile(voxel)
         if magnitudes:
             kernel = dict.fromkeys(self._names, _zeros())
             turned = _zeros(3, 3)
-            voxel = VolumesVoxel(_zeros(volumes), _zeros(), _zeros(), kernel, _zeros(len(L)), turned, levels)
+            voxel = VolumesVoxel(_zeros(volumes), _zeros(), _zeros(), kernel, _zeros(len(L)), turned, decay)
             self._correct[False, False, True].compile(voxel)
         if correct and floor:
             self._signals.compile((_zeros(self._n), _zeros()))
@@ -153,7 +153,7 @@ class Corrector(Runner):
         magnitudes: bool = False,
         fod: np.ndarray | None = None,
         with_sigma: bool = False,
-        levels: np.ndarray | None = None,
+        decay: np.ndarray | None = None,
     ) -> CorrectedVolumes:
         """Corrected volumes, for voxels whose data are `signal(slice) -> (voxels, volumes)`.
 
@@ -161,7 +161,7 @@ class Corrector(Runner):
             kernels: parameters by name, (voxels,) each. s0, sigma: (voxels,). deviation: (voxels, 3, 3) or None.
             magnitudes: return those, in the order of the volumes; only with a deviation. fod: (voxels, 27) of an
                 earlier correction; None: there was none. with_sigma: estimate σ from the misfit; without it, noise of
-                magnitudes returns the σ given. levels: (voxels, shells) of `levels_of`, where echo times have an
+                magnitudes returns the σ given. decay: (voxels, shells) of `decay_of`, where echo times have an
                 S0 of their own.
         """
 
@@ -173,7 +173,7 @@ class Corrector(Runner):
                 {name: kernels[name][part] for name in self._names},
                 np.zeros((part.stop - part.start, len(L))) if fod is None else fod[part],
                 None if deviation is None else deviation[part],
-                levels[part, 1:] if self._echoes and levels is not None else None,
+                decay[part, 1:] if self._echoes and decay is not None else None,
             )
 
         program = self._correct[fod is not None, with_sigma, magnitudes]

@@ -173,7 +173,7 @@ class FodFitter(Runner):
 
     Args:
         lobes: what is fitted. kernel: what they are convolved with. pulses, directions (n, 3): each shell's.
-        leveled: whether calls give `levels`, as of `FodVoxel`.
+        decaying: whether calls give `decay`, as of `FodVoxel`.
     """
 
     def __init__(
@@ -183,7 +183,7 @@ class FodFitter(Runner):
         pulses: Sequence[Pulse],
         directions: Sequence[np.ndarray],
         *,
-        leveled: bool = False,
+        decaying: bool = False,
         solver: Solver | None = None,
         dtype: str = "float32",
         device: Devices = None,
@@ -192,7 +192,7 @@ class FodFitter(Runner):
         table = table_of(directions)
         self.lobes, self._kernel = replace(lobes, determined=table.order), kernel
         self._names, self._volumes = kernel.names, sum(map(len, directions))
-        self._leveled = leveled
+        self._decaying = decaying
         self._shared = FodShared(tuple(directions), tuple(pulses), table)
         self._solver = solver if solver is not None else levenberg_marquardt()
 
@@ -234,8 +234,8 @@ class FodFitter(Runner):
     def _one(self, sigma: bool) -> FodVoxel:
         one = np.zeros(1)
         kernel = dict.fromkeys(self._names, one)
-        levels = np.zeros((1, len(self._shared.pulses))) if self._leveled else None
-        return FodVoxel(np.zeros((1, self._volumes)), kernel, one if sigma else None, levels=levels)
+        decay = np.zeros((1, len(self._shared.pulses))) if self._decaying else None
+        return FodVoxel(np.zeros((1, self._volumes)), kernel, one if sigma else None, decay=decay)
 
     def _earlier(self, points: np.ndarray | None, voxels: int) -> np.ndarray | None:
         """Points as the program takes them: of magnitudes always, so that both passes share one program."""
@@ -252,21 +252,21 @@ class FodFitter(Runner):
         sigma: np.ndarray | None = None,
         worth: np.ndarray | None = None,
         earlier: np.ndarray | None = None,
-        levels: np.ndarray | None = None,
+        decay: np.ndarray | None = None,
     ) -> Fits:
         """Fit voxels whose signal over S0 is `signal(slice) -> (voxels, volumes)`, volumes shell by shell.
 
         kernels: parameters by name, (voxels,) each. sigma: (voxels,) over S0, where the noise is of magnitudes.
         worth: (voxels,) the cost below which a fit is of use; None: any is. earlier: (voxels, numbers of a point) where
-        searches of nearly the same data ended, or NaN; for noise of magnitudes. levels: (voxels, shells).
+        searches of nearly the same data ended, or NaN; for noise of magnitudes. decay: (voxels, shells).
         """
         earlier = self._earlier(earlier, voxels)
 
         def of(part: slice) -> FodVoxel:
             kernel = {name: kernels[name][part] for name in self._names}
-            optional = (sigma, worth, earlier, levels)
+            optional = (sigma, worth, earlier, decay)
             of_part = [None if values is None else values[part] for values in optional]
-            return FodVoxel(signal(part), kernel, of_part[0], worth=of_part[1], earlier=of_part[2], levels=of_part[3])
+            return FodVoxel(signal(part), kernel, of_part[0], worth=of_part[1], earlier=of_part[2], decay=of_part[3])
 
         fits: Fits = self._fits(of, voxels, progress)
         return fits
@@ -277,7 +277,7 @@ class FodFitter(Runner):
         kernels: Mapping[str, np.ndarray],
         sigma: np.ndarray,
         effects: Mapping[str, np.ndarray],
-        levels: np.ndarray | None = None,
+        decay: np.ndarray | None = None,
     ) -> dict[str, np.ndarray]:
         """Standard deviations of fits that ended at these points (voxels, …): (voxels, lobes) by name.
 
@@ -287,8 +287,8 @@ class FodFitter(Runner):
         def fitted(part: slice) -> tuple[FodVoxel, np.ndarray]:
             kernel = {name: kernels[name][part] for name in self._names}
             changes = {name: effects[name][part] for name in (*self._names, "s0")}
-            of_part = None if levels is None else levels[part]
-            voxels = FodVoxel(None, kernel, sigma[part], changes, levels=of_part)
+            of_part = None if decay is None else decay[part]
+            voxels = FodVoxel(None, kernel, sigma[part], changes, decay=of_part)
             return voxels, points[part]
 
         sd: dict[str, np.ndarray] = self._uncertainties(fitted, len(points))

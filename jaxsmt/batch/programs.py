@@ -96,7 +96,7 @@ class VolumesVoxel(NamedTuple):
     """One voxel for `correct_volumes`.
 
     data: (volumes,) b = 0 first, then shell by shell. sigma, s0: above 0. kernel: its parameters by name. fod: where
-    its search starts, (27,). deviation: (3, 3) L of the gradients (I + L)g, or None. levels: of `FodVoxel`, of the
+    its search starts, (27,). deviation: (3, 3) L of the gradients (I + L)g, or None. decay: of `FodVoxel`, of the
     pulses.
     """
 
@@ -106,7 +106,7 @@ class VolumesVoxel(NamedTuple):
     kernel: dict[str, Any]
     fod: Any
     deviation: Any = None
-    levels: Any = None
+    decay: Any = None
 
 
 class VolumesShared(NamedTuple):
@@ -163,22 +163,22 @@ def _corrected(
     kernel: Kernel,
     noise: Noise,
 ) -> Corrected:
-    levels = (None,) * len(shared.pulses) if voxel.levels is None else tuple(voxel.levels)
+    decay = (None,) * len(shared.pulses) if voxel.decay is None else tuple(voxel.decay)
 
-    def moments(pulse: Pulse, level: Array | None) -> Array:
+    def moments(pulse: Pulse, factor: Array | None) -> Array:
         of_kernel = kernel.legendre(pulse, LMAX, voxel.kernel)
-        return of_kernel if level is None else level * of_kernel
+        return of_kernel if factor is None else factor * of_kernel
 
     search = FodSearch(voxel.fod, shared.steps, shared.steps_of_sigma)
-    meant = shell_design(nominal, tuple(map(moments, shared.pulses, levels)))
+    meant = shell_design(nominal, tuple(map(moments, shared.pulses, decay)))
     if voxel.deviation is None:
         return correct(voxel.data, voxel.sigma, voxel.s0, meant, None, noise, search)
     harmonics, of_volumes = [], []
-    for pulse, level, g in zip(shared.pulses, levels, shared.directions, strict=True):
+    for pulse, factor, g in zip(shared.pulses, decay, shared.directions, strict=True):
         turned = g + jnp.matmul(g, voxel.deviation.T, precision="highest")
         square = jnp.sum(turned**2, axis=1)
         harmonics.append(even_harmonics(turned / jnp.sqrt(square)[:, None], LMAX)[:, 1:])
-        of_volumes.append(jax.vmap(partial(_at_b, moments, pulse, level))(pulse.b * square))
+        of_volumes.append(jax.vmap(partial(_at_b, moments, pulse, factor))(pulse.b * square))
     actual = volume_design(tuple(harmonics), tuple(of_volumes))
     return correct(voxel.data, voxel.sigma, voxel.s0, meant, actual, noise, search)
 

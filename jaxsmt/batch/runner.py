@@ -189,16 +189,20 @@ class Program:
         self, record: journal.Record, voxels: Callable[[slice], Any], count: int, progress: Callable[[int], None]
     ) -> tuple[_Results, int]:
         """What a journal has of the first voxels, and how many they are; its last part is computed once more."""
-        known = [part for part, _ in record.parts()]
-        if known and known[-1].stop <= count:
-            results, last = _Results(count), known[-1]
-            expected = results.put(last, self._run_again(voxels, last))
-            # If not: another machine's, or of other voxels.
-            if all(_same(expected, leaves, part == last) for part, leaves in record.parts()):
-                for part, leaves in record.parts():
-                    results.fill(part, leaves)
-                progress(last.stop)
-                return results, last.stop
+        results, last = _Results(count), None
+        for part, leaves in record.parts():
+            if part.stop > count or not results.is_alike(leaves):
+                break
+            results.fill(part, leaves)
+            last = part, leaves
+        else:
+            if last is not None:
+                part, leaves = last
+                again = self._run_again(voxels, part)
+                if _same(jax.tree.leaves(again), leaves):  # else they are another machine's, or of other voxels
+                    results.put(part, again)
+                    progress(part.stop)
+                    return results, part.stop
         record.forget()
         return _Results(count), 0
 
@@ -283,21 +287,26 @@ class _Results:
         for whole, leaf in zip(self._leaves, leaves, strict=True):
             whole[part] = leaf
 
+    def is_alike(self, leaves: journal.Leaves) -> bool:
+        """Whether leaves of a part are of the kind of those that were taken before."""
+        return self._leaves is None or _kinds(leaves) == _kinds(self._leaves)
+
     def tree(self) -> Any:
         """All results, as the program returns them."""
         assert self._leaves is not None
         return jax.tree.unflatten(self._tree, self._leaves)
 
 
-def _same(expected: list[np.ndarray], leaves: list[np.ndarray], values: bool) -> bool:
-    """Whether arrays are of the same kind, and with `values` the same bytes."""
-
-    def kind(arrays: list[np.ndarray]) -> list[Any]:
-        return [(a.dtype, a.shape[1:]) for a in arrays]
-
-    if kind(expected) != kind(leaves):
+def _same(expected: list[np.ndarray], leaves: list[np.ndarray]) -> bool:
+    """Whether arrays are of the same kind and the same bytes."""
+    if _kinds(expected) != _kinds(leaves):
         return False
-    return not values or all(a.tobytes() == b.tobytes() for a, b in zip(expected, leaves, strict=True))
+    return all(a.tobytes() == b.tobytes() for a, b in zip(expected, leaves, strict=True))
+
+
+def _kinds(leaves: journal.Leaves) -> list[tuple[np.dtype, tuple[int, ...]]]:
+    """Types and shapes of arrays (voxels, …), but for the voxels."""
+    return [(leaf.dtype, leaf.shape[1:]) for leaf in leaves]
 
 
 _FEW = 1024  # small blocks are padded to so many

@@ -51,7 +51,7 @@ def require_path(path: object, name: str) -> None:
         InputError: it is something else than text or an `os.PathLike`.
     """
     if not isinstance(path, str | os.PathLike):
-        raise InputError(f"{name}= is a {type(path).__name__}", fix=f"give a path as {name}=")
+        raise InputError(f"{name}= is of type {type(path).__name__}", fix=f"give a path as {name}=")
 
 
 def require_file(path: str | os.PathLike[str]) -> None:

@@ -15,7 +15,7 @@ from jax.typing import ArrayLike
 
 from ..acquisition.acquisition import Acquisition
 from ..acquisition.arguments import require_acquisition
-from ..acquisition.echoes import echoes_of, levels_of
+from ..acquisition.echoes import decay_of, echoes_of
 from ..acquisition.shells import Pulse
 from ..batch.fitters import checked_weights, means_pulses, of_scheme
 from ..batch.search import minimum, status_of
@@ -338,8 +338,8 @@ def _fod(
     moments = tuple(k.legendre(p, order, kernel) for p, order in zip(pulses, orders, strict=True))
     directed = anisotropy([k.unrelaxed(p, m, kernel) for p, m in zip(pulses, moments, strict=True)]) >= LEAST_ANISOTROPY
     if echoes := echoes_of(acquisition, k.relaxing):
-        levels = levels_of(jnp.matmul(jnp.asarray(acquisition.weights, signal.dtype), signal), echoes)
-        moments = tuple(level * m for level, m in zip(levels[len(echoes) - len(shells) :], moments, strict=True))
+        decay = decay_of(jnp.matmul(jnp.asarray(acquisition.weights, signal.dtype), signal), echoes)
+        moments = tuple(factor * m for factor, m in zip(decay[len(echoes) - len(shells) :], moments, strict=True))
     usable = kernel["s0"] > 0
     s0 = jnp.where(usable, kernel["s0"], 1)
     y = _ordered(signal, np.concatenate([shell.volumes for shell in shells]))

@@ -70,20 +70,20 @@ class FodFit(WithStatus):
     device: jax.Device | None = None
     sd: Maps | None = None
 
-    def voxels(self, numbers: np.ndarray) -> FodFit:
+    def voxels(self, indices: np.ndarray) -> FodFit:
         """The FODs of some voxels.
 
         Args:
-            numbers: (n,) of the voxels in C order.
+            indices: (n,) of the voxels in C order.
         Returns:
             a `FodFit` with arrays (n, ...).
         """
 
         def take(values: np.ndarray) -> np.ndarray:
-            return values.reshape(-1, *values.shape[self.status.ndim :])[numbers]
+            return values.reshape(-1, *values.shape[self.status.ndim :])[indices]
 
         chosen = self.changed(take, kernels=False)
-        return replace(chosen, model=replace(self.model, kernels=self.model.fitted.voxels(numbers)))
+        return replace(chosen, model=replace(self.model, kernels=self.model.fitted.voxels(indices)))
 
     def changed(self, change: Callable[[np.ndarray], np.ndarray], kernels: bool = True) -> FodFit:
         """The FODs with all their arrays changed, as from the voxels of an image to maps.
@@ -264,7 +264,8 @@ class FodFit(WithStatus):
 
         Args:
             background: (x, y, z) map behind the glyphs; None: one of the kernels' maps, such as λ⊥.
-            affine: (4, 4) voxel-to-scanner matrix of the series; None: voxels are along the scanner's axes.
+            affine: (4, 4) voxel-to-scanner matrix of the series, by which the slice is turned as `Fit.plot` has it;
+                None: voxels are along the scanner's axes.
             mask: (x, y, z), 0 where nothing is shown; None: that of the fit.
         Returns:
             a Matplotlib figure, which notebooks show and `figure.savefig` writes.
@@ -287,7 +288,7 @@ class FodFit(WithStatus):
 
         Args:
             background, affine, mask: as of `plot`.
-            corner: first voxel of the patch in the slice; None: where the fibres are best seen.
+            corner: first voxel of the patch, to the right and up in the picture; None: where the fibres are best seen.
             size: voxels of the patch, across and up.
             odi_floor: in [0, 1); narrower lobes are widened to it, see `odf`.
         Returns:

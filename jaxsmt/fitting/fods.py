@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..acquisition.acquisition import Acquisition
-from ..acquisition.echoes import echoes_of, levels_of, levels_of_volumes
+from ..acquisition.echoes import decay_of, decay_of_volumes, echoes_of
 from ..acquisition.shells import Pulse
 from ..batch.corrector import Corrector, Rows
 from ..batch.fitters import FodFitter
@@ -34,8 +34,8 @@ _BLOCK = 8192  # voxels whose signals are looked at together
 #: Where the searches ended: (voxels inside, numbers of a point) of each number of lobes; NaN where it was not tried.
 Points = list[np.ndarray]
 
-#: `progress(done, total)` in voxels; the total can grow, as further numbers of lobes are tried.
-Progress = Callable[[int, int], None]
+#: `progress(share)`: how much of the work is done, from 0 to 1.
+Progress = Callable[[float], None]
 
 
 def orders_of(model: SphericalMeanModel, density: Density, pulses: Sequence[Pulse]) -> tuple[int, ...]:
@@ -74,7 +74,7 @@ class FodStage:
                 kernel,
                 pulses,
                 directions,
-                leveled=bool(self._echoes),
+                decaying=bool(self._echoes),
                 solver=settings.minimiser,
                 **how,
             )
@@ -93,7 +93,7 @@ class FodStage:
         return stage
 
     @property
-    def numbers(self) -> tuple[int, int]:
+    def footprint(self) -> tuple[int, int]:
         """How many numbers a voxel has, about: in results, and while it is fitted."""
         lobes = self._fitters[-1].lobes
         results = lobes.count * (4 + 3 * lobes.density.axes + 4 * self.settings.uncertainty) + 4
@@ -121,7 +121,7 @@ class FodStage:
         self,
         kernels: Fit,
         rows: Rows,
-        progress: Progress = lambda done, total: None,
+        progress: Progress = lambda share: None,
         final: bool = True,
         earlier: Points | None = None,
     ) -> tuple[FodFit, Points]:
@@ -140,17 +140,10 @@ class FodStage:
         best = _Best(data.status, self._fitters[-1].lobes, self.dtype)
         todo = np.flatnonzero(np.isin(best.status, FITTED))
         choose = len(self._fitters) > 1
-        done = 0
         for nth, fitter in enumerate(self._fitters):
             if not len(todo):
                 break
-            total = done + len(todo)
-
-            def tell(voxels: int, total: int = total) -> None:
-                nonlocal done
-                done += voxels
-                progress(done, total)
-
+            tell = _told(progress, nth / len(self._fitters), 1 / (len(self._fitters) * len(todo)))
             # The first is wanted everywhere, others only where they are better.
             worth = None if fitter is self._fitters[0] else data.worth(todo, best.criterion[todo], fitter.lobes.size)
             fits = data.fit(fitter, todo, tell, worth, None if earlier is None else earlier[nth][todo])
@@ -166,6 +159,7 @@ class FodStage:
             best.put(todo[better], criterion[better], fits, better)
             # Two lobes are tried everywhere, as one may not pay where two do; a third where two did.
             todo = todo[~none] if first else todo[better]
+        progress(1.0)  # nothing may have been left for the last numbers of lobes
         if final and self.settings.uncertainty:
             best.sd = self._uncertainty(kernels, best, points, data)
         return self._assemble(kernels, best, data), points
@@ -221,7 +215,7 @@ class _Data:
         self._sigma = kernels.sigma
         self.status = kernels.status.copy()
         self.volumes = len(stage._b0.volumes) + len(stage._volumes)
-        self._levels = self._measured_levels()
+        self._decay = self._measured_decay()
         self.at_zero, self.total = self._measure(kernels)
         if stage._corrector is not None:
             self._rows = self._at_nominal_gradients
@@ -231,89 +225,89 @@ class _Data:
     def fit(
         self,
         fitter: FodFitter,
-        numbers: np.ndarray,
+        indices: np.ndarray,
         progress: Callable[[int], None],
         worth: np.ndarray | None,
         earlier: np.ndarray | None,
     ) -> Fits:
-        """Fit one number of lobes in the voxels with these numbers.
+        """Fit one number of lobes in the voxels with these indices.
 
         worth: costs below which they would be chosen. earlier: points of an earlier pass.
         """
 
         def signal(part: slice) -> np.ndarray:
-            chosen = numbers[part]
+            chosen = indices[part]
             return self._rows(chosen)[:, self._stage._volumes] / self._s0[chosen][:, None]
 
         sigma = self._relative_sigma if self._stage.noise.magnitudes else None
         return fitter(
             signal,
-            _chosen(self._kernel, numbers),
-            len(numbers),
+            _chosen(self._kernel, indices),
+            len(indices),
             progress,
-            sigma=None if sigma is None else sigma[numbers],
+            sigma=None if sigma is None else sigma[indices],
             worth=worth,
             earlier=earlier,
-            levels=self._levels_above_zero(numbers),
+            decay=self._decay_above_zero(indices),
         )
 
     def uncertainty(
-        self, fitter: FodFitter, numbers: np.ndarray, points: np.ndarray, kernels: Fit
+        self, fitter: FodFitter, indices: np.ndarray, points: np.ndarray, kernels: Fit
     ) -> dict[str, np.ndarray]:
-        """Standard deviations of converged lobes in the voxels with these numbers. points: (voxels, …)."""
+        """Standard deviations of converged lobes in the voxels with these indices. points: (voxels, …)."""
         assert kernels.effects is not None
         assert self._relative_sigma is not None
-        effects = {name: kernels.effects[name][numbers] for name in (*self._kernel, "s0")}
-        effects["s0"] = effects["s0"] / self._over_s0[numbers][:, None]
-        kernel, sigma = _chosen(self._kernel, numbers), self._relative_sigma[numbers]
-        return fitter.uncertainty(points, kernel, sigma, effects, self._levels_above_zero(numbers))
+        effects = {name: kernels.effects[name][indices] for name in (*self._kernel, "s0")}
+        effects["s0"] = effects["s0"] / self._over_s0[indices][:, None]
+        kernel, sigma = _chosen(self._kernel, indices), self._relative_sigma[indices]
+        return fitter.uncertainty(points, kernel, sigma, effects, self._decay_above_zero(indices))
 
-    def directionless(self, numbers: np.ndarray) -> np.ndarray:
+    def directionless(self, indices: np.ndarray) -> np.ndarray:
         """Whether kernels of voxels are isotropic, so that a direction has no meaning."""
         stage = self._stage
         pulses = [shell.pulse for shell in stage.acquisition.shells if not shell.zero]
         kernel = stage.model.spherical.kernel
-        values = predicted_anisotropies(kernel, pulses, _chosen(self._kernel, numbers), stage.dtype)
+        values = predicted_anisotropies(kernel, pulses, _chosen(self._kernel, indices), stage.dtype)
         return ~(values >= LEAST_ANISOTROPY)
 
-    def criterion(self, numbers: np.ndarray, cost: Any, parameters: int) -> Any:
+    def criterion(self, indices: np.ndarray, cost: Any, parameters: int) -> Any:
         """Bayesian information criterion; S0 and the kernel, the same for all numbers of lobes, are not counted.
 
         The σ of Gaussian noise is not known; twice the cost of magnitudes is -2 log p.
         """
         n = self.volumes
         if not self._stage.noise.magnitudes:
-            cost = n * np.log(np.maximum((cost + self.at_zero[numbers]) / n, 1e-30))
+            cost = n * np.log(np.maximum((cost + self.at_zero[indices]) / n, 1e-30))
         return cost + parameters * np.log(n)
 
-    def worth(self, numbers: np.ndarray, criterion: np.ndarray, parameters: int) -> np.ndarray:
+    def worth(self, indices: np.ndarray, criterion: np.ndarray, parameters: int) -> np.ndarray:
         """The cost below which `criterion` is less than this."""
         n = self.volumes
         cost: np.ndarray = criterion - parameters * np.log(n)
         if not self._stage.noise.magnitudes:
-            cost = n * np.exp(cost / n) - self.at_zero[numbers]
+            cost = n * np.exp(cost / n) - self.at_zero[indices]
         return cost
 
-    def _at_nominal_gradients(self, numbers: np.ndarray) -> np.ndarray:
+    def _at_nominal_gradients(self, indices: np.ndarray) -> np.ndarray:
         """The volumes as they are expected at the gradients that were meant."""
         stage = self._stage
         assert stage._corrector is not None
         assert stage._deviation is not None
         assert self._sigma is not None
         corrected = stage._corrector(
-            lambda part: self._measured_rows(numbers[part]),
-            _chosen(self._kernel, numbers),
-            self._s0[numbers],
-            self._sigma[numbers],
-            stage._deviation[numbers],
-            len(numbers),
+            lambda part: self._measured_rows(indices[part]),
+            _chosen(self._kernel, indices),
+            self._s0[indices],
+            self._sigma[indices],
+            stage._deviation[indices],
+            len(indices),
             magnitudes=True,
-            levels=None if self._levels is None else self._levels[numbers],
+            decay=None if self._decay is None else self._decay[indices],
         )
         return np.asarray(corrected.magnitude)
 
-    def _measured_levels(self) -> np.ndarray | None:
-        """(voxels, shells) levels, from the data at b = 0; None where S0 is one."""
+    def _measured_decay(self) -> np.ndarray | None:
+        """(voxels, shells) decay, from the data at b = 0; None where S0 is one."""
         stage = self._stage
         if not stage._echoes:
             return None
@@ -323,13 +317,13 @@ class _Data:
             block = slice(i, min(i + _BLOCK, len(means)))
             rows = self._measured_rows(block)
             means[block, : len(zeros)] = np.stack([rows[:, volumes].mean(axis=1) for volumes in zeros], axis=1)
-        levels: np.ndarray = levels_of(means, stage._echoes)
-        return levels
+        decay: np.ndarray = decay_of(means, stage._echoes)
+        return decay
 
-    def _levels_above_zero(self, numbers: np.ndarray) -> np.ndarray | None:
-        """Those of the shells that FODs are fitted to, in the voxels with these numbers."""
+    def _decay_above_zero(self, indices: np.ndarray) -> np.ndarray | None:
+        """Those of the shells that FODs are fitted to, in the voxels with these indices."""
         zeros = sum(group.zero for group in self._stage.acquisition.groups)
-        return None if self._levels is None else self._levels[numbers, zeros:]
+        return None if self._decay is None else self._decay[indices, zeros:]
 
     def _measure(self, kernels: Fit) -> tuple[np.ndarray, np.ndarray]:
         """`at_zero` and `total`; voxels whose data cannot be used get their status."""
@@ -339,7 +333,7 @@ class _Data:
         volumes = np.concatenate([b0.volumes, stage._volumes])
         usable = np.flatnonzero(np.isin(self.status, FITTED))
         # Decay between echo times is nothing that a FOD explains.
-        levels = None if self._levels is None else levels_of_volumes(stage.acquisition, self._levels)
+        decay = None if self._decay is None else decay_of_volumes(stage.acquisition, self._decay)
         for i in range(0, len(usable), _BLOCK):
             at = usable[i : i + _BLOCK]
             expected = np.ones(len(at))
@@ -350,7 +344,7 @@ class _Data:
             with np.errstate(over="ignore", invalid="ignore"):
                 y = rows(at)[:, volumes] / self._s0[at][:, None]
                 zero[at] = np.sum((y[:, :n0] - expected[:, None]) ** 2, axis=1)
-                total[at] = _variation(y if levels is None else y / levels[at][:, volumes])
+                total[at] = _variation(y if decay is None else y / decay[at][:, volumes])
                 self.status[at[np.abs(y).max(axis=1) > _LARGEST]] = Status.NO_SIGNAL
                 self.status[at[~np.isfinite(total[at])]] = Status.NON_FINITE
         return zero, total
@@ -389,5 +383,17 @@ class _Best:
         self.squares[voxels], self.status[voxels] = fits.maps["squares"][chosen], fits.status[chosen]
 
 
-def _chosen(arrays: Mapping[str, np.ndarray], numbers: np.ndarray) -> dict[str, np.ndarray]:
-    return {name: values[numbers] for name, values in arrays.items()}
+def _chosen(arrays: Mapping[str, np.ndarray], indices: np.ndarray) -> dict[str, np.ndarray]:
+    return {name: values[indices] for name, values in arrays.items()}
+
+
+def _told(progress: Progress, share: float, each: float) -> Callable[[int], None]:
+    """Takes how many voxels are done now, each of which is a share of the work, and tells how much is done."""
+    done = 0
+
+    def tell(voxels: int) -> None:
+        nonlocal done
+        done += voxels
+        progress(share + each * done)
+
+    return tell

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from ..acquisition.acquisition import Acquisition
-from ..acquisition.echoes import echoes_of, levels_of, levels_of_volumes
+from ..acquisition.echoes import decay_of, decay_of_volumes, echoes_of
 from ..batch.corrector import Corrector, Rows
 from ..batch.fitters import KernelFitter
 from ..batch.programs import Fits
@@ -131,7 +131,7 @@ class KernelStage:
         return self.corrects or (self._uses_sigma and self._sigma is None)
 
     @property
-    def numbers(self) -> tuple[int, int, int]:
+    def footprint(self) -> tuple[int, int, int]:
         """How many numbers a voxel has, about: in results, while it is fitted, and for standard deviations."""
         shells, maps = len(self.acquisition.shells), len(self.model.names) + len(self.model.derived) + 4
         maps += 3 * (self._second is not None)
@@ -198,7 +198,7 @@ class KernelStage:
         """
         kernels = self._fit(means, rows, progress, before_fods)
         maps, status = kernels.fits.maps, np.asarray(kernels.fits.status)
-        of_means = kernels.means if (levels := self._levels(kernels.means)) is None else kernels.means / levels.T
+        of_means = kernels.means if (decay := self._decay(kernels.means)) is None else kernels.means / decay.T
         residuals = residuals_of(self.model, self.acquisition, self.settings.s0 == "fit", maps, status, of_means)
         return replace(kernels, residuals=residuals, misfit=misfit_of(self.model, residuals, maps, status))
 
@@ -226,10 +226,10 @@ class KernelStage:
             means = self._corrector.signals_of_means(means, noise.sigma)
         return self._corrected(means, rows, noise, progress, before_fods)
 
-    def _levels(self, means: np.ndarray) -> np.ndarray | None:
+    def _decay(self, means: np.ndarray) -> np.ndarray | None:
         """(voxels, shells) S0 of each shell's echo time over that of the shortest; None where S0 is one."""
         echoes = echoes_of(self.acquisition, self.model.kernel.relaxing)
-        return levels_of(means.T, echoes) if echoes else None
+        return decay_of(means.T, echoes) if echoes else None
 
     def _noise_of(self, means: np.ndarray, rows: Rows) -> NoiseLevel:
         """σ that is given, or as it is estimated before anything is corrected."""
@@ -246,7 +246,7 @@ class KernelStage:
             signals = self._corrector.signals_of_means(means, noise.sigma) if self.noise.magnitudes else means
             fits = self.fitter(signals, lambda voxels: None, self._maps, noise.sigma)
             of = (rows, fits.maps, fits.maps["s0"], noise.sigma, self._deviation, voxels)
-            corrected = self._corrector(*of, fod=fod, with_sigma=True, levels=self._levels(means))
+            corrected = self._corrector(*of, fod=fod, with_sigma=True, decay=self._decay(means))
             fod, noise = corrected.fod, self._of_misfit(corrected.sigma)
         return noise
 
@@ -274,7 +274,7 @@ class KernelStage:
         corrections = _CORRECTIONS_OF_MANY_COILS if many_coils else _CORRECTIONS
         if before_fods and self._deviation is None and noise.source is None and not many_coils:
             corrections = _CORRECTIONS_BEFORE_FODS
-        fod, variances, levels = None, None, self._levels(means)
+        fod, variances, decay = None, None, self._decay(means)
         for nth in range(corrections):
             last = nth == corrections - 1
             corrected = self._corrector(
@@ -286,7 +286,7 @@ class KernelStage:
                 len(noise.sigma),
                 fod=fod,
                 with_sigma=estimates and not last,
-                levels=levels,
+                decay=decay,
             )
             fod = corrected.fod
             if estimates and not last:
@@ -314,11 +314,11 @@ class KernelStage:
         variances = np.ones_like(means)
         for i in range(0, len(sigma), _BLOCK):
             block = slice(i, min(i + _BLOCK, len(sigma)))
-            levels = self._levels(kernels.means[:, block])
-            data = self._at_nominal_gradients(kernels.fits, rows, sigma, block, levels)
+            decay = self._decay(kernels.means[:, block])
+            data = self._at_nominal_gradients(kernels.fits, rows, sigma, block, decay)
             signals = predicted(block)
-            if levels is not None:
-                signals = signals * levels_of_volumes(self.acquisition, levels)
+            if decay is not None:
+                signals = signals * decay_of_volumes(self.acquisition, decay)
             means[:, block], variances[:, block] = corrector.means(data, signals, sigma[block])
         fresh = self.fitter(means, lambda voxels: None, self._maps, sigma)
 
@@ -333,7 +333,7 @@ class KernelStage:
         )
 
     def _at_nominal_gradients(
-        self, fits: Fits, rows: Rows, sigma: np.ndarray, block: slice, levels: np.ndarray | None
+        self, fits: Fits, rows: Rows, sigma: np.ndarray, block: slice, decay: np.ndarray | None
     ) -> np.ndarray:
         """(voxels, volumes) magnitudes of a block, as they would be without gradient deviation."""
         if self._deviation is None:
@@ -346,7 +346,7 @@ class KernelStage:
 
         voxels = block.stop - block.start
         of = (shifted, maps, maps["s0"], sigma[block], self._deviation[block], voxels)
-        corrected = self._corrector(*of, magnitudes=True, levels=levels)
+        corrected = self._corrector(*of, magnitudes=True, decay=decay)
         return np.asarray(corrected.magnitude)
 
     def fit(self, kernels: KernelFits, final: bool = True) -> Fit:

@@ -17,12 +17,14 @@ from ..models.model import SphericalMeanModel
 from ..status import FITTED
 from .fod_results import FodFit
 from .fods import FodStage, Points
+from .fods import Progress as FodProgress
 from .inputs import Order, Voxels
 from .kernels import KernelFits, KernelStage
 from .results import Fit, FodModel
 from .settings import Settings, options_of
 
-#: `progress(stage, done, total)`: how far a stage is, in voxels. The stages are "fit" and "fit FODs".
+#: `progress(stage, done, total)`: how far a stage is, in voxels. The stages are "fit" and "fit FODs". Where FODs are
+#: fitted several times, with more lobes or once more, each time is a share of a voxel's work.
 Progress = Callable[[str, int, int], None]
 
 
@@ -51,7 +53,7 @@ class Result:
         return cls(whole.fit, replace(whole.fods, model=replace(whole.fods.model, kernels=whole.fit)))
 
 
-class Numbers(NamedTuple):
+class Footprint(NamedTuple):
     """How many numbers a voxel has, about: while kernels are fitted, in results, and in a slab beside these."""
 
     kernels: int
@@ -78,7 +80,7 @@ class Pipeline:
         order: Order = "C",
     ):
         acquisition = acquisition.concrete()
-        self.model, self._acquisition, self._voxels = model, acquisition, Voxels(inside, order)
+        self.model, self._voxels = model, Voxels(inside, order)
         self._kernels: KernelStage | None = None
         self._fods: FodStage | None = None
         if isinstance(model, FodModel) and isinstance(model.kernels, Fit):
@@ -100,11 +102,11 @@ class Pipeline:
         return self._fods is not None or (self._kernels is not None and self._kernels.needs_volumes)
 
     @property
-    def numbers(self) -> Numbers:
+    def footprint(self) -> Footprint:
         """How many numbers a voxel has, about."""
-        results, kernels, deviations = (0, 0, 0) if self._kernels is None else self._kernels.numbers
-        of_fods, fods = (0, 0) if self._fods is None else self._fods.numbers
-        return Numbers(kernels, results + of_fods, kernels + deviations + fods)
+        results, kernels, deviations = (0, 0, 0) if self._kernels is None else self._kernels.footprint
+        of_fods, fods = (0, 0) if self._fods is None else self._fods.footprint
+        return Footprint(kernels, results + of_fods, kernels + deviations + fods)
 
     @property
     def lobes(self) -> int:
@@ -175,37 +177,39 @@ class Pipeline:
         for start in range(0, count, size):
             part = slice(start, min(start + size, count))
 
-            def tell(stage: str, done: int, total: int, part: slice = part) -> None:
-                progress(stage, part.start + done, part.start + total + count - part.stop)
+            def tell(share: float, part: slice = part) -> None:
+                progress("fit FODs", part.start + int(share * (part.stop - part.start)), count)
 
             yield part, self._of(part, kernels, None if rows is None else _shifted(rows, part), tell)
 
-    def _of(self, part: slice, all_kernels: KernelFits | None, rows: Rows | None, progress: Progress) -> Result:
+    def _of(self, part: slice, all_kernels: KernelFits | None, rows: Rows | None, progress: FodProgress) -> Result:
         """The results of a slab. rows: of its voxels."""
         if all_kernels is None:
             assert isinstance(self.model, FodModel)
             fitted = self.model.fitted.changed(lambda values: self._voxels.take(values)[part])
             return self._with_fods(part, fitted, rows, progress)[0]
         assert self._kernels is not None
-        stage, kernels, final = self._kernels.of(part), all_kernels.of(part), not self._twice
-        result, points = self._with_fods(part, stage.fit(kernels, final), rows, progress, final)
-        if final:
-            return result
+        stage, kernels = self._kernels.of(part), all_kernels.of(part)
+        if not self._twice:
+            return self._with_fods(part, stage.fit(kernels), rows, progress)[0]
+        fit = stage.fit(kernels, final=False)
+        result, points = self._with_fods(part, fit, rows, lambda share: progress(share / 2), final=False)
         # Once more: the means are corrected for the noise floor of the signals that FODs predict.
         fods = result.fods
         assert fods is not None
         assert rows is not None
-        numbers = np.arange(part.stop - part.start)
+        indices = np.arange(part.stop - part.start)
         chosen = np.isin(fods.status, FITTED)
-        refitted = stage.refit(kernels, rows, lambda block: fods.voxels(numbers[block]).predict(), chosen)
-        return self._with_fods(part, stage.fit(refitted), rows, progress, earlier=points)[0]
+        refitted = stage.refit(kernels, rows, lambda block: fods.voxels(indices[block]).predict(), chosen)
+        fit = stage.fit(refitted)
+        return self._with_fods(part, fit, rows, lambda share: progress((1 + share) / 2), earlier=points)[0]
 
     def _with_fods(
         self,
         part: slice,
         fit: Fit,
         rows: Rows | None,
-        progress: Progress,
+        progress: FodProgress,
         final: bool = True,
         earlier: Points | None = None,
     ) -> tuple[Result, Points]:
@@ -213,11 +217,7 @@ class Pipeline:
         if self._fods is None:
             return Result(fit), []
         assert rows is not None
-
-        def tell(done: int, total: int) -> None:
-            progress("fit FODs", done, total)
-
-        fods, points = self._fods.of(part)(fit, rows, tell, final, earlier)
+        fods, points = self._fods.of(part)(fit, rows, progress, final, earlier)
         return Result(fit, fods), points
 
 

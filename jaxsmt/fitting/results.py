@@ -119,17 +119,17 @@ class Fit(WithStatus):
     shrinkage: Maps | None = None
     effects: Maps | None = field(default=None, repr=False)
 
-    def voxels(self, numbers: np.ndarray) -> Fit:
+    def voxels(self, indices: np.ndarray) -> Fit:
         """The fits of some voxels, without their standard deviations.
 
         Args:
-            numbers: (n,) of the voxels in C order.
+            indices: (n,) of the voxels in C order.
         Returns:
             a `Fit` with arrays (n,).
         """
 
         without = replace(self, second=None, sd=None, shrinkage=None, effects=None)
-        return without.changed(lambda values: values.reshape(-1)[numbers])
+        return without.changed(lambda values: values.reshape(-1)[indices])
 
     def changed(self, change: Callable[[np.ndarray], np.ndarray]) -> Fit:
         """The fits with all their arrays changed, as from the voxels of an image to maps.
@@ -197,12 +197,15 @@ class Fit(WithStatus):
         more = {} if self.second is None else {"second_lambda_par": "um2/ms"}
         return {**self.model.units, **more}
 
-    def plot(self, names: Sequence[str] = (), mask: ArrayLike | None = None) -> Figure:
+    def plot(self, names: Sequence[str] = (), mask: ArrayLike | None = None, affine: ArrayLike | None = None) -> Figure:
         """Draw maps, each with a bar of its colours, in the slice that has most voxels; as many rows as are needed.
 
         Args:
             names: of the maps, as `maps` gives them; none: those that matter most.
             mask: (x, y, z), 0 where nothing is shown; None: that of the fit.
+            affine: (4, 4) voxel-to-scanner matrix of the series: the slice is axial, or one of a slab, with the
+                subject's left to the left and front or head up. None: it is one of the last axis, or of a slab, its
+                first axis to the right and its second up.
         Returns:
             a Matplotlib figure, which notebooks show and `figure.savefig` writes.
         Raises:
@@ -217,7 +220,7 @@ class Fit(WithStatus):
             >>> [axes.get_title() for axes in figure.axes]
             ['microscopic FA', 'R²']
         """
-        figure: Figure = display.module("pictures").draw_fit(self, names, mask)
+        figure: Figure = display.module("pictures").draw_fit(self, names, mask, affine)
         return figure
 
     def save(self, folder: str | PathLike[str], like: str | PathLike[str], prefix: str | None = None) -> list[Path]:
@@ -262,7 +265,9 @@ class FodModel:
         if not isinstance(self.kernels, Fit | SphericalMeanModel):
             fix = "give a js.Fit or a js.SphericalMeanModel"
             name = getattr(self.kernels, "__name__", "")
-            raise InputError(f"kernels= is a {type(self.kernels).__name__}", fix=f"call it: {name}()" if name else fix)
+            raise InputError(
+                f"kernels= is of type {type(self.kernels).__name__}", fix=f"call it: {name}()" if name else fix
+            )
         if self.spherical.kernel.isotropic:
             raise InputError(
                 f"the {self.spherical.name} model is isotropic", fix="a kernel needs a stick, a zeppelin or the like"

@@ -20,7 +20,7 @@ def not_a_model(model: Any) -> InputError:
         fix = "a model of one compartment is js.SphericalMeanModel(compartment)"
     elif callable(model) and not isinstance(model, type):
         fix = f"call it: {getattr(model, '__name__', 'function')}()"
-    return InputError(f"model= is a {type(model).__name__}", fix=fix)
+    return InputError(f"model= is of type {type(model).__name__}", fix=fix)
 
 
 def require_spherical(model: Any) -> None:
@@ -40,7 +40,7 @@ def require_pulses(acquisition: Any) -> None:
         InputError: it has none.
     """
     if not hasattr(acquisition, "pulses"):
-        raise InputError(f"acquisition= is a {type(acquisition).__name__}", fix="js.Acquisition(bvals, bvecs)")
+        raise InputError(f"acquisition= is of type {type(acquisition).__name__}", fix="js.Acquisition(bvals, bvecs)")
 
 
 def numbers_of(values: Any, name: str) -> Array:

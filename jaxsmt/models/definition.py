@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -13,7 +14,7 @@ from jax.typing import ArrayLike
 
 from ..acquisition.arrays import equal_values, is_traced, real_array
 from ..display import Shown
-from ..errors import InputError
+from ..errors import InputError, JaxsmtWarning
 from ..files import map_table
 from ..physics.compartments import Compartment, Kernel, Parameter
 from .coordinates import Space
@@ -21,6 +22,7 @@ from .links import AnyLink, Fixed, Link, Ordered
 from .priors import NormalPrior
 from .runtime import Placeholder
 from .structure import Structure
+from .units import unit_doubt
 
 # Names that parameters cannot have: maps of every fit.
 _MAPS_OF_FITS = frozenset(map_table.of_fits("kernel"))
@@ -186,6 +188,7 @@ class Definition(Shown):
         for name, value in values.items():
             if value is None:
                 raise InputError(f"{name} is None", fix=f"give a number or a map as {name}=")
+            self._doubt(name, "is fixed at", value)
         return replace(self, held=tuple({**dict(self.held), **values}.items()))
 
     def bound(self, **bounds: tuple[ArrayLike, ArrayLike]) -> Self:
@@ -216,6 +219,7 @@ class Definition(Shown):
                 "bounds cannot be traced", fix="numbers that JAX does not follow; what is fixed may be traced"
             )
         for name, (lower, upper) in bounds.items():
+            self._doubt(name, "has the upper bound", upper)
             changed[name] = replace(self._free(name), lower=_number(lower, name), upper=_number(upper, name))
         return replace(self, changed=tuple(changed.items()))
 
@@ -239,10 +243,20 @@ class Definition(Shown):
         """
         if self.space.rest in values:
             raise InputError(f"{self.space.rest} follows from the other fractions", fix="start at theirs")
+        for name, value in values.items():
+            self._doubt(name, "starts at", value)
         changed = {**dict(self.changed), **{n: replace(self._free(n), start=_number(v, n)) for n, v in values.items()}}
         return replace(self, changed=tuple(changed.items()))
 
     # Whether it can be.
+
+    def _doubt(self, name: str, what: str, value: Any) -> None:
+        """Warn where a parameter's value seems to be in another unit; what is wrong otherwise is found later."""
+        has_numbers = isinstance(value, float) or (isinstance(value, np.ndarray) and value.dtype.kind == "f")
+        if name in self.parameters and has_numbers:
+            doubt = unit_doubt(f"{name} {what}", value, self.parameters[name].unit)
+            if doubt:
+                warnings.warn(doubt, JaxsmtWarning, stacklevel=3)
 
     def _named(self, name: str) -> Parameter:
         if name not in self.parameters:
@@ -291,18 +305,18 @@ def _require_kinds(pairs: Any, links: Any, name: Any, population: Any) -> None:
     """Raise InputError unless the arguments of a model are of the kinds that they should be."""
     fix = "give {name: compartment()}, names as of Python; functions such as js.stick are called: js.stick()"
     if isinstance(pairs, str) or not isinstance(pairs, Iterable):
-        raise InputError(f"compartments= is a {type(pairs).__name__}", fix=fix)
+        raise InputError(f"compartments= is of type {type(pairs).__name__}", fix=fix)
     for pair in tuple(pairs) if not isinstance(pairs, Iterator) else ():
         if not isinstance(pair, tuple) or len(pair) != 2 or not isinstance(pair[0], str):
             raise InputError(f"compartments= has {pair!r}", fix=fix)
         if not isinstance(pair[1], Compartment):
-            raise InputError(f"compartments= has a {type(pair[1]).__name__} called {pair[0]!r}", fix=fix)
+            raise InputError(f"compartments= has {pair[0]!r} of type {type(pair[1]).__name__}", fix=fix)
     if isinstance(links, str) or not isinstance(links, AnyLink | Iterable):
         raise InputError(f"links= is {links!r}", fix="give js.equal(...), js.fraction(...) or the like, one or several")
     if not isinstance(name, str):
         raise InputError(f"name= is {name!r}", fix="letters and digits only: it goes into file names")
     if not isinstance(population, NormalPrior | None):
-        raise InputError(f"population= is a {type(population).__name__}", fix="give a js.NormalPrior")
+        raise InputError(f"population= is of type {type(population).__name__}", fix="give a js.NormalPrior")
 
 
 def _number(value: Any, name: str) -> Any:

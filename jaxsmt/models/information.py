@@ -22,7 +22,7 @@ from ..physics.noises.base import Noise
 from .arguments import numbers_of, require_pulses, require_spherical
 from .model import SphericalMeanModel
 from .runtime import RUNS_ONCE
-from .schemes import KnownScheme, Scheme, decayed, echo_numbers, expected_levels
+from .schemes import KnownScheme, Scheme, decayed, echo_numbers, expected_decay
 
 #: Noise of one volume over S0 at which expected errors are told, where it is not known.
 TYPICAL_SIGMA = 1 / 30
@@ -88,7 +88,7 @@ def _columns(
     require_pulses(acquisition)
     sigma = numbers_of(sigma, "sigma")
     if not isinstance(parameters, Mapping):
-        raise InputError(f"parameters= is a {type(parameters).__name__}", fix="give a dict of values by name")
+        raise InputError(f"parameters= is of type {type(parameters).__name__}", fix="give a dict of values by name")
     *by_parameters, signal = _derivatives(model, acquisition, parameters, runtime)
     dtype, shape = signal.dtype, signal.shape
     variances = jnp.stack([jnp.asarray(v, dtype) for v in acquisition.variances])
@@ -223,7 +223,7 @@ def _with_floor(model: SphericalMeanModel, scheme: KnownScheme, sigma: float, no
     static, numbers, maps = model.without_values()
     values = {p.name: jnp.asarray(_typical(p)) for p in model.free}
     signal = static.signal(scheme, values, (*numbers, *map(_median, maps))) / sigma
-    signal = signal * np.asarray(expected_levels(scheme.pulses, scheme.echoes), signal.dtype)
+    signal = signal * np.asarray(expected_decay(scheme.pulses, scheme.echoes), signal.dtype)
     variances = np.asarray(scheme.variances) / np.asarray(noise.information(signal))
     return scheme._replace(variances=tuple(variances.tolist()))
 

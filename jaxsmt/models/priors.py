@@ -13,12 +13,9 @@ import numpy as np
 from ..acquisition.arrays import real_array
 from ..errors import InputError
 from ..files.formats import require_file, require_path
+from .units import unit_doubt
 
 _FILE = 'a JSON file {"mean": {name: value, ...}, "covariance": [[...], ...]}'
-
-
-# A diffusivity below this, µm²/ms, is one in SI units.
-_SI = 1e-6
 
 
 class HasBounds(Protocol):
@@ -235,10 +232,8 @@ class NormalPrior:
             if parameter is None:
                 continue
             lower, upper = (float(np.nanmean(end)) for end in (parameter.lower, parameter.upper))
-            if parameter.unit == "um2/ms" and 0 < mean < _SI:
-                texts.append(
-                    f"the prior of {name} has the mean {mean:g}: is it in m²/s? Diffusivities are in µm²/ms here"
-                )
+            if doubt := unit_doubt(f"the prior of {name} has the mean", mean, parameter.unit):
+                texts.append(doubt)
             elif not lower <= mean <= upper:
                 texts.append(f"the prior of {name} has the mean {mean:g}, outside the bounds {lower:g} to {upper:g}")
         return texts

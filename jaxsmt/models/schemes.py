@@ -55,14 +55,14 @@ def echo_numbers(model: SphericalMeanModel, scheme: Scheme) -> tuple[int, ...]:
 def decayed(model: SphericalMeanModel, acquisition: Acquisition) -> KnownScheme:
     """The scheme with variances over the square of the S0 of each shell's echo time, as it typically decays."""
     echoes = echo_numbers(model, acquisition)
-    variances = np.asarray(acquisition.variances, float) / expected_levels(acquisition.pulses, echoes) ** 2
+    variances = np.asarray(acquisition.variances, float) / expected_decay(acquisition.pulses, echoes) ** 2
     return KnownScheme(acquisition.pulses, tuple(variances.tolist()), echoes)
 
 
-def expected_levels(pulses: Sequence[Pulse], echoes: tuple[int, ...]) -> np.ndarray:
+def expected_decay(pulses: Sequence[Pulse], echoes: tuple[int, ...]) -> np.ndarray:
     """S0 of each shell's echo time over that of the shortest, as it typically decays: (shells,)."""
     if not echoes:
         return np.ones(len(pulses))
     te = np.array([pulse.te for pulse in pulses])
-    levels: np.ndarray = np.exp((te.min() - te) / _TYPICAL_T2)
-    return levels
+    decay: np.ndarray = np.exp((te.min() - te) / _TYPICAL_T2)
+    return decay

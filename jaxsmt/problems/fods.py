@@ -29,7 +29,7 @@ class FodVoxel(NamedTuple):
     sigma: noise over S0, where the noise is of magnitudes or standard deviations are asked for. effects: by name what k
     independent changes of unit variance make of each kernel parameter and, relative to it, of "s0", (k,); for standard
     deviations. worth: the "cost" of `results` below which lobes would be chosen, or None. earlier: the point where an
-    earlier search of nearly the same data ended, or NaN, or None. levels: S0 of each shell's echo time over that of the
+    earlier search of nearly the same data ended, or NaN, or None. decay: S0 of each shell's echo time over that of the
     shortest, (shells,), where echo times have an S0 of their own.
     """
 
@@ -39,7 +39,7 @@ class FodVoxel(NamedTuple):
     effects: dict[str, Leaf] | None = None
     worth: Leaf | None = None
     earlier: Leaf | None = None
-    levels: Leaf | None = None
+    decay: Leaf | None = None
 
 
 class FodShared(NamedTuple):
@@ -73,7 +73,7 @@ class FodEstimation:
         magnitudes = self.search.noise.magnitudes
         y = jnp.maximum(voxel.y, 0) if magnitudes else voxel.y
         worth = None if voxel.worth is None else voxel.worth / 2
-        varying = _Varying(y, self._moments(voxel.kernel, shared, voxel.levels), voxel.sigma if magnitudes else None)
+        varying = _Varying(y, self._moments(voxel.kernel, shared, voxel.decay), voxel.sigma if magnitudes else None)
         return Prepared(varying, (), worth, voxel.earlier)
 
     def data(self, varying: _Varying, shared: FodShared) -> Data:
@@ -115,7 +115,7 @@ class FodEstimation:
         assert voxel.sigma is not None
 
         def under(kernel: dict[str, Array]) -> Data:
-            return Data(shared.directions, shared.table, self._moments(kernel, shared, voxel.levels), voxel.y)  # no y
+            return Data(shared.directions, shared.table, self._moments(kernel, shared, voxel.decay), voxel.y)  # no y
 
         signal, columns = lobes.linearise(under(voxel.kernel), x)
         weighed = columns * (lobes.noise.information(signal / voxel.sigma) / voxel.sigma**2)[None]
@@ -151,7 +151,7 @@ class FodEstimation:
         from_kernel = jnp.matmul(by_step, changes, precision="highest")
         return from_volumes + jnp.sum(from_kernel**2, axis=-1)
 
-    def _moments(self, kernel: dict[str, Array], shared: FodShared, levels: Leaf | None) -> tuple[Array, ...]:
+    def _moments(self, kernel: dict[str, Array], shared: FodShared, decay: Leaf | None) -> tuple[Array, ...]:
         each = zip(shared.pulses, self.search.orders, strict=True)
         moments = tuple(self.kernel.legendre(pulse, order, kernel) for pulse, order in each)
-        return moments if levels is None else tuple(level * of for level, of in zip(levels, moments, strict=True))
+        return moments if decay is None else tuple(factor * of for factor, of in zip(decay, moments, strict=True))

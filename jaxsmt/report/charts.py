@@ -17,7 +17,7 @@ _WIDE, _PANEL, _MARGIN = 1000.0, 120.0, 52.0  # of the chart of volumes
 
 
 @dataclass(frozen=True)
-class Group:
+class VoxelGroup:
     """Values of one kind of voxels.
 
     Attributes:
@@ -55,7 +55,9 @@ class Chart:
     text: str
 
 
-def histogram(title: str, groups: Sequence[Group], limits: tuple[float, float], bands: Sequence[Band] = ()) -> Chart:
+def histogram(
+    title: str, groups: Sequence[VoxelGroup], limits: tuple[float, float], bands: Sequence[Band] = ()
+) -> Chart:
     """Histograms of several groups, each of the same area; values beyond the limits are in the outermost bins.
 
     An outermost bin that is higher than all others is cut.
@@ -102,7 +104,7 @@ def histogram(title: str, groups: Sequence[Group], limits: tuple[float, float], 
     return Chart(_svg(_WIDTH, height, text, parts), text)
 
 
-def _of_group(group: Group) -> str:
+def _of_group(group: VoxelGroup) -> str:
     """A group in words."""
     if not len(group.values):
         return f"{group.name}: none"

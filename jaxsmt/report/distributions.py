@@ -9,10 +9,10 @@ import numpy as np
 
 from ..acquisition.acquisition import Acquisition
 from ..files import map_table, sidecars
-from ..files.regions import Region, tissues_of
 from ..geometry.quadrature import gradient_directions
+from ..models.regions import Region, tissues_of
 from ..status import FITTED
-from .charts import Band, Chart, Group, histogram
+from .charts import Band, Chart, VoxelGroup, histogram
 from .maps import range_of
 from .references import APPARENT_B, APPARENT_DIFFUSIVITIES, Bibliography
 
@@ -59,17 +59,17 @@ def histograms(
     return found
 
 
-def _groups(values: np.ndarray, of_tissue: Tissues) -> list[Group]:
+def _groups(values: np.ndarray, of_tissue: Tissues) -> list[VoxelGroup]:
     """Finite values of each tissue."""
-    return [Group(r.key, r.name, values[inside & np.isfinite(values)]) for r, inside in of_tissue]
+    return [VoxelGroup(r.key, r.name, values[inside & np.isfinite(values)]) for r, inside in of_tissue]
 
 
 def _apparent(fit: Fit, of_tissue: Tissues, cite: Bibliography) -> tuple[str, Chart]:
     """What the fitted kernels give for the apparent diffusivity, beside its ranges in healthy adults."""
     classed = np.flatnonzero(np.logical_or.reduce([inside for _, inside in of_tissue]))
-    numbers = classed[:: -(-classed.size // _ENOUGH)]
+    indices = classed[:: -(-classed.size // _ENOUGH)]
     values = np.full(fit.status.shape, np.nan)
-    values[numbers] = apparent_diffusivity(fit.voxels(numbers))
+    values[indices] = apparent_diffusivity(fit.voxels(indices))
     keys = {region.key for region, _ in of_tissue}
     bands = [
         Band(r.tissue, f"{r.name} {r.low:g} to {r.high:g} {cite.cite(*r.sources)}", r.low, r.high)

@@ -46,7 +46,7 @@ class Drawer:
 
     def __init__(self, sheet: Sheet, fitted: np.ndarray, where: str):
         self.sheet, self.where = sheet, where
-        self._fitted, self._inside = fitted, sheet.numbers >= 0
+        self._fitted, self._inside = fitted, sheet.indices >= 0
 
     def of_map(self, name: str, values: np.ndarray) -> MapFigure:
         """The figure of a map of the table.
@@ -98,5 +98,5 @@ class Drawer:
     def _pixels(self, values: np.ndarray) -> np.ndarray:
         """(height, width) values of the pixels; 0 outside the mask."""
         pixels = np.zeros(self._inside.shape, values.dtype)
-        pixels[self._inside] = values[self.sheet.numbers[self._inside]]
+        pixels[self._inside] = values[self.sheet.indices[self._inside]]
         return pixels

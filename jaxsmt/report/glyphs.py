@@ -14,8 +14,9 @@ from matplotlib.collections import TriMesh
 from matplotlib.figure import Figure
 from matplotlib.tri import Triangulation
 
+from ..files import masks
 from ..geometry.quadrature import icosphere
-from .maps import slice_axis, slice_of
+from .slices import Slice, choose_slice
 
 if TYPE_CHECKING:
     from ..fitting.fod_results import FodFit
@@ -31,20 +32,19 @@ def direction_colours(fods: FodFit) -> np.ndarray:
     return np.clip(1.2 * np.sum(share * np.abs(p["direction"]), axis=-2), 0, 1)
 
 
-def draw_directions(fods: FodFit, mask: np.ndarray, affine: np.ndarray) -> Figure:
-    """The directions' colours in the slice that `maps.slice_of` chooses, its first axis to the right.
+def draw_directions(fods: FodFit, mask: np.ndarray, affine: np.ndarray | None) -> Figure:
+    """The directions' colours in the slice that `slices.choose_slice` chooses.
 
     Args:
-        fods: of an image. mask: (x, y, z), 0 where nothing is shown. affine: (4, 4), voxels to scanner axes.
+        fods: of an image. mask: (x, y, z), 0 where nothing is shown. affine: (4, 4), voxels to scanner axes, or None.
     """
-    colours = direction_colours(fods.in_scanner_axes(affine)) * (mask != 0)[..., None]
-    picture = np.stack([slice_of(colours[..., i], mask) for i in range(3)], axis=-1)
-    aspect = _aspect(mask, affine)
-    height = 5.0 * picture.shape[1] / picture.shape[0] * aspect
+    of_slice, cut = _slice_of(fods, mask, affine)
+    picture = masks.place(direction_colours(of_slice), cut.inside)
+    height = 5.0 * picture.shape[1] / picture.shape[0] * cut.aspect
     figure = Figure(figsize=(5.0, height + 0.3))
     FigureCanvasAgg(figure)
     ax = figure.add_axes((0, 0, 1, height / (height + 0.3)))
-    ax.imshow(picture.transpose(1, 0, 2), origin="lower", interpolation="nearest", aspect=aspect)
+    ax.imshow(picture.transpose(1, 0, 2), origin="lower", interpolation="nearest", aspect=cut.aspect)
     ax.set_axis_off()
     ax.set_title("directions: red left-right, green front-back, blue up-down", fontsize=9)
     return figure
@@ -54,47 +54,74 @@ def draw_glyphs(
     fods: FodFit,
     background: np.ndarray,
     mask: np.ndarray,
-    affine: np.ndarray,
+    affine: np.ndarray | None,
     corner: tuple[int, int] | None = None,
     size: tuple[int, int] = PATCH,
     odi_floor: float = 0.1,
 ) -> Figure:
-    """FODs of a patch of a slice over a map such as λ⊥, lobes coloured by their direction.
+    """FODs of a patch of the slice that `slices.choose_slice` chooses, over a map such as λ⊥.
 
     Args:
         fods: of an image.
         background: (x, y, z) map, drawn in grey.
         mask: (x, y, z), 0 where nothing is shown.
-        affine: (4, 4), voxels to scanner axes.
-        corner: first voxel of the patch within the slice; None: where the fibres are best seen.
+        affine: (4, 4), voxels to scanner axes, or None.
+        corner, size, odi_floor: as of `draw_patch`.
+    """
+    of_slice, cut = _slice_of(fods, mask, affine)
+    grey = cut.of(masks.take(background, mask != 0, "F"))
+    return draw_patch(of_slice, grey, cut, corner, size, odi_floor)
+
+
+def _slice_of(fods: FodFit, mask: np.ndarray, affine: np.ndarray | None) -> tuple[FodFit, Slice]:
+    """The FODs of the voxels inside the mask of the slice that shows most of it, in scanner axes; and the slice."""
+    inside = mask != 0
+    cut = choose_slice(inside, affine)
+    indices = masks.take(np.arange(inside.size).reshape(inside.shape), inside, "F")  # as `FodFit.voxels` has them
+    of_slice = fods.voxels(indices[cut.indices[cut.inside]])
+    return of_slice.in_scanner_axes(np.eye(4) if affine is None else affine), cut
+
+
+def draw_patch(
+    fods: FodFit,
+    background: np.ndarray,
+    cut: Slice,
+    corner: tuple[int, int] | None = None,
+    size: tuple[int, int] = PATCH,
+    odi_floor: float = 0.1,
+) -> Figure:
+    """FODs of a patch of a slice over a map, lobes coloured by their direction.
+
+    Args:
+        fods: of the slice's voxels inside the mask, `cut.indices[cut.inside]`, in scanner axes.
+        background: (width, height) map of the slice, drawn in grey.
+        cut: the slice.
+        corner: first voxel of the patch, to the right and up in the picture; None: where the fibres are best seen.
         size: voxels of the patch, across and up.
         odi_floor: see `FodFit.odf`.
     """
-    fods = fods.in_scanner_axes(affine)
-    inside = slice_of(mask, mask) != 0
-    numbers = slice_of(np.arange(mask.size).reshape(mask.shape), mask)
+    inside = cut.inside
     size = (min(size[0], inside.shape[0]), min(size[1], inside.shape[1]))
     if corner is None:
         clarity = np.sum(fods.parameters["weight"] * (1 - fods.parameters["odi"]), axis=-1)
-        corner = best_patch(np.where(inside, slice_of(clarity, mask) + 1e-6, 0), size)
+        corner = best_patch(masks.place(clarity + 1e-6, inside), size)
     patch = slice(corner[0], corner[0] + size[0]), slice(corner[1], corner[1] + size[1])
     centres = np.argwhere(inside[patch])
 
     vertices, faces = icosphere(3)
-    radius = _radii(fods.voxels(numbers[patch][tuple(centres.T)]).odf(vertices, odi_floor))
-    grey = np.where(inside, slice_of(background, mask), np.nan)[patch]
-    ax = _grey_axes(grey, size, _aspect(mask, affine))
+    indices = masks.place(np.arange(len(fods.status)), inside)
+    radius = _radii(fods.voxels(indices[patch][tuple(centres.T)]).odf(vertices, odi_floor))
+    ax = _grey_axes(np.where(inside, background, np.nan)[patch], size, cut.aspect)
     if len(centres):
-        ax.add_collection(_surfaces(centres, radius, vertices, faces, _view(mask, affine)), autolim=False)
+        ax.add_collection(_surfaces(centres, radius, vertices, faces, _view(cut)), autolim=False)
     figure = ax.figure
     assert isinstance(figure, Figure)
     return figure
 
 
-def _view(mask: np.ndarray, affine: np.ndarray) -> np.ndarray:
+def _view(cut: Slice) -> np.ndarray:
     """Scanner axes of the picture: to the right, up, and towards the viewer, (3, 3)."""
-    turn = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
-    right, up = (turn[:, k] for k in range(3) if k != slice_axis(mask.shape))
+    right, up = (cut.affine[:3, k] / np.linalg.norm(cut.affine[:3, k]) for k in range(2))
     return np.stack([right, up, np.cross(right, up)])
 
 
@@ -158,12 +185,6 @@ def _lit(normals: np.ndarray, faces: np.ndarray) -> np.ndarray:
     length = np.linalg.norm(around, axis=-1)
     lit: np.ndarray = np.clip(around[..., 2] / np.where(length > 0, length, 1), 0, 1)
     return lit
-
-
-def _aspect(mask: np.ndarray, affine: np.ndarray) -> float:
-    """Height over width of a voxel as it is shown."""
-    spacing = np.delete(np.linalg.norm(affine[:3, :3], axis=0), slice_axis(mask.shape))
-    return float(spacing[1] / spacing[0])
 
 
 def best_patch(values: np.ndarray, size: tuple[int, int]) -> tuple[int, int]:

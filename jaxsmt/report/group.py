@@ -52,7 +52,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Finding:
+class SeriesRemarks:
     """What is said of one series.
 
     Attributes:
@@ -65,7 +65,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Row:
+class SeriesRow:
     """A series in the table.
 
     Attributes:
@@ -101,12 +101,12 @@ class GroupPage:
     title: str
     summary: str
     remarks: Sequence[str]
-    missing: Sequence[Finding]
-    outliers: Sequence[Finding]
+    missing: Sequence[SeriesRemarks]
+    outliers: Sequence[SeriesRemarks]
     pictures: Sequence[tuple[str, Sequence[Picture]]]
     head: Sequence[str]
-    rows: Sequence[Row]
-    warnings: Sequence[Finding]
+    rows: Sequence[SeriesRow]
+    warnings: Sequence[SeriesRemarks]
     notes: Sequence[tuple[str, str]]
 
 

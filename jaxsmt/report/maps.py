@@ -16,8 +16,9 @@ from matplotlib.colors import Colormap, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ..files import map_table
+from ..files import map_table, masks
 from ..status import Status
+from .slices import choose_slice
 
 _STATUS_COLOURS = ListedColormap([code.colour for code in Status])
 _WIDTH, _SIDE, _BELOW, _ABOVE = 2.4, 0.15, 0.6, 0.32  # inches of a panel's slice, and of what is around it
@@ -31,47 +32,32 @@ def plain_style() -> Iterator[None]:
         yield
 
 
-def slice_axis(shape: tuple[int, ...]) -> int:
-    """The axis across which to cut: the thinnest if it is much thinner than the others, else the third."""
-    return int(np.argmin(shape)) if min(shape) * 4 < np.median(shape) else 2
-
-
-def slice_of(volume: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The 2-D slice to show of a 3-D map, its first axis to the right, its second up.
-
-    The slice is cut across `slice_axis`, where the mask has most voxels.
-    """
-    return np.take(volume, slice_number(mask), axis=slice_axis(mask.shape))
-
-
-def slice_number(mask: np.ndarray) -> int:
-    """Which slice across `slice_axis` has most voxels of the mask."""
-    axis = slice_axis(mask.shape)
-    return int(np.argmax(np.count_nonzero(mask, axis=tuple(i for i in range(3) if i != axis))))
-
-
-def draw_maps(rows: Sequence[tuple[str, Mapping[str, np.ndarray]]], mask: np.ndarray) -> Figure:
+def draw_maps(
+    rows: Sequence[tuple[str, Mapping[str, np.ndarray]]], mask: np.ndarray, affine: np.ndarray | None = None
+) -> Figure:
     """A figure with one row of panels for each (label, {map name: map}); maps of one name share their colours' range.
 
     Args:
         rows: labels may be empty; maps are (x, y, z).
-        mask: (x, y, z), 0 where nothing is shown.
+        mask: (x, y, z), 0 where nothing is shown. affine: of `slices.choose_slice`, which chooses what is shown.
     """
-    inside = slice_of(mask, mask) != 0
-    cell = np.array([_WIDTH + 2 * _SIDE, _WIDTH * inside.shape[1] / inside.shape[0] + _BELOW + _ABOVE])
+    inside = mask != 0
+    cut = choose_slice(inside, affine)
+    (width, height), shown = cut.inside.shape, cut.inside
+    cell = np.array([_WIDTH + 2 * _SIDE, _WIDTH * height / width * cut.aspect + _BELOW + _ABOVE])
     size = cell * (max(len(maps) for _, maps in rows), len(rows))
     figure = Figure(figsize=tuple(size))
     FigureCanvasAgg(figure)
     for i, (label, maps) in enumerate(rows):
         for j, (name, volume) in enumerate(maps.items()):
-            same_name = [other[name][mask != 0] for _, other in rows if name in other]
+            same_name = [other[name][inside] for _, other in rows if name in other]
             limits = map_table.about(name).limits or range_of(np.concatenate(same_name))
             title = map_table.about(name).title
             # Fixed places: a layout engine would take longer than all the rest of the picture.
             corner = j * cell[0], (len(rows) - 1 - i) * cell[1]
             ax = figure.add_axes((*(corner / size), *(cell / size)), xlim=(0, cell[0]), ylim=(0, cell[1]))
             ax.set_axis_off()
-            panel = np.where(inside, slice_of(volume, mask), np.nan)
+            panel = np.where(shown, cut.of(masks.take(volume, inside, "F")), np.nan)
             _draw_panel(ax, panel, f"{label}: {title}" if label else title, _colours(name), limits)
     return figure
 

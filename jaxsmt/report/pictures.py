@@ -15,10 +15,11 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from ..errors import InputError
-from ..files import map_table
+from ..files import map_table, masks
 from ..status import Status
 from . import glyphs, maps
 from .page import background as background_of
+from .slices import choose_slice
 
 if TYPE_CHECKING:
     from ..fitting.fod_results import FodFit
@@ -28,7 +29,9 @@ _COLUMNS = 4  # panels in a row
 _REGION = "#ff4fa3"  # stands out on grey, and for colour-blind people
 
 
-def draw_fit(fit: Fit, names: Sequence[str] = (), mask: ArrayLike | None = None) -> Figure:
+def draw_fit(
+    fit: Fit, names: Sequence[str] = (), mask: ArrayLike | None = None, affine: ArrayLike | None = None
+) -> Figure:
     """`Fit.plot`, which describes the arguments.
 
     Raises:
@@ -43,7 +46,7 @@ def draw_fit(fit: Fit, names: Sequence[str] = (), mask: ArrayLike | None = None)
     inside = _mask(mask, fit.status)
     rows = [chosen[i : i + _COLUMNS] for i in range(0, len(chosen), _COLUMNS)]
     with maps.plain_style():
-        return maps.draw_maps([("", {name: volumes[name] for name in row}) for row in rows], inside)
+        return maps.draw_maps([("", {name: volumes[name] for name in row}) for row in rows], inside, _matrix(affine))
 
 
 def draw_fods(
@@ -92,10 +95,12 @@ def draw_region(
         title: above the picture.
         colours: Matplotlib's name of a colour map.
         limits: lowest and highest value of the colours; None: 1st to 99th percentile of the slice.
-        affine: (4, 4) voxel-to-scanner matrix, for the shape of the voxels; None: they are cubes.
+        affine: (4, 4) voxel-to-scanner matrix, for the shape of the voxels and the way the head stands: the slice is
+            axial, or one of a slab, with the subject's left to the left, and front or head up. None: voxels are cubes,
+            the slice is one of the last axis, or of a slab, its first axis to the right and its second up.
 
     Returns:
-        A Matplotlib figure; the first axis of the slice goes to the right, the second up.
+        A Matplotlib figure.
 
     Raises:
         InputError: the shapes differ, or the region is empty.
@@ -114,23 +119,22 @@ def draw_region(
         raise InputError(f"image {np.shape(image)} and region {np.shape(region)} differ in shape", fix="give one shape")
     if not inside.any():
         raise InputError("the region is empty", fix="give a region= that has voxels")
-    panel, outlined = maps.slice_of(values, inside), maps.slice_of(inside, inside)
+    everywhere = np.ones(inside.shape, bool)
+    cut = choose_slice(inside, _matrix(affine), everywhere)
+    panel, outlined = (cut.of(masks.take(volume, everywhere, "F")) for volume in (values, inside))
     known = panel[np.isfinite(panel)]
     low, high = limits or (np.percentile(known, (1, 99)) if known.size else (0.0, 1.0))
-    aspect = 1.0
-    if affine is not None:
-        lengths = np.linalg.norm(np.asarray(affine, float)[:3, :3], axis=0)
-        across, up = np.delete(lengths, maps.slice_axis(inside.shape))
-        aspect = float(up / across)
-    width, height = 5.0, 5.0 * panel.shape[1] / panel.shape[0] * aspect
+    width, height = 5.0, 5.0 * panel.shape[1] / panel.shape[0] * cut.aspect
     with maps.plain_style():
         figure = Figure(figsize=(width, height + 0.35))
         FigureCanvasAgg(figure)
         ax = figure.add_axes((0, 0, 1, height / (height + 0.35)))
-        ax.imshow(panel.T, origin="lower", interpolation="nearest", cmap=colours, vmin=low, vmax=high, aspect=aspect)
+        ax.imshow(
+            panel.T, origin="lower", interpolation="nearest", cmap=colours, vmin=low, vmax=high, aspect=cut.aspect
+        )
         ax.add_collection(LineCollection(_outline(outlined), colors=_REGION, linewidths=2.0), autolim=False)
         ax.set_axis_off()
-        where = f"slice {maps.slice_number(inside)}"
+        where = f"slice {cut.position}" if affine is None else cut.text
         ax.set_title(f"{title}: {where}" if title else where, fontsize=9)
     return figure
 
@@ -146,15 +150,17 @@ def _outline(inside: np.ndarray) -> list[list[tuple[float, float]]]:
 
 def _of_fods(
     fods: FodFit, background: ArrayLike | None, affine: ArrayLike | None, mask: ArrayLike | None
-) -> tuple[FodFit, np.ndarray, np.ndarray, np.ndarray]:
-    """FODs of an image in scanner axes, what is behind them, the mask, and the affine."""
-    matrix = np.eye(4) if affine is None else np.asarray(affine, float)
+) -> tuple[FodFit, np.ndarray, np.ndarray, np.ndarray | None]:
+    """FODs of an image, what is behind them, the mask, and the affine."""
     kernels = fods.model.fitted
     grey = kernels.maps()[background_of(kernels)] if background is None else np.asarray(background)
-    image = fods.in_scanner_axes(matrix)
-    if fods.status.ndim == 2:
-        image = image.changed(lambda values: values[:, :, None])
-    return image, _image(grey), _mask(mask, fods.status), matrix
+    image = fods.changed(lambda values: values[:, :, None]) if fods.status.ndim == 2 else fods
+    return image, _image(grey), _mask(mask, fods.status), _matrix(affine)
+
+
+def _matrix(affine: ArrayLike | None) -> np.ndarray | None:
+    """An affine as an array, if there is one."""
+    return None if affine is None else np.asarray(affine, float)
 
 
 def _image(values: np.ndarray) -> np.ndarray:

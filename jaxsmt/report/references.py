@@ -95,7 +95,7 @@ class Range:
     """What healthy adults show.
 
     Attributes:
-        tissue: key of the region of `files.regions` that it belongs to.
+        tissue: key of the region of `models.regions` that it belongs to.
         name: of the tissue. low, high: of the quantity. sources: keys of references.
     """
 

@@ -1,4 +1,4 @@
-"""Which slices of an image a page shows, turned as the head stands: left of the picture is the subject's left."""
+"""Which slices of an image are shown, turned as the head stands: left of the picture is the subject's left."""
 
 from __future__ import annotations
 
@@ -24,20 +24,26 @@ class Slice:
     Attributes:
         plane: "axial", "coronal" or "sagittal", which is nearest.
         position: number of the slice among the voxels across, from 0.
-        numbers: (width, height) numbers of its voxels among those inside the mask; -1 outside. The first axis goes to
+        indices: (width, height) indices of its voxels among those inside the mask; -1 outside. The first axis goes to
             the right (the subject's right, or front in sagittal cuts), the second up.
         affine: (4, 4), from indices (right, up, across) to scanner axes, but for the origin.
     """
 
     plane: str
     position: int
-    numbers: np.ndarray
+    indices: np.ndarray
     affine: np.ndarray
 
     @property
     def inside(self) -> np.ndarray:
         """(width, height) where the mask is."""
-        return self.numbers >= 0
+        return self.indices >= 0
+
+    @property
+    def aspect(self) -> float:
+        """Height over width of a voxel."""
+        width, height = (float(np.linalg.norm(self.affine[:3, k])) for k in range(2))
+        return height / width
 
     @property
     def text(self) -> str:
@@ -51,30 +57,77 @@ class Slice:
 
     def of(self, values: np.ndarray) -> np.ndarray:
         """A map of the slice, (width, height, …), from values of the voxels inside the mask; 0 outside."""
-        return masks.place(values[self.numbers[self.inside]], self.inside)
+        return masks.place(values[self.indices[self.inside]], self.inside)
 
 
 def choose_slices(mask: np.ndarray, affine: np.ndarray) -> list[Slice]:
-    """The slices that show most of the mask: one in each plane, or several of a slab of few slices.
+    """The slices of a page that show most of the mask: one in each plane, or several of a slab of few slices.
 
     Args:
         mask: (x, y, z) bool.
         affine: (4, 4), voxels to scanner axes.
     """
-    numbers = np.where(mask, masks.place(np.arange(np.count_nonzero(mask), dtype=np.int32), mask, "F"), -1)
-    order, signs = _turn(affine[:3, :3])
-    numbers = numbers.transpose(order)
-    flipped = tuple(slice(None, None, -1) if sign < 0 else slice(None) for sign in signs)
-    turned = numbers[flipped]
-    columns = affine[:3, list(order)] * signs
-    counts = [np.count_nonzero(turned >= 0, axis=tuple(i for i in range(3) if i != axis)) for axis in range(3)]
-    thin = int(np.argmin(turned.shape))
-    others = np.median(turned.shape)
-    if turned.shape[thin] <= _FEW_SLICES or turned.shape[thin] * _THINNER < others:
-        shown = [(thin, int(nth)) for nth in _spread(np.flatnonzero(counts[thin]))]
-    else:
-        shown = [(axis, int(np.argmax(counts[axis]))) for axis in (2, 1, 0)]
-    return [_cut(turned, columns, axis, nth, bool(signs[axis] < 0)) for axis, nth in shown]
+    image = _Turned.of(mask, affine, mask)
+    if image.thin is None:
+        return [image.fullest(axis) for axis in (2, 1, 0)]
+    return [image.cut(image.thin, int(nth)) for nth in _spread(np.flatnonzero(image.counts[image.thin]))]
+
+
+def choose_slice(mask: np.ndarray, affine: np.ndarray | None = None, indexed: np.ndarray | None = None) -> Slice:
+    """The slice of a picture, which shows most of the mask: an axial one, or one of a slab.
+
+    Args:
+        mask: (x, y, z) bool.
+        affine: (4, 4), voxels to scanner axes; None: they are the same, so that the picture is as voxels are stored.
+        indexed: (x, y, z) bool, the voxels that the slice has; None: those of the mask.
+    """
+    image = _Turned.of(mask, np.eye(4) if affine is None else affine, mask if indexed is None else indexed)
+    return image.fullest(2 if image.thin is None else image.thin)
+
+
+@dataclass(frozen=True)
+class _Turned:
+    """An image whose axes go to the right, the front and up.
+
+    Attributes:
+        indices: of its voxels, -1 for those without. columns: (3, 3) its axes in scanner axes.
+        flipped: which of its axes the file has backwards. counts: voxels of the mask in the slices across each axis.
+    """
+
+    indices: np.ndarray
+    columns: np.ndarray
+    flipped: np.ndarray
+    counts: list[np.ndarray]
+
+    @classmethod
+    def of(cls, mask: np.ndarray, affine: np.ndarray, indexed: np.ndarray) -> _Turned:
+        """The image of a mask, with the indices of some voxels."""
+        count = np.count_nonzero(indexed)
+        indices = np.where(indexed, masks.place(np.arange(count, dtype=np.int32), indexed, "F"), -1)
+        order, signs = _turn(affine[:3, :3])
+        turn = tuple(slice(None, None, -1) if sign < 0 else slice(None) for sign in signs)
+        turned = mask.transpose(order)[turn]
+        counts = [np.count_nonzero(turned, axis=tuple(i for i in range(3) if i != axis)) for axis in range(3)]
+        return cls(indices.transpose(order)[turn], affine[:3, list(order)] * signs, signs < 0, counts)
+
+    @property
+    def thin(self) -> int | None:
+        """The axis across the slices of a slab; None: the image is none."""
+        shape = self.indices.shape
+        axis = int(np.argmin(shape))
+        return axis if shape[axis] <= _FEW_SLICES or shape[axis] * _THINNER < np.median(shape) else None
+
+    def fullest(self, axis: int) -> Slice:
+        """The slice across an axis that has most of the mask."""
+        return self.cut(axis, int(np.argmax(self.counts[axis])))
+
+    def cut(self, axis: int, nth: int) -> Slice:
+        """A slice across an axis."""
+        right, up = (i for i in range(3) if i != axis)
+        affine = np.eye(4)
+        affine[:3, :3] = self.columns[:, [right, up, axis]]
+        position = self.indices.shape[axis] - 1 - nth if self.flipped[axis] else nth
+        return Slice(_PLANES[axis], position, np.take(self.indices, nth, axis=axis), affine)
 
 
 def _turn(matrix: np.ndarray) -> tuple[tuple[int, ...], np.ndarray]:
@@ -89,19 +142,10 @@ def _turn(matrix: np.ndarray) -> tuple[tuple[int, ...], np.ndarray]:
     return tuple(order), signs
 
 
-def _spread(numbers: np.ndarray) -> np.ndarray:
+def _spread(indices: np.ndarray) -> np.ndarray:
     """At most so many of them as are shown, evenly spread."""
-    places = np.linspace(0, len(numbers) - 1, min(len(numbers), _SHOWN)) if len(numbers) else np.empty(0)
-    return numbers[places.round().astype(int)]
-
-
-def _cut(turned: np.ndarray, columns: np.ndarray, axis: int, nth: int, flipped: bool) -> Slice:
-    """A slice of an image whose axes go to the right, the front and up."""
-    right, up = (i for i in range(3) if i != axis)
-    affine = np.eye(4)
-    affine[:3, :3] = columns[:, [right, up, axis]]
-    position = turned.shape[axis] - 1 - nth if flipped else nth
-    return Slice(_PLANES[axis], position, np.take(turned, nth, axis=axis), affine)
+    places = np.linspace(0, len(indices) - 1, min(len(indices), _SHOWN)) if len(indices) else np.empty(0)
+    return indices[places.round().astype(int)]
 
 
 @dataclass(frozen=True)
@@ -109,11 +153,11 @@ class Sheet:
     """Slices side by side on one canvas of square pixels.
 
     Attributes:
-        numbers: (height, width) numbers of the voxels inside the mask, rows from the top; -1 elsewhere.
+        indices: (height, width) indices of the voxels inside the mask, rows from the top; -1 elsewhere.
         corners: pixel of each slice's lower left corner, (right, down). scales: pixels of a voxel of each, (right, up).
     """
 
-    numbers: np.ndarray
+    indices: np.ndarray
     corners: tuple[tuple[int, int], ...]
     scales: tuple[tuple[float, float], ...]
 
@@ -129,9 +173,9 @@ def lay_out(slices: Sequence[Slice]) -> Sheet:
     for cut in slices:
         low, high = _box(cut.inside)
         scale = tuple(float(np.linalg.norm(cut.affine[:3, k])) / finest for k in range(2))
-        numbers = cut.numbers[low[0] : high[0], low[1] : high[1]]
-        pixels = [max(round(n * s), 1) for n, s in zip(numbers.shape, scale, strict=True)]
-        pieces.append(numbers[np.ix_(*map(_nearest, pixels, numbers.shape))])
+        indices = cut.indices[low[0] : high[0], low[1] : high[1]]
+        pixels = [max(round(n * s), 1) for n, s in zip(indices.shape, scale, strict=True)]
+        pieces.append(indices[np.ix_(*map(_nearest, pixels, indices.shape))])
         corners.append((x - low[0] * scale[0], low[1] * scale[1]))
         scales.append(scale)
         x += pixels[0] + _GAP

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..acquisition.volumes import VolumeResiduals
 from ..files import map_table
-from ..files.regions import Region
+from ..models.regions import Region
 from ..status import FITTED, Status
 from . import images
 

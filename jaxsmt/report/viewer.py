@@ -18,9 +18,10 @@ import matplotlib
 import numpy as np
 from matplotlib.colors import Colormap, ListedColormap, to_hex
 
-from ..files import codes, map_table
-from ..files.codes import CodedMap, Grid
+from ..files import map_table
 from ..status import Status
+from . import coded_maps
+from .coded_maps import CodedMap, Grid
 from .html import fill
 from .maps import range_of
 
@@ -114,7 +115,7 @@ def _choose(maps: Mapping[str, np.ndarray], grid: Grid, room: int) -> _Chosen:
     names = list(maps)
     for halvings in range(_HALVINGS + 1):
         if halvings:
-            maps = {name: codes.halve(volume, grid.inside) for name, volume in maps.items()}
+            maps = {name: coded_maps.halve(volume, grid.inside) for name, volume in maps.items()}
             grid = grid.halved()
         coded: dict[str, tuple[CodedMap, str]] = {}
         for name, (one, text) in _encode(maps, grid, limits).items():
@@ -131,7 +132,7 @@ def _encode(
     """Codes of the maps, and their files in base64; several maps are packed at a time."""
 
     def encode(name: str) -> tuple[CodedMap, str]:
-        one = codes.encode(maps[name], grid, limits[name])
+        one = coded_maps.encode(maps[name], grid, limits[name])
         return one, base64.b64encode(one.to_nifti()).decode()
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:

@@ -12,7 +12,7 @@ from jax import Array
 
 from ..errors import InputError
 from .base import Point, Problem, Solver, require_steps
-from .lm import settled
+from .lm import no_worse, settled
 
 
 class State(NamedTuple):
@@ -64,7 +64,9 @@ def first_order(
     """
 
     if not hasattr(optimiser, "init") or not hasattr(optimiser, "update"):
-        raise InputError(f"optimiser= is a {type(optimiser).__name__}", fix="give one of optax, as optax.adam(1e-2)")
+        raise InputError(
+            f"optimiser= is of type {type(optimiser).__name__}", fix="give one of optax, as optax.adam(1e-2)"
+        )
     require_steps(steps, "steps")
 
     def init(x0: Point, size: int) -> State:
@@ -74,7 +76,7 @@ def first_order(
 
     def step(problem: Problem, state: State) -> State:
         normal, room = problem.normal(state.trial), problem.room(state.trial)
-        better = normal.cost < state.cost
+        better = no_worse(normal.cost, state.cost)
         x = tuple(jnp.where(better, p, q) for p, q in zip(state.trial, state.x, strict=True))
         converged = state.converged | (settled(normal, room, rtol) & better & ~state.done)
         limits = list(zip(normal.gradient, *room, strict=True))

@@ -190,6 +190,15 @@ def promise(normal: Normal, room: tuple[Point, Point]) -> Array:
     return reduce(jnp.maximum, gains)
 
 
+def no_worse(cost: Array, best: Array) -> Array:
+    """Whether a point of this cost takes the place of the best one: its cost is finite, and not above `best`.
+
+    Of equal costs the later counts: where rounding hides the last gains of a search it is nearer to the minimum.
+    """
+    # A quotient, so that all parts of the state choose alike, see `_judged`. NaN and infinite costs fail.
+    return (best - cost) / jnp.maximum(cost, float(jnp.finfo(cost.dtype).tiny)) >= 0
+
+
 def settled(normal: Normal, room: tuple[Point, Point], rtol: float) -> Array:
     """Whether a step promises less than `rtol` of the cost, or than rounding shows."""
     enough = promise(normal, room) <= rtol * normal.cost + float(jnp.finfo(normal.cost.dtype).eps) ** 2

@@ -12,7 +12,7 @@ from jax import Array
 
 from .base import Point, Problem, Solver
 from .first_order import updated
-from .lm import settled
+from .lm import no_worse, settled
 
 # A coordinate closer to its bound than this part of its range is put on it: a sigmoid comes near it only.
 _NEAR = 1e-4
@@ -112,7 +112,7 @@ def _after(problem: Problem, state: State, free: Point, x: Point, memory: Any, r
     """The state after a move to x; its best point is x where the cost there is not higher."""
     x = _snapped(problem, x)
     normal = problem.normal(x)
-    better = (normal.cost <= state.cost) & jnp.isfinite(normal.cost)
+    better = no_worse(normal.cost, state.cost)
 
     def keep(new: Any, old: Any) -> Any:
         return jax.tree.map(lambda a, b: jnp.where(better, a, b), new, old)

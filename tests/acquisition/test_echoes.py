@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jaxsmt import Acquisition, InputError
-from jaxsmt.acquisition.echoes import echoes_of, levels_of, levels_of_volumes
+from jaxsmt.acquisition.echoes import decay_of, decay_of_volumes, echoes_of
 from jaxsmt.acquisition.means import spherical_means
 from tests.acquisition.test_levels import acquisition_of, table
 
@@ -14,18 +14,18 @@ TE = np.repeat([60.0, 90.0, 60.0, 60.0, 90.0], [2, 1, 12, 12, 12])
 DECAY = np.where(TE == 60, 1.0, 0.5)
 
 
-def test_levels_are_those_of_b0():
+def test_decay_is_that_of_b0():
     """S0 of each echo time over that of the shortest: what divides its volumes by the decay between them."""
     acquisition = Acquisition(BVALS, BVECS, te=TE)
     echoes = echoes_of(acquisition)
     assert echoes == (0, 1, 0, 0, 1)
     signal = np.random.default_rng(0).uniform(50, 100, (5, BVALS.size))
     signal[:, BVALS == 0] = 120
-    levels = levels_of(spherical_means(acquisition, signal * DECAY).T, echoes)
-    np.testing.assert_allclose(levels, np.tile([1, 0.5, 1, 1, 0.5], (5, 1)), rtol=1e-12)
-    np.testing.assert_allclose(levels_of_volumes(acquisition, levels), np.tile(DECAY, (5, 1)), rtol=1e-12)
-    in_jax = levels_of(jnp.asarray(spherical_means(acquisition, signal * DECAY).T), echoes)
-    np.testing.assert_allclose(in_jax, levels, rtol=1e-5)
+    decay = decay_of(spherical_means(acquisition, signal * DECAY).T, echoes)
+    np.testing.assert_allclose(decay, np.tile([1, 0.5, 1, 1, 0.5], (5, 1)), rtol=1e-12)
+    np.testing.assert_allclose(decay_of_volumes(acquisition, decay), np.tile(DECAY, (5, 1)), rtol=1e-12)
+    in_jax = decay_of(jnp.asarray(spherical_means(acquisition, signal * DECAY).T), echoes)
+    np.testing.assert_allclose(in_jax, decay, rtol=1e-5)
 
 
 def test_s0_is_one_for_one_echo_time_and_where_compartments_relax():
@@ -35,9 +35,9 @@ def test_s0_is_one_for_one_echo_time_and_where_compartments_relax():
     assert echoes_of(Acquisition(BVALS, BVECS, te=TE), relaxing=True) == ()
 
 
-def test_levels_without_signal_at_one_b0_are_finite():
+def test_decay_without_signal_at_one_b0_is_finite():
     means = np.array([[1.0, 0.5, 0.3], [1.0, -1.0, 0.3], [0.0, 1.0, 0.3]])
-    np.testing.assert_allclose(levels_of(means, (0, 1, 1)), [[1, 0.5, 0.5], [1, 1, 1], [1, 1, 1]])
+    np.testing.assert_allclose(decay_of(means, (0, 1, 1)), [[1, 0.5, 0.5], [1, 1, 1], [1, 1, 1]])
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from jaxsmt.files import outputs
+from jaxsmt.app import cli
+from jaxsmt.files import outputs, sidecars
 from jaxsmt.report import page
 from tests.app.commands import run
 from tests.conftest import AFFINE
@@ -33,7 +34,7 @@ def test_a_bad_volume_is_named_before_all_else(folder):
 
 
 def test_the_page_is_drawn_while_maps_are_written(folder, monkeypatch):
-    """Pictures take a second: it is that of the compression. All appear together."""
+    """Pictures take a second: it is that of the compression."""
     drawing, draw, write = threading.Event(), page.make_page, outputs.write_maps
 
     def watched(*arguments):
@@ -64,3 +65,39 @@ def test_a_page_that_cannot_be_drawn_costs_no_maps(folder, monkeypatch, error):
     assert not (folder / "out" / "report.html").exists()
     assert all((folder / "out" / name).exists() for name in facts["maps"])
     assert not list((folder / "out").glob(".*"))
+
+
+@pytest.fixture
+def stopped(folder, monkeypatch):
+    """The output folder of a fit that was stopped while its page was drawn."""
+
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(page, "make_page", stop)
+        assert run(folder) == 130
+    return folder / "out"
+
+
+def test_a_drawing_that_is_stopped_leaves_all_maps_and_true_facts(stopped):
+    """So that nothing is lost but the page, which `report` draws, residuals of the series included."""
+    facts = json.loads((stopped / "sub-01_run.json").read_text())
+    assert sidecars.is_whole(facts)
+    assert "report" not in facts
+    assert all((stopped / name).exists() and outputs.sidecar_path(stopped / name).exists() for name in facts["maps"])
+    assert not (stopped / "report.html").exists()
+    assert cli.main(["report", str(stopped)]) == 0
+    assert "No volume stands out" in (stopped / "report.html").read_text("utf-8")
+    assert not list(stopped.glob(".*"))  # nothing is unfinished any more
+
+
+def test_the_same_command_goes_on_after_a_stopped_drawing(folder, stopped):
+    """Maps that are there are its own: they are no reason to refuse."""
+    maps = {path.name: path.read_bytes() for path in stopped.glob("*.nii.gz")}
+    assert run(folder) == 0
+    assert {path.name: path.read_bytes() for path in stopped.glob("*.nii.gz")} == maps
+    facts = json.loads((stopped / "sub-01_run.json").read_text())
+    assert facts["report"] == "report.html"
+    assert (stopped / "report.html").exists()
+    assert not list(stopped.glob(".*"))

@@ -57,10 +57,13 @@ FILES = {
     "Python's if": (compartment("return x if rate > 1 else -x"), "line 6: TracerBoolConversionError"),
     "NumPy's numbers": (compartment("return float(rate) * x"), "line 6: (TypeError|ConcretizationTypeError)"),
     "divides by zero": (compartment("return x / (1 / 0)"), "line 6: ZeroDivisionError"),
-    "nothing when traced": (compartment("pass"), "attenuation of the compartment 'mine' returns a NoneType"),
+    "nothing when traced": (
+        compartment("pass"),
+        "attenuation of the compartment 'mine' returns something of type NoneType",
+    ),
     "sum over directions": (compartment("return jnp.sum(jnp.exp(-pulse.b * rate * x))"), r"returns the shape \(\)"),
     "one direction too few": (compartment("return jnp.exp(-pulse.b * rate * x)[..., 1:]"), r"returns the shape \(2,\)"),
-    "a list": (compartment("return [x, x]"), "returns a list"),
+    "a list": (compartment("return [x, x]"), "returns something of type list"),
     "whole numbers": (compartment("return (x * rate).astype(int)"), "returns the type int32"),
     "complex numbers": (compartment("return jax.lax.complex(x * rate, x * rate)"), "returns the type complex64"),
     "shape of the mean": (

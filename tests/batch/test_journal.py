@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import jaxsmt as js
+from jaxsmt.batch import journal
 from jaxsmt.batch.journal import Journal
 from jaxsmt.batch.runner import Runner
 from jaxsmt.batch.sizes import BatchSize
@@ -69,6 +70,15 @@ def test_a_finished_call_computes_one_part(tmp_path, whole):
     again = Run(tmp_path)
     assert len(again.parts) == 2
     assert equal(again, whole)
+
+
+def test_a_journal_is_read_once(tmp_path, monkeypatch):
+    """It may be gigabytes on a slow disk."""
+    parts = len(Run(tmp_path).parts)
+    read, unpacked = [], journal._unpacked
+    monkeypatch.setattr(journal, "_unpacked", lambda content: read.append(content) or unpacked(content))
+    Run(tmp_path)
+    assert len(read) == parts
 
 
 def test_damage_is_found(tmp_path, whole):

@@ -92,11 +92,11 @@ def test_bad_arguments_are_named(change, message):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((None,), "model= is a NoneType"),
+        ((None,), "model= is of type NoneType"),
         ((js.smt,), "call it: smt()"),
         ((js.stick(),), "js.SphericalMeanModel(compartment)"),
         ((ACQUISITION, js.smt()), "the arguments are model, acquisition, data"),
-        ((js.smt(), [0, 1000]), "acquisition= is a list"),
+        ((js.smt(), [0, 1000]), "acquisition= is of type list"),
         ((js.smt(), ACQUISITION, [[1.0], [1.0, 2.0]]), "no array of one shape"),
         ((js.smt(), ACQUISITION, np.ones((1, 64), complex)), "type complex128"),
         ((js.smt(), ACQUISITION, np.full((1, 64), "a")), "type <U1"),

@@ -7,9 +7,13 @@ import numpy as np
 import pytest
 
 import jaxsmt as js
+from jaxsmt.acquisition.means import spherical_means
 from jaxsmt.batch.runner import compilations
+from jaxsmt.fitting.inputs import Voxels
+from jaxsmt.fitting.pipeline import Pipeline
+from jaxsmt.fitting.settings import Settings
 from tests.app.commands import run
-from tests.conftest import AFFINE, SHAPE, mask_of
+from tests.conftest import ACQUISITION, AFFINE, SHAPE, mask_of
 
 _FILE = re.compile(r"sub-01_model-(\w+)_param-([a-z0-9]+)(_desc-sd)?_dwimap.nii.gz")
 MASK = mask_of(SHAPE) != 0
@@ -70,3 +74,22 @@ def test_command_line_and_python_give_the_same_maps(written, series):
     plain = fit(js.Acquisition.from_fsl(*files), data, uncertainty=True)  # by the same programs
     assert plain.axes == "fsl"
     assert np.mean(np.abs(plain.mse - fods.mse)[MASK] <= 1e-6) >= 0.99
+
+
+def test_progress_counts_voxels(series):
+    """Once each: with several numbers of lobes, a second pass for the noise floor, and slabs."""
+    data, _ = series
+    pipeline = Pipeline(js.FodModel(js.smt(), "watson", "auto"), ACQUISITION, Settings.make({"noise": "rician"}), MASK)
+    voxels, told = Voxels(MASK, "C"), {"fit": [0], "fit FODs": [0]}
+    count = voxels.count
+
+    def progress(stage, done, total):
+        assert total == count
+        told[stage].append(done)
+
+    means = voxels.take(spherical_means(ACQUISITION, data).T.reshape(*SHAPE, -1)).T
+    assert len(list(pipeline.slabs(means, voxels.rows(data), 60, progress))) == 2
+    for done in told.values():
+        assert done == sorted(done)
+        assert done[-1] == count
+    assert 60 in told["fit FODs"]  # the first slab ends where the second begins

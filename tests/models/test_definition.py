@@ -90,3 +90,26 @@ def test_typical_tissues_and_priors_are_of_parameters():
     prior = js.NormalPrior(("lambda",), (1.0,), ((1.0,),))
     with pytest.raises(js.InputError, match="a prior of 'lambda'"):
         js.SphericalMeanModel(js.ball(), population=prior)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda model: model.fix(lambda_par=1.7e-9),
+        lambda model: model.fix(lambda_par=np.array([0.0, 1.7e-9, np.nan])),
+        lambda model: model.bound(lambda_par=(0.0, 3e-9)),
+        lambda model: model.start(lambda_par=1.7e-9),
+    ],
+    ids=["fixed", "fixed map", "bound", "start"],
+)
+def test_diffusivities_in_si_units_are_doubted(change):
+    """dmipy's unit is m²/s; a fit in it would run, and mean nothing."""
+    with pytest.warns(js.JaxsmtWarning, match="is it in m²/s"):
+        change(js.smt())
+
+
+def test_small_values_that_may_be_meant_are_not_doubted():
+    """A diffusivity of 0, a map without numbers, and small values of another unit: warnings are errors here."""
+    js.smt().fix(lambda_par=0.0)
+    js.smt().fix(lambda_par=np.full(3, np.nan))
+    js.smt().start(fraction=1e-9)

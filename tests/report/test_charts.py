@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from jaxsmt.report.charts import Band, Group, Panel, histogram, volumes_chart
+from jaxsmt.report.charts import Band, Panel, VoxelGroup, histogram, volumes_chart
 
 
 def parts(chart, tag, kind=None):
@@ -21,7 +21,10 @@ def area(polygon):
 
 def test_groups_of_any_size_have_the_same_area():
     rng = np.random.default_rng(0)
-    groups = [Group("wm", "white", rng.uniform(0.2, 0.6, 10_000)), Group("gm", "grey", rng.uniform(0.4, 0.8, 500))]
+    groups = [
+        VoxelGroup("wm", "white", rng.uniform(0.2, 0.6, 10_000)),
+        VoxelGroup("gm", "grey", rng.uniform(0.4, 0.8, 500)),
+    ]
     chart = histogram("a map", groups, (0.0, 1.0))
     first, second = (area(polygon) for polygon in parts(chart, "polygon"))
     assert first == pytest.approx(second, rel=0.01)
@@ -31,7 +34,7 @@ def test_groups_of_any_size_have_the_same_area():
 
 def test_a_bound_that_holds_most_voxels_does_not_flatten_the_rest():
     values = np.concatenate([np.full(5000, 3.05), np.random.default_rng(0).normal(1, 0.2, 500)])
-    (polygon,) = parts(histogram("λ", [Group("wm", "white", values)], (0, 3.05)), "polygon")
+    (polygon,) = parts(histogram("λ", [VoxelGroup("wm", "white", values)], (0, 3.05)), "polygon")
     x, y = np.array([point.split(",") for point in polygon.get("points").split()], float).T
     inside = (x > 60) & (x < 200)
     assert y[inside].min() == pytest.approx(y.min(), abs=0.1)
@@ -40,7 +43,7 @@ def test_a_bound_that_holds_most_voxels_does_not_flatten_the_rest():
 
 def test_ranges_stand_where_their_values_are():
     bands = [Band("wm", "white 0.62 to 0.79", 0.62, 0.79), Band("fluid", "fluid <1>", 3.04, 3.25)]
-    chart = histogram("D", [Group("wm", "white", np.array([0.7]))], (0.0, 3.4), bands)
+    chart = histogram("D", [VoxelGroup("wm", "white", np.array([0.7]))], (0.0, 3.4), bands)
     ticks = {e.text: float(e.get("x")) for e in parts(chart, "text")}
     scale = ticks["3"] / 3 - ticks["1"] / 3  # two units
     for band, shown in zip(bands, parts(chart, "rect", "band"), strict=True):
@@ -53,7 +56,7 @@ def test_ranges_stand_where_their_values_are():
 
 
 def test_no_values_are_no_trouble():
-    chart = histogram("a map", [Group("wm", "white", np.empty(0))], (0, 1))
+    chart = histogram("a map", [VoxelGroup("wm", "white", np.empty(0))], (0, 1))
     assert chart.text.endswith("white: none")
     assert not parts(chart, "polygon")
 

@@ -8,6 +8,7 @@ from jaxsmt.fitting.settings import Settings
 from jaxsmt.geometry.quadrature import icosphere
 from jaxsmt.report import glyphs
 from jaxsmt.report.maps import to_png
+from jaxsmt.report.slices import choose_slice
 from tests.conftest import ACQUISITION
 from tests.physics.known_lobes import frame
 
@@ -37,16 +38,19 @@ def test_the_sphere_of_glyphs():
 
 
 @pytest.mark.parametrize("handed", [1, -1])
-@pytest.mark.parametrize("shape", [(6, 5, 4), (20, 1, 20)])  # cut across the third axis, and the second
+@pytest.mark.parametrize("shape", [(6, 5, 4), (20, 1, 20)])  # slabs across the third axis, and the second
 def test_a_fibre_is_drawn_along_its_projection(handed, shape):
     """A fibre along a line of voxels is drawn along it, under oblique affines of both hands."""
     turn = frame(2)
     turn[:, 2] *= np.sign(np.linalg.det(turn)) * handed
     affine = np.eye(4)
     affine[:3, :3] = turn * 2.0
-    right, up = (0, 2) if 1 in shape else (0, 1)
+    cut = choose_slice(np.ones(shape, bool), affine)
+    right, up = cut.affine[:3, 0] / 2, cut.affine[:3, 1] / 2  # lines of voxels
+    lines = {int(np.argmax(np.abs(turn.T @ line))) for line in (right, up)}
+    assert lines == ({0, 2} if 1 in shape else {0, 1})
     for tilt in (0.3, 1.0, 2.0):
-        fibre = turn[:, right] * np.cos(tilt) + turn[:, up] * np.sin(tilt)
+        fibre = right * np.cos(tilt) + up * np.sin(tilt)
         figure = glyphs.draw_glyphs(fods_of(fibre, shape), np.ones(shape), np.ones(shape), affine, (1, 1), (2, 2))
         (collection,) = figure.axes[0].collections
         points = np.concatenate([path.vertices for path in collection.get_paths()])

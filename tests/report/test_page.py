@@ -188,10 +188,10 @@ def test_a_map_is_shown_in_its_colours_and_nothing_is_outside():
     picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(src))).convert("RGBA"))
     axial, *_ = cuts = slices.choose_slices(MASK, np.eye(4))
     sheet = slices.lay_out(cuts)
-    assert picture.shape[:2] == sheet.numbers.shape
-    np.testing.assert_array_equal(picture[..., 3] > 0, sheet.numbers >= 0)
-    inside = sheet.numbers >= 0
-    np.testing.assert_allclose(picture[inside][:, 0] / 255, fit.derived["fa"][sheet.numbers[inside]], atol=0.008)
+    assert picture.shape[:2] == sheet.indices.shape
+    np.testing.assert_array_equal(picture[..., 3] > 0, sheet.indices >= 0)
+    inside = sheet.indices >= 0
+    np.testing.assert_allclose(picture[inside][:, 0] / 255, fit.derived["fa"][sheet.indices[inside]], atol=0.008)
     assert axial.plane == "axial"
 
 

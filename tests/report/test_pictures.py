@@ -118,9 +118,27 @@ def test_a_region_is_outlined_where_it_is():
 
 def test_voxels_of_a_region_have_their_shape():
     """In the slice across the third axis they are 1 mm wide and 3 mm high."""
-    figure = js.draw_region(np.zeros((6, 4, 5)), np.ones((6, 4, 5)), affine=np.diag([1, 3, 2, 1]))
+    figure = js.draw_region(np.zeros((8, 6, 7)), np.ones((8, 6, 7)), affine=np.diag([1, 3, 2, 1]))
     assert figure.axes[0].get_aspect() == 3
-    assert figure.get_figheight() == pytest.approx(5 * 4 / 6 * 3 + 0.35)
+    assert figure.get_figheight() == pytest.approx(5 * 6 / 8 * 3 + 0.35)
+
+
+def test_with_an_affine_pictures_stand_as_the_head_does(fit):
+    """The subject's left is to the left and front is up, as in the report, however voxels are stored.
+
+    The affine's first axis goes to the front and its second to the left, so that the picture's pixels are the image's
+    with its axes exchanged, and the second turned round.
+    """
+    region = np.zeros(SHAPE, bool)
+    region[1:, :2, 1] = True
+    image = np.random.default_rng(0).random(SHAPE)
+    (ax,) = js.draw_region(image, region, affine=AFFINE).axes
+    np.testing.assert_array_equal(ax.images[0].get_array(), image[:, ::-1, 1])
+    assert ax.get_title() == "axial 1"
+    drawn = np.array(ax.collections[0].get_segments())
+    assert drawn[..., 0].max() == SHAPE[1] - 0.5  # the region is at the subject's right
+    panel = fit.plot(["s0"], mask=region, affine=AFFINE).axes[0].images[0].get_array()
+    np.testing.assert_array_equal(np.isfinite(panel), region[:, ::-1, 1])
 
 
 def test_a_region_at_the_edge_of_an_image_is_closed():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxsmt.files import masks
-from jaxsmt.report.slices import choose_slices, lay_out
+from jaxsmt.report.slices import choose_slice, choose_slices, lay_out
 
 
 def affine_of(order, signs, spacing=(1.0, 1.0, 1.0)):
@@ -60,17 +60,38 @@ def test_slices_side_by_side_have_one_scale():
     cuts = choose_slices(mask, affine_of((0, 1, 2), (1, 1, 1), (1.0, 1.0, 2.0)))
     sheet = lay_out(cuts)
     widths = (20, 20, 24)
-    assert sheet.numbers.shape == (24, sum(widths) + 2 * 4)
-    shown = set(sheet.numbers[sheet.numbers >= 0].tolist())
-    assert shown == {number for cut in cuts for number in cut.numbers.ravel().tolist()}
+    assert sheet.indices.shape == (24, sum(widths) + 2 * 4)
+    shown = set(sheet.indices[sheet.indices >= 0].tolist())
+    assert shown == {number for cut in cuts for number in cut.indices.ravel().tolist()}
     for cut, (left, bottom), scale in zip(cuts, sheet.corners, sheet.scales, strict=True):
         i, j = 7, 5
         x, y = left + int(scale[0] * (i + 0.5)), bottom - 1 - int(scale[1] * (j + 0.5))
-        assert sheet.numbers[y, x] == cut.numbers[i, j]
+        assert sheet.indices[y, x] == cut.indices[i, j]
 
 
 def test_an_empty_slice_is_no_trouble():
     mask = np.zeros((8, 9, 10), bool)
     mask[1, 1, 1] = True
     sheet = lay_out(choose_slices(mask, np.eye(4)))
-    assert np.count_nonzero(sheet.numbers == 0) == 3
+    assert np.count_nonzero(sheet.indices == 0) == 3
+
+
+@pytest.mark.parametrize("shape", [(12, 13, 14), (30, 3, 30), (20, 20, 2)], ids=["head", "coronal slab", "axial slab"])
+@pytest.mark.parametrize("signs", [(1, 1, 1), (-1, 1, -1)])
+def test_a_picture_has_one_of_the_slices_of_the_page(shape, signs):
+    """One rule: what Python draws is among what the report shows, turned alike."""
+    affine, mask = affine_of((0, 1, 2), signs), np.zeros(shape, bool)
+    mask[1:-1, 1:, :-1] = True
+    one = choose_slice(mask, affine)
+    assert any(one.text == cut.text and np.array_equal(one.indices, cut.indices) for cut in choose_slices(mask, affine))
+
+
+def test_a_picture_without_an_affine_is_as_voxels_are_stored():
+    """Across the last axis where the mask is largest, the first to the right, the second up; of a slab across it."""
+    mask = np.zeros((7, 8, 9), bool)
+    mask[2:5, 3:6, 4] = True
+    image = np.random.default_rng(0).random(mask.shape)
+    cut = choose_slice(mask, indexed=np.ones(mask.shape, bool))
+    assert cut.position == 4
+    np.testing.assert_array_equal(cut.of(image.ravel(order="F")), image[:, :, 4])
+    assert choose_slice(np.ones((9, 1, 8), bool)).indices.shape == (9, 8)

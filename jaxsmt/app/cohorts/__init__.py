@@ -5,5 +5,5 @@ logs of every series, in BIDS; tables of the group and a page that says which se
 The way of the participant level: `participants` → `layouts` and `selection` (which series) → `dataset` (what describes
 the output) → `tasks` (a series) → `workflow`, in this process or in those of `cluster`.
 The way of the group level, which reads finished maps and loads no JAX: `group` → `written` (which series there are) →
-`summary` (numbers of one, in voxels of `files.regions`) → `comparison` and `outliers` → `group_tables`, `group_page`.
+`summary` (one series, in voxels of `models.regions`) → `comparison` and `outliers` → `group_tables`, `group_page`.
 """

@@ -15,7 +15,7 @@ from ...batch import processors
 from ...errors import InputError, ResourceError
 from ..screen import Screen
 from . import tasks
-from .tasks import Record, Task
+from .tasks import Task, TaskResult
 
 # Processors of a worker: one decompresses a series while the other computes.
 _EACH = 2
@@ -24,7 +24,7 @@ _LOGGED = logging.WARNING  # what Dask says from here on is shown
 _one_at_a_time = threading.Lock()
 
 
-def run(todo: Sequence[Task], where: str, n_cpus: int | None, screen: Screen) -> Iterator[Record]:
+def run(todo: Sequence[Task], where: str, n_cpus: int | None, screen: Screen) -> Iterator[TaskResult]:
     """Fit the series, each as one task of a cluster.
 
     The series of a worker that dies is given to another one, as often as the scheduler allows (three times by default).
@@ -59,7 +59,7 @@ def run(todo: Sequence[Task], where: str, n_cpus: int | None, screen: Screen) ->
             client.cancel(list(futures))
 
 
-def run_alone(task: Task) -> Record:
+def run_alone(task: Task) -> TaskResult:
     """Fit a series while no other is fitted in this process, as a fit has threads of its own.
 
     Args:
@@ -71,7 +71,7 @@ def run_alone(task: Task) -> Record:
         return tasks.run_task(task)
 
 
-def _record(future: Any, task: Task) -> Record:
+def _record(future: Any, task: Task) -> TaskResult:
     """What became of a series, or why there is nothing to say."""
     error = future.exception() if future.status != "finished" else None
     if error is None:
@@ -80,7 +80,7 @@ def _record(future: Any, task: Task) -> Record:
         reason = "every worker that had it died; is there enough memory?"
     else:
         reason = f"{type(error).__name__}: {error}"
-    return Record(task.title, tasks.FAILED, reason=reason)
+    return TaskResult(task.title, tasks.FAILED, reason=reason)
 
 
 @contextmanager

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ...files import regions
-from ...files.regions import Region
+from ...models import regions
+from ...models.regions import Region
 from ...status import Status
 
 #: Statistics of a map, with the percentile that each is.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import InputError
-from ...files import regions
+from ...models import regions
 from ..screen import Screen
 from . import columns, outliers
 from .columns import Column
@@ -54,7 +54,7 @@ class Group:
     @property
     def columns(self) -> list[Column]:
         """The columns that a series has, in the order of the table."""
-        return sorted({column: None for row in self.rows for column in row.numbers}, key=lambda column: column.order)
+        return sorted({column: None for row in self.rows for column in row.statistics}, key=lambda column: column.order)
 
     def odd_of(self, row: int) -> list[Odd]:
         """What differs in one series."""
@@ -97,10 +97,10 @@ def gather(out: Path, screen: Screen) -> Group:
 
 def _differing(rows: Sequence[Summary], indices: Sequence[int], scope: str) -> list[Odd]:
     """The numbers that differ among series of one model."""
-    there = {column: None for i in indices for column in rows[i].numbers if column.scope == scope}
+    there = {column: None for i in indices for column in rows[i].statistics if column.scope == scope}
     odd = []
     for column in there:
-        values = [rows[i].numbers.get(column, float("nan")) for i in indices]
+        values = [rows[i].statistics.get(column, float("nan")) for i in indices]
         odd += [Odd(indices[o.index], column, o) for o in outliers.find_outliers(values, column.step)]
     return odd
 

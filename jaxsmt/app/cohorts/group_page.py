@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from ...files import regions
-from ...report.group import Bars, Finding, GroupPage, Picture, Row
+from ...models import regions
+from ...report.group import Bars, GroupPage, Picture, SeriesRemarks, SeriesRow
 from ...report.strips import Strip
 from . import columns, outliers
 from .columns import Column
@@ -39,16 +39,18 @@ def describe(group: Group, out: Path) -> GroupPage:
         title="Group of " + _count(len({row.series.participant for row in rows}), "participant", "participants"),
         summary=_summary(group, compared),
         remarks=list(_remarks(group)),
-        missing=[Finding(f"{row.series.label}, {row.state}", row.problems) for row in rows if row.state != COMPLETE],
+        missing=[
+            SeriesRemarks(f"{row.series.label}, {row.state}", row.problems) for row in rows if row.state != COMPLETE
+        ],
         outliers=[
-            Finding(row.series.label, [odd.text for odd in group.odd_of(i)])
+            SeriesRemarks(row.series.label, [odd.text for odd in group.odd_of(i)])
             for i, row in enumerate(rows)
             if group.odd_of(i)
         ],
         pictures=list(_pictures(group, compared)),
         head=["state", "model", *(_head(column) for column in cells), "outliers"],
         rows=[_row(group, i, cells, out) for i in range(len(rows))],
-        warnings=[Finding(row.series.label, row.run.warnings) for row in rows if row.run and row.run.warnings],
+        warnings=[SeriesRemarks(row.series.label, row.run.warnings) for row in rows if row.run and row.run.warnings],
         notes=[*DEFINITIONS, *_regions(rows)],
     )
 
@@ -65,7 +67,7 @@ def _named(all_columns: Sequence[Column], *names: str) -> list[Column]:
 
 def _tells(column: Column, rows: Sequence[Summary]) -> bool:
     """Whether a column says something: that of a map that is 0 everywhere, such as β of Watson lobes, does not."""
-    return column.order[0] != columns.OF_MAPS or any(row.numbers.get(column) for row in rows)
+    return column.order[0] != columns.OF_MAPS or any(row.statistics.get(column) for row in rows)
 
 
 def _summary(group: Group, compared: Sequence[Column]) -> str:
@@ -119,7 +121,9 @@ def _pictures(group: Group, compared: Sequence[Column]) -> Iterator[tuple[str, l
         for model, indices in group.compared(scope).items():
             rows = [group.rows[i] for i in indices]
             labels = _tags([row.series.label for row in rows])
-            there = [column for column in compared if column.scope == scope and any(column in r.numbers for r in rows)]
+            there = [
+                column for column in compared if column.scope == scope and any(column in r.statistics for r in rows)
+            ]
             pictures: list[Picture] = []
             for heading, caption, some in _panels(rows, there, scope):
                 strips = [_strip(group, indices, labels, column) for column in some]
@@ -146,7 +150,7 @@ def _panels(rows: Sequence[Summary], there: Sequence[Column], scope: str) -> Ite
 def _strip(group: Group, indices: Sequence[int], labels: Sequence[str], column: Column) -> Strip:
     """The values of a column."""
     scale = 100 if column.is_share else 1
-    values = [scale * group.rows[i].numbers.get(column, float("nan")) for i in indices]
+    values = [scale * group.rows[i].statistics.get(column, float("nan")) for i in indices]
     places = {row: k for k, row in enumerate(indices)}
     odd = {places[odd.row] for odd in group.odd if odd.column == column and odd.row in places}
     return Strip(_head(column) + " [%]" * column.is_share, labels, values, frozenset(odd))
@@ -167,16 +171,16 @@ def _tags(labels: Sequence[str]) -> list[str]:
     return ["_".join(part for part in own if part not in common) or "_".join(own) for own in parts]
 
 
-def _row(group: Group, i: int, cells: Sequence[Column], out: Path) -> Row:
+def _row(group: Group, i: int, cells: Sequence[Column], out: Path) -> SeriesRow:
     """A series in the table of the page."""
     row = group.rows[i]
     odd = group.odd_of(i)
-    texts = [_cell(row.numbers.get(column), column) for column in cells]
+    texts = [_cell(row.statistics.get(column), column) for column in cells]
     page = f"{row.series.label}.html"
     report = quote(os.fsencode(page)) if (out / page).is_file() else ""
     kind = "missing" if row.state == INCOMPLETE else "odd" if odd or row.state != COMPLETE else ""
     model = row.model("fod") or row.model("kernel") or "–"
-    return Row(row.series.label, report, [row.state, model, *texts, str(len(odd)) if row.run else "–"], kind)
+    return SeriesRow(row.series.label, report, [row.state, model, *texts, str(len(odd)) if row.run else "–"], kind)
 
 
 def _cell(value: float | None, column: Column) -> str:

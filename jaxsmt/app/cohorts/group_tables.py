@@ -46,7 +46,7 @@ def files(group: Group) -> dict[str, bytes]:
     names = ["participant_id", "session_id", *entities, "state", "model", "fod", *(column.name for column in columns)]
     whose = [{**dict.fromkeys(entities, _NONE), **_whose(row)} for row in group.rows]
     table = [
-        {**whose[i], **{column.name: _value(row.numbers.get(column)) for column in columns}}
+        {**whose[i], **{column.name: _value(row.statistics.get(column)) for column in columns}}
         for i, row in enumerate(group.rows)
     ]
     found = [

@@ -29,7 +29,6 @@ class Series:
         bval, bvec: FSL's gradient table; grad: MRtrix's; None: those beside the series.
         mask: voxels to fit.
         grad_dev: gradient deviation.
-        sidecar: the JSON file that describes the series.
     """
 
     subject: str
@@ -41,7 +40,6 @@ class Series:
     grad: Path | None = None
     mask: Path | None = None
     grad_dev: Path | None = None
-    sidecar: Path | None = None
 
     @property
     def labels(self) -> dict[str, str]:
@@ -194,7 +192,6 @@ def _find_raw(root: Path, subjects: Subjects) -> Iterator[Series]:
                 file,
                 bval=tree.nearest(file, up, "dwi", (".bval",)),
                 bvec=tree.nearest(file, up, "dwi", (".bvec",)),
-                sidecar=tree.nearest(file, up, "dwi", (".json",)),
                 mask=tree.nearest(file, [folder / "dwi", *pipelines], "mask", (".nii.gz", ".nii"), "brain"),
             )
 
@@ -207,12 +204,12 @@ def _find_qsiprep(root: Path, subjects: Subjects) -> Iterator[Series]:
             if file.entities.get("desc") != "preproc":
                 continue
             beside = [folder / "dwi"]
-            bval, bvec, grad, sidecar = (
-                tree.nearest(file, beside, "dwi", (end,), "preproc") for end in (".bval", ".bvec", ".b", ".json")
+            bval, bvec, grad = (
+                tree.nearest(file, beside, "dwi", (end,), "preproc") for end in (".bval", ".bvec", ".b")
             )
             tables = {"grad": grad} if grad and not (bval and bvec) else {"bval": bval, "bvec": bvec}
             mask = tree.nearest(file, beside, "mask", (".nii.gz", ".nii"), "brain")
-            yield _series(file, mask=mask, sidecar=sidecar, **tables)
+            yield _series(file, mask=mask, **tables)
 
 
 def _has_bids(root: Path, preprocessed: bool) -> bool:

@@ -17,7 +17,7 @@ from ..request import Request, make_request
 from ..screen import Screen, warn
 from . import dataset, layouts, selection, tasks
 from .layouts import Series
-from .tasks import Record, Task
+from .tasks import Task, TaskResult
 
 
 def run_participants(options: argparse.Namespace, screen: Screen, command: Sequence[str]) -> int:
@@ -88,7 +88,7 @@ def _request(series: Series, options: argparse.Namespace) -> Request:
     return make_request({**common, **files, "grad_dev": grad_dev, **places, **resources})
 
 
-def _records(todo: Sequence[Task], options: argparse.Namespace, screen: Screen) -> Iterator[Record]:
+def _records(todo: Sequence[Task], options: argparse.Namespace, screen: Screen) -> Iterator[TaskResult]:
     """What becomes of each series, as they end."""
     if options.cluster is None:
         yield from _one_after_another(todo)
@@ -98,7 +98,7 @@ def _records(todo: Sequence[Task], options: argparse.Namespace, screen: Screen) 
     yield from cluster.run(todo, options.cluster, options.n_cpus, screen)
 
 
-def _one_after_another(todo: Sequence[Task]) -> Iterator[Record]:
+def _one_after_another(todo: Sequence[Task]) -> Iterator[TaskResult]:
     """Fit in this process, which starts and compiles once for all; the next series is fetched from the disk meanwhile.
 
     Yields:
@@ -123,9 +123,9 @@ def _fetch(path: Path) -> None:
             os.close(descriptor)
 
 
-def _follow(records: Iterator[Record], total: int, stop: bool, screen: Screen) -> int:
+def _follow(records: Iterator[TaskResult], total: int, stop: bool, screen: Screen) -> int:
     """Say what becomes of each series, and at the end of all; returns the exit code."""
-    ended: list[Record] = []
+    ended: list[TaskResult] = []
     with closing(records):  # type: ignore[type-var]
         for record in records:
             ended.append(record)
@@ -145,7 +145,7 @@ def _follow(records: Iterator[Record], total: int, stop: bool, screen: Screen) -
 _STATES: Mapping[str, str] = {tasks.FITTED: "fitted", tasks.COMPLETE: "complete already", tasks.FAILED: "failed"}
 
 
-def _say_failures(failed: Iterable[Record]) -> None:
+def _say_failures(failed: Iterable[TaskResult]) -> None:
     """Print which series failed, and why, to standard error."""
     for record in sorted(failed, key=lambda record: record.title):
         print(f"failed: {record.title}: {record.reason}", file=sys.stderr)

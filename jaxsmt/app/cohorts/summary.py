@@ -1,4 +1,4 @@
-"""The numbers of one series: its maps are read one after another."""
+"""The statistics of one series: its maps are read one after another."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import InputError, JaxsmtWarning
-from ...files import nifti, regions
-from ...files.regions import FITTED_VOXELS, Region
+from ...files import nifti
+from ...models import regions
+from ...models.regions import FITTED_VOXELS, Region
 from ...status import FITTED, Status
 from . import columns
 from .columns import Column
@@ -31,7 +32,7 @@ class Summary:
         problems: what is wrong, in sentences.
         run: what run.json says; None if there is none that can be read.
         region: where maps are summarised, besides all fitted voxels; None if that cannot be told.
-        numbers: by column; what is missing is not known.
+        statistics: by column; what is missing is not known.
     """
 
     series: FittedSeries
@@ -39,7 +40,7 @@ class Summary:
     problems: tuple[str, ...] = ()
     run: Run | None = None
     region: Region | None = None
-    numbers: Mapping[Column, float] = field(default_factory=dict)
+    statistics: Mapping[Column, float] = field(default_factory=dict)
 
     def model(self, scope: str) -> str:
         """Name of the model of kernels or of FODs, as in file names; empty if there is none."""
@@ -49,7 +50,7 @@ class Summary:
 
 
 def summarise(series: FittedSeries) -> Summary:
-    """The numbers of a series. What is damaged is said, and left out.
+    """The statistics of a series. What is damaged is said, and left out.
 
     Args:
         series: one that was found.
@@ -64,7 +65,7 @@ def summarise(series: FittedSeries) -> Summary:
     reader = _Reader(series, run)
     reader.read()
     state = DAMAGED if reader.problems else COMPLETE
-    return Summary(series, state, tuple(reader.problems), run, reader.region, reader.numbers)
+    return Summary(series, state, tuple(reader.problems), run, reader.region, reader.statistics)
 
 
 class _Reader:
@@ -72,7 +73,7 @@ class _Reader:
 
     def __init__(self, series: FittedSeries, run: Run) -> None:
         self.problems: list[str] = []
-        self.numbers: dict[Column, float] = {}
+        self.statistics: dict[Column, float] = {}
         self.region: Region | None = None
         self._run = run
         self._paths = {"kernel": series.maps(run.model)}
@@ -81,7 +82,7 @@ class _Reader:
         self._shape: tuple[int, ...] = ()
 
     def read(self) -> None:
-        """Fill `numbers`, `region` and `problems`."""
+        """Fill `statistics`, `region` and `problems`."""
         self._count()
         status = self._status("kernel")
         if status is None:
@@ -94,8 +95,8 @@ class _Reader:
             self.region = region
             inside[region] = chosen
             count, share = columns.region_columns(region)
-            self.numbers[count] = voxels = int(chosen.sum())
-            self.numbers[share] = voxels / max(int(np.count_nonzero(status)), 1)
+            self.statistics[count] = voxels = int(chosen.sum())
+            self.statistics[share] = voxels / max(int(np.count_nonzero(status)), 1)
         self._snr(inside[FITTED_VOXELS])
         for scope in self._paths:
             self._summarise(scope, self._of_scope(scope, inside))
@@ -107,14 +108,14 @@ class _Reader:
             at_bound, failed = columns.status_columns(scope)[len(Status) :]
             in_mask = sum(counts.values()) - counts[Status.OUTSIDE]
             if scope == "kernel":
-                self.numbers[columns.VOXELS] = in_mask
-            self.numbers |= {names[code]: count for code, count in counts.items()}
-            self.numbers[at_bound] = counts[Status.AT_BOUND] / max(in_mask, 1)
+                self.statistics[columns.VOXELS] = in_mask
+            self.statistics |= {names[code]: count for code, count in counts.items()}
+            self.statistics[at_bound] = counts[Status.AT_BOUND] / max(in_mask, 1)
             bad = (Status.NOT_CONVERGED, Status.NO_SIGNAL, Status.NON_FINITE)
-            self.numbers[failed] = sum(counts[code] for code in bad) / max(in_mask, 1)
+            self.statistics[failed] = sum(counts[code] for code in bad) / max(in_mask, 1)
         if self._run.sigma is not None:
-            self.numbers[columns.SIGMA] = self._run.sigma
-        self.numbers[columns.WARNINGS] = len(self._run.warnings)
+            self.statistics[columns.SIGMA] = self._run.sigma
+        self.statistics[columns.WARNINGS] = len(self._run.warnings)
 
     def _status(self, scope: str) -> np.ndarray | None:
         """The status map, which must be that of the run; None if it cannot be used."""
@@ -193,7 +194,7 @@ class _Reader:
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = s0[fitted] / sigma
         if np.isfinite(ratio).any():
-            self.numbers[columns.SNR] = float(np.median(ratio[np.isfinite(ratio)]))
+            self.statistics[columns.SNR] = float(np.median(ratio[np.isfinite(ratio)]))
 
     def _summarise(self, scope: str, inside: Mapping[Region, np.ndarray]) -> None:
         """Median and quartiles of each map in each region."""
@@ -212,7 +213,7 @@ class _Reader:
             for region, chosen in inside.items():
                 named = columns.map_columns(scope, parameter, region, description, unit)
                 for statistic, value in _statistics(heaviest[chosen & there]):
-                    self.numbers[named[statistic]] = value
+                    self.statistics[named[statistic]] = value
 
 
 def _statistics(values: np.ndarray) -> Iterator[tuple[str, float]]:

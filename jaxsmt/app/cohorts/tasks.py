@@ -15,10 +15,10 @@ from typing import Any
 from ...batch import processors
 from ...errors import JaxsmtError, OutputError
 from ...files import nifti, outputs, sidecars
-from .. import describe, memory, targets, words
+from .. import describe, memory, result_table, targets, words
 from ..inputs import Inputs, open_inputs
 from ..request import Request
-from ..workflow import Outcome, Progress, facts, run_fit
+from ..workflow import Outcome, Progress, run_fit
 
 FITTED, COMPLETE, FAILED = "fitted", "complete", "failed"
 
@@ -43,7 +43,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Record:
+class TaskResult:
     """What became of a series.
 
     Attributes:
@@ -70,10 +70,10 @@ class Record:
         return f"{self.title}: {self.voxels:,} voxels, {self.seconds:.1f} s"
 
 
-def run_task(task: Task, progress: Progress = lambda *_: None) -> Record:
+def run_task(task: Task, progress: Progress = lambda *_: None) -> TaskResult:
     """Fit a series, unless its maps are there; its log says what happened.
 
-    Whatever goes wrong is told by the record, and nothing of it raises: one series must not stop the others.
+    Whatever goes wrong is told by what is returned, and nothing of it raises: one series must not stop the others.
 
     Args:
         task: the series.
@@ -88,7 +88,7 @@ def run_task(task: Task, progress: Progress = lambda *_: None) -> Record:
         # The group level sees by its folder that a series has no maps.
         outputs.make_folder(task.request.out.parent)
         if is_complete(task.request):
-            return Record(task.title, COMPLETE)
+            return TaskResult(task.title, COMPLETE)
         outcome = run_fit(task.request, progress, task.command)
         log.write(_outcome_lines(outcome))
     except JaxsmtError as error:
@@ -100,8 +100,8 @@ def run_task(task: Task, progress: Progress = lambda *_: None) -> Record:
     else:
         run = outcome.run
         voxels = sum(count for name, count in run["voxels"].items() if name != "outside")
-        return Record(task.title, FITTED, voxels, time.perf_counter() - began, "", tuple(run["warnings"]))
-    return Record(task.title, FAILED, seconds=time.perf_counter() - began, reason=reason)
+        return TaskResult(task.title, FITTED, voxels, time.perf_counter() - began, "", tuple(run["warnings"]))
+    return TaskResult(task.title, FAILED, seconds=time.perf_counter() - began, reason=reason)
 
 
 def is_complete(request: Request) -> bool:
@@ -160,7 +160,7 @@ def _recorded_hashes(run: Mapping[str, Any]) -> dict[str, Any]:
 def _outcome_lines(outcome: Outcome) -> list[str]:
     """What the log says of a fit."""
     inputs = [f"input {name}: {entry['path']}" for name, entry in outcome.run["inputs"].items()]
-    return [*inputs, *(f"warning: {text}" for text in outcome.run["warnings"]), facts(outcome)]
+    return [*inputs, *(f"warning: {text}" for text in outcome.run["warnings"]), result_table.text_of(outcome)]
 
 
 class _Log:

@@ -14,7 +14,7 @@ from ..parameters import not_covered
 from ..schemes import DmipyAcquisitionScheme
 from .fitted_fods import FittedMultiCompartmentModel
 from .fod_parameters import FodParameters, fods_from_parameters, parameters_from_fods
-from .voxelwise import Series, VoxelwiseModel, require_voxels
+from .voxelwise import MaskedData, VoxelwiseModel, require_voxels
 
 
 class MultiCompartmentModel:
@@ -36,7 +36,7 @@ class ParametricFodModel(MultiCompartmentModel, FodParameters, VoxelwiseModel[Fi
 
     __init__ = FodParameters.__init__
 
-    def _fit(self, scheme: DmipyAcquisitionScheme, series: Series) -> FittedMultiCompartmentModel:
+    def _fit(self, scheme: DmipyAcquisitionScheme, series: MaskedData) -> FittedMultiCompartmentModel:
         """The fit of all measurements over kernels with the S0 of these data."""
         mask = series.mask & self.kernel.mask
         kernels = self.kernel.native_with(series.s0)

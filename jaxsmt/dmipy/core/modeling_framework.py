@@ -17,7 +17,7 @@ from ..signal_models.base import SignalModel
 from .fitted_modeling_framework import FittedMultiCompartmentSphericalMeanModel
 from .fod_models import MultiCompartmentModel
 from .spherical_mean_parameters import SphericalMeanParameters
-from .voxelwise import Series, VoxelwiseModel, require_voxels
+from .voxelwise import MaskedData, VoxelwiseModel, require_voxels
 
 __all__ = ["MultiCompartmentModel", "MultiCompartmentSphericalMeanModel"]
 _NOT_COVERED = (
@@ -86,7 +86,7 @@ class MultiCompartmentSphericalMeanModel(
         self.S0_tissue_responses = S0_tissue_responses
         self.scheme: DmipyAcquisitionScheme | None = None
 
-    def _fit(self, scheme: DmipyAcquisitionScheme, series: Series) -> FittedMultiCompartmentSphericalMeanModel:
+    def _fit(self, scheme: DmipyAcquisitionScheme, series: MaskedData) -> FittedMultiCompartmentSphericalMeanModel:
         """The fit in dmipy's objective: equal weights of the shells, S0 the mean of the b = 0 volumes."""
         self.scheme = scheme
         mask, weights = require_voxels(series.mask), np.ones(scheme.N_shells)

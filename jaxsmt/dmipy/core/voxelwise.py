@@ -17,7 +17,7 @@ from .fitted_maps import FittedMaps
 Result = TypeVar("Result", bound=FittedMaps)
 
 
-class Series(NamedTuple):
+class MaskedData(NamedTuple):
     """Data as a fit takes them.
 
     Attributes:
@@ -75,7 +75,7 @@ class VoxelwiseModel(Parameters, ABC, Generic[Result]):
         return fitted
 
     @abstractmethod
-    def _fit(self, scheme: DmipyAcquisitionScheme, series: Series) -> Result:
+    def _fit(self, scheme: DmipyAcquisitionScheme, series: MaskedData) -> Result:
         """The fitted model."""
 
     def _require_maps_of(self, shape: tuple[int, ...]) -> None:
@@ -105,7 +105,7 @@ def _require_solver(solver: str) -> None:
         raise InputError(f"Unknown solver name {solver}", fix="give solver='brute2fine'")
 
 
-def _series(scheme: DmipyAcquisitionScheme, data: np.ndarray, mask: ArrayLike | None) -> Series:
+def _series(scheme: DmipyAcquisitionScheme, data: np.ndarray, mask: ArrayLike | None) -> MaskedData:
     """Data with the voxels to fit and S0, as dmipy has them."""
     if not scheme.b0_mask.any():
         raise InputError("acquisition scheme must have b0-measurements for signal-attenuation-based model fitting.")
@@ -117,7 +117,7 @@ def _series(scheme: DmipyAcquisitionScheme, data: np.ndarray, mask: ArrayLike | 
         if mask.shape not in (inside.shape, inside.shape[1:] if inside.shape[:1] == (1,) else inside.shape):
             raise InputError(f"a mask of shape {mask.shape} for data of shape {data.shape}", fix="shapes must agree")
         inside = inside & (np.broadcast_to(mask, inside.shape) > 0)
-    return Series(data, inside, data[..., scheme.b0_mask].mean(axis=-1))
+    return MaskedData(data, inside, data[..., scheme.b0_mask].mean(axis=-1))
 
 
 def _print_duration(voxels: int, seconds: float) -> None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import KeysView, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from numpy.typing import ArrayLike
 
-from ... import Compartment, InputError
+from ... import Compartment, InputError, Parameter, Pulse
 from ...physics.compartments import Kernel
 from ..orientations import directions_from_mu
 from ..schemes import DmipyAcquisitionScheme
@@ -64,7 +64,7 @@ class SignalModel(ABC):
         parameters = tuple(replace(p, name=n) for p, n in zip(native.parameters, names, strict=True))
         return replace(native, parameters=parameters)
 
-    def _arguments(self, values: Mapping[str, Any]) -> tuple[Any, list[jax.Array]]:
+    def _arguments(self, values: Mapping[str, Any]) -> tuple[Any, list[Array]]:
         """The orientation, if there is one, and the others in jaxsmt's units, from the call or the constructor."""
         arguments = {n: values.get(n, getattr(self, n)) for n in self._names}
         missing = [n for n, value in arguments.items() if value is None]
@@ -125,3 +125,37 @@ class SignalModel(ABC):
     @abstractmethod
     def _compartment(self) -> Compartment:
         """jaxsmt's compartment, with jaxsmt's names."""
+
+
+def by_diameter(restricted: Compartment, diameter: Parameter, diffusivity: float) -> Compartment:
+    """A compartment by its diameter, which jaxsmt has by its radius and a diffusivity, its last two parameters.
+
+    Args:
+        restricted: jaxsmt's. diameter: the parameter. diffusivity: where water is restricted, SI; it is not fitted.
+    """
+    of = _ByDiameter(restricted, diffusivity / unit_of("diffusivity"))
+    parameters = (*restricted.parameters[:-2], diameter)
+    if restricted.isotropic:
+        return replace(restricted, parameters=parameters, attenuation=of.attenuation)
+    return replace(restricted, parameters=parameters, attenuation=of.attenuation, mean=of.mean, legendre=of.legendre)
+
+
+@dataclass(frozen=True)
+class _ByDiameter:
+    """The functions of a compartment by its diameter, with a known diffusivity, µm²/ms."""
+
+    restricted: Compartment
+    diffusivity: float
+
+    def attenuation(self, pulse: Pulse, x: Array, *values: Array) -> Array:
+        return self.restricted.attenuation(pulse, x, *self._by_radius(*values))
+
+    def mean(self, pulse: Pulse, *values: Array) -> Array:
+        return self.restricted.spherical_mean(pulse, *self._by_radius(*values))
+
+    def legendre(self, pulse: Pulse, lmax: int, *values: Array) -> Array:
+        return self.restricted.moments(pulse, lmax, *self._by_radius(*values))
+
+    def _by_radius(self, *values: Array) -> tuple[Array, ...]:
+        *others, diameter = values
+        return (*others, diameter / 2, jnp.full_like(diameter, self.diffusivity))

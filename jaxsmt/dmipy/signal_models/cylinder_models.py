@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import jax.numpy as jnp
-from jax import Array
 from numpy.typing import ArrayLike
 
-from ... import Compartment, Parameter, Pulse, cylinder, stick
+from ... import Compartment, Parameter, cylinder, stick
 from .. import refuse
-from .base import WATER_IN_AXONS, SignalModel, unit_of
+from .base import WATER_IN_AXONS, SignalModel, by_diameter
 
 __all__ = ["C1Stick", "C4CylinderGaussianPhaseApproximation"]
 _NOT_COVERED = (
@@ -74,28 +70,6 @@ class C4CylinderGaussianPhaseApproximation(SignalModel):
         self.diffusion_perpendicular = diffusion_perpendicular
 
     def _compartment(self) -> Compartment:
-        native = cylinder()
-        of = _OfDiameter(self.diffusion_perpendicular / unit_of("diffusion_perpendicular"))
         low, high = self.parameter_ranges["diameter"]
         diameter = Parameter("diameter", low, high, 4.0, "um", smallest=1e-3, largest=50.0)
-        parameters = (native.parameters[0], diameter)
-        return Compartment(native.kind, parameters, of.attenuation, of.mean, of.legendre, timed=True)
-
-
-@dataclass(frozen=True)
-class _OfDiameter:
-    """The functions of a cylinder by its diameter, with a known diffusivity across it, µm²/ms."""
-
-    diffusivity: float
-
-    def attenuation(self, pulse: Pulse, x: Array, lambda_par: Array, diameter: Array) -> Array:
-        return cylinder().attenuation(pulse, x, *self._values(lambda_par, diameter))
-
-    def mean(self, pulse: Pulse, lambda_par: Array, diameter: Array) -> Array:
-        return cylinder().spherical_mean(pulse, *self._values(lambda_par, diameter))
-
-    def legendre(self, pulse: Pulse, lmax: int, lambda_par: Array, diameter: Array) -> Array:
-        return cylinder().moments(pulse, lmax, *self._values(lambda_par, diameter))
-
-    def _values(self, lambda_par: Array, diameter: Array) -> tuple[Array, Array, Array]:
-        return lambda_par, diameter / 2, jnp.full_like(diameter, self.diffusivity)
+        return by_diameter(cylinder(), diameter, self.diffusion_perpendicular)

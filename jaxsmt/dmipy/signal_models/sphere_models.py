@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import jax.numpy as jnp
-from jax import Array
-
-from ... import Compartment, Parameter, Pulse, dot, sphere
+from ... import Compartment, Parameter, dot, sphere
 from .. import refuse
-from .base import WATER_IN_AXONS, SignalModel, unit_of
+from .base import WATER_IN_AXONS, SignalModel, by_diameter
 
 __all__ = ["S1Dot", "S4SphereGaussianPhaseApproximation"]
 _NOT_COVERED = ("S2SphereStejskalTannerApproximation",)
@@ -44,17 +39,6 @@ class S4SphereGaussianPhaseApproximation(SignalModel):
         self.diffusion_constant = diffusion_constant
 
     def _compartment(self) -> Compartment:
-        of = _OfDiameter(self.diffusion_constant / unit_of("diffusion_constant"))
         low, high = self.parameter_ranges["diameter"]
         diameter = Parameter("diameter", low, high, 10.0, "um", smallest=1e-3, largest=50.0)
-        return Compartment(sphere().kind, (diameter,), of.attenuation, isotropic=True, timed=True)
-
-
-@dataclass(frozen=True)
-class _OfDiameter:
-    """The signal of a sphere by its diameter, with a known diffusivity inside, µm²/ms."""
-
-    diffusivity: float
-
-    def attenuation(self, pulse: Pulse, x: Array, diameter: Array) -> Array:
-        return sphere().attenuation(pulse, x, diameter / 2, jnp.full_like(diameter, self.diffusivity))
+        return by_diameter(sphere(), diameter, self.diffusion_constant)

@@ -10,7 +10,7 @@ import pytest
 
 from jaxsmt.app import memory
 from jaxsmt.app.cohorts import cluster, tasks
-from jaxsmt.app.cohorts.tasks import FAILED, Record, Task
+from jaxsmt.app.cohorts.tasks import FAILED, Task, TaskResult
 from jaxsmt.app.request import Request
 from tests.app.cohorts.data_sets import ABOUT, bids, files_below, series_files, write_raw
 
@@ -97,7 +97,7 @@ def test_a_series_alone_in_its_process(monkeypatch, tmp_path):
 
     def run_task(task):
         held.append(cluster._one_at_a_time.locked())
-        return Record(task.title, FAILED)
+        return TaskResult(task.title, FAILED)
 
     monkeypatch.setattr(cluster.tasks, "run_task", run_task)
     assert cluster.run_alone(Task("sub-01", None, tmp_path)).title == "sub-01"

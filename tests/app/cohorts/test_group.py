@@ -11,7 +11,8 @@ import pytest
 from jaxsmt.app.cohorts import outliers
 from jaxsmt.app.cohorts.written import find_series
 from jaxsmt.errors import InputError
-from jaxsmt.files import outputs, regions
+from jaxsmt.files import outputs
+from jaxsmt.models import regions
 from tests.app.cohorts import derivatives
 from tests.app.cohorts.derivatives import SHAPE, gather, read_table, smt_maps, status_map, write_cohort, write_series
 from tests.report.pages import Read

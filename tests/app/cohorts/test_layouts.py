@@ -41,11 +41,7 @@ def test_a_table_for_all_lies_at_the_top(tmp_path):
     """`dwi.bval` has no entity, so it applies to every series."""
     touch(tmp_path, "sub-01/dwi/sub-01_dwi.nii.gz", "sub-02/dwi/sub-02_dwi.nii", "dwi.bval", "dwi.bvec", "dwi.json")
     for series in layouts.find_series(tmp_path, "bids"):
-        assert [path.name for path in (series.bval, series.bvec, series.sidecar)] == [
-            "dwi.bval",
-            "dwi.bvec",
-            "dwi.json",
-        ]
+        assert [path.name for path in (series.bval, series.bvec)] == ["dwi.bval", "dwi.bvec"]
         assert series.mask is None
 
 
@@ -83,7 +79,6 @@ def test_qsiprep_series(tmp_path):
     assert (first.bval.suffix, first.bvec.suffix, first.grad) == (".bval", ".bvec", None)
     assert (second.bval, second.bvec, second.grad.suffix) == (None, None, ".b")
     assert [s.mask.name for s in (first, second)] == [f"{Path(s).name}_desc-brain_mask.nii.gz" for s in stems]
-    assert first.sidecar.name == "sub-01_ses-a_run-1_space-ACPC_desc-preproc_dwi.json"
 
 
 def hcp_files(subject):

@@ -63,7 +63,7 @@ def test_maps_are_those_of_fit(raw, series):
     np.testing.assert_allclose(written, fit.parameters["lambda_par"], atol=1e-5)
     assert "sub-02: smt maps" in (raw / "out" / "sub-02.html").read_text()
     log = (raw / "out" / "logs" / "sub-02.log").read_text()
-    for text in ("participant --participant-label 02", "sub-02_desc-brain_mask.nii.gz", "voxels: ", "times: "):
+    for text in ("participant --participant-label 02", "sub-02_desc-brain_mask.nii.gz", "voxels: ", "time: "):
         assert text in log
     assert not (raw / "out" / "sub-01").exists()
 

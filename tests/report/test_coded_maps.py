@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from jaxsmt.files.codes import Grid, encode, halve
+from jaxsmt.report.coded_maps import Grid, encode, halve
 
 AFFINE = np.array([[0.1, -2.0, 0, 3], [2.0, 0.1, 0, -5], [0, 0, 2.5, 7], [0, 0, 0, 1]])
 

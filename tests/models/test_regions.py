@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxsmt.files import regions
+from jaxsmt.models import regions
 from jaxsmt.status import Status
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import nifti
+from ..files import nifti
 
 _HIGHEST = 255
 

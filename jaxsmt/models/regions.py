@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..files import map_table, sidecars
 from ..status import FITTED, Status
-from . import map_table, sidecars
 
 #: Texts of maps by their names in file names.
 TEXTS = {sidecars.label(name): text for name, text in map_table.MAPS.items()}
