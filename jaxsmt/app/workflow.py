@@ -71,7 +71,8 @@ class Outcome:
 def run_fit(request: Request, progress: Progress = lambda *_: None, command: Sequence[str] = ()) -> Outcome:
     """Read, fit, write maps, sidecars, run.json and the report.
 
-    The series is read once, volume by volume, into the shells' means, while the programs of the fit are compiled.
+    The series is read once, volume by volume, into the shells' means, while JAX is loaded and the programs of the fit
+    are compiled.
     Nothing is fitted before the stream has proved sound to its end. Nothing is written before the fit is complete, but
     what the same command needs to go on if the run is stopped.
 
@@ -81,7 +82,7 @@ def run_fit(request: Request, progress: Progress = lambda *_: None, command: Seq
     clock = _Clock()
     inputs = open_inputs(request)
     unfinished = Unfinished(request.out, request.file_prefix)
-    with outputs.removed_if_empty(request.out), blamed(inputs.model.file):
+    with outputs.removed_if_empty(request.out), blamed(inputs.model.file), reading.Reader(inputs) as reader:
         with collected_warnings() as texts:
             job = prepare(request, inputs)
             outputs.check_prefix(request.file_prefix)
@@ -91,7 +92,7 @@ def run_fit(request: Request, progress: Progress = lambda *_: None, command: Seq
             model, uncertainty = job.loaded.model, inputs.settings.uncertainty
             targets.check_targets(request, model, uncertainty, inputs.files, unfinished.exists)
             with collected_warnings() as more:
-                result, hashes, sample = _fit(job, unfinished, progress, clock)
+                result, hashes, sample = _fit(job, reader, unfinished, progress, clock)
             run = describe.run_facts(request, inputs, result.fit, result.fods, hashes, command)
             run["memory"] = job.memory.facts()
             of_result = [*describe.status_warnings(result.fit, result.fods), *describe.misfit_warnings(result.fit)]
@@ -180,7 +181,7 @@ def prepare(request: Request, inputs: Inputs) -> Job:
 
 
 def _fit(
-    job: Job, unfinished: Unfinished, progress: Progress, clock: _Clock
+    job: Job, reader: reading.Reader, unfinished: Unfinished, progress: Progress, clock: _Clock
 ) -> tuple[Result, dict[str, str], plausibility.Sample]:
     """The result, the hashes of all inputs, and the data of some voxels.
 
@@ -209,7 +210,7 @@ def _fit(
         later = pool.submit(prepare_uncertainty)
         if not job.request.no_report:
             pool.submit(_load_report)
-        means, data, sample = reading.read_series(inputs, _store(job), progress)
+        means, data, sample = reader.into(_store(job), progress)
         for text in plausibility.doubts_of(sample, inputs.acquisition, inputs.settings.sigma):
             warnings.warn(text, JaxsmtWarning, stacklevel=2)
         clock.lap("read")
@@ -280,7 +281,7 @@ def _memory_plan(request: Request, inputs: Inputs, pipeline: Pipeline, voxels: i
     itemsize, each = inputs.image.dtype.itemsize, np.dtype(inputs.settings.dtype).itemsize
     means = 8 * len(inputs.acquisition.shells)
     needs = memory.Needs(
-        reading=(memory.AHEAD * itemsize + means) * inputs.mask.size + means * voxels,
+        reading=memory.AHEAD * itemsize * inputs.mask.size + means * voxels,
         kernels=each * numbers.kernels + means,
         results=each * numbers.results + means,
         slab=each * numbers.slab,
