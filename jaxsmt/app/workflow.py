@@ -237,7 +237,7 @@ def _fit(
 
         with _kept(job, unfinished), closing(data):
             slabs = pipeline.slabs(means, reading.rows_of(data, inputs.image), slab, watched)
-            result = Result.joined(slabs, job.voxels.count)
+            result = Result.joined(memory.released(slabs), job.voxels.count)
         later.result()  # so that they are kept for the next process, even those that no voxel needed
         clock.lap("fit" if result.fods is None else "fit FODs")
         return result, hashes, sample

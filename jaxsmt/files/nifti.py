@@ -29,6 +29,8 @@ _STREAM_ERRORS: Any = (EOFError, isal_zlib.error, OSError)  # BadGzipFile is an 
 _GZIP_MAGIC = b"\x1f\x8b"
 # Bytes at the end of a file, among which an empty member is looked for: its zeros are no padding.
 _TAIL = 512
+# Bytes that are unpacked at a time: between two pieces a thread may have to wait for the interpreter.
+igzip.READ_BUFFER_SIZE = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -100,9 +102,9 @@ def _warn(text: str) -> None:
 def read_volumes(image: Image, depth: int = 3, tell: Callable[[str], None] = _warn) -> Iterator[np.ndarray]:
     """The volumes of a 4-D image one after another, each (voxels,) raw values in file order.
 
-    A thread reads ahead by up to `depth` volumes, and calls `tell` with what the user should know of the file. The stream is read to its end, so that a cut file, a wrong
-    checksum or trailing garbage raises InputError: use no number before the iteration ends. An array is valid only
-    until the next one is asked for.
+    A thread reads ahead by up to `depth` volumes, and calls `tell` with what the user should know of the file. The
+    stream is read to its end, so that a cut file, a wrong checksum or trailing garbage raises InputError: use no number
+    before the iteration ends. An array is valid only until the next one is asked for.
     """
     voxels = int(np.prod(image.shape[:3], dtype=object))
     n = image.shape[3] if len(image.shape) > 3 else 1
