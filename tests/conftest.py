@@ -22,7 +22,8 @@ from tests.acquisition.test_acquisition import scheme
 # Most of the tests' time is the compiler's: it need not optimise here. `XLA_FLAGS= pytest` tests what users run; so do
 # later versions, which compile faster and do not know all of these.
 if jax.__version_info__ < (0, 11):
-    os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false")
+    flags = ("backend_optimization_level=0", "cpu_use_fusion_emitters=false", "cpu_parallel_codegen_split_count=1")
+    os.environ.setdefault("XLA_FLAGS", " ".join(f"--xla_{flag}" for flag in flags))
 # One start-up cache for the processes of this run, so that no program is compiled twice.
 if "PYTEST_XDIST_WORKER" not in os.environ:
     _folder = tempfile.TemporaryDirectory(prefix="jaxsmt-tests-")

@@ -61,8 +61,8 @@ def check(request: Request, data: bool = False) -> None:
 def _doubts(inputs: Inputs) -> list[str]:
     """What speaks against the series, which is read to its end."""
     nothing = InMemory(0, int(np.count_nonzero(inputs.mask)), inputs.image.dtype)
-    with collected_warnings() as texts:
-        *_, sample = reading.read_series(inputs, nothing, lambda stage, done, total: None)
+    with collected_warnings() as texts, reading.Reader(inputs) as reader:
+        sample = reader.into(nothing, lambda stage, done, total: None).sample
     return texts + [
         words.in_flags(text) for text in plausibility.doubts_of(sample, inputs.acquisition, inputs.settings.sigma)
     ]

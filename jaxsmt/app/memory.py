@@ -5,13 +5,14 @@ from __future__ import annotations
 import ctypes
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
+_Item = TypeVar("_Item")
 _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?\s*", re.IGNORECASE)
 _ARTICLE = {"memory": "memory", "scratch file": "a scratch file"}
@@ -116,6 +117,13 @@ def release() -> None:
     """Give freed memory back to the system: what the compiler took is as much as a fit needs."""
     with suppress(OSError, AttributeError):  # of the GNU C library alone
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def released(items: Iterable[_Item]) -> Iterator[_Item]:
+    """The items, after each of which freed memory is given back: its pieces would add up."""
+    for item in items:
+        yield item
+        release()
 
 
 def limit(text: str | None) -> int:

@@ -2,42 +2,110 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
-from typing import Any
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..acquisition.means import MeansAccumulator
 from ..acquisition.plausibility import Sample
+from ..errors import JaxsmtWarning
 from ..files import nifti
 from ..files.voxels import VoxelData
 from .inputs import Inputs
 
 #: `progress(stage, done, total)`: how far a stage is, in units of its own.
 Progress = Callable[[str, int, int], None]
+#: Bytes of volumes that wait for the place where they will be kept.
+WAITING = 256 * 2**20
 # Voxels of the sample, inside the mask and outside.
 _INSIDE, _OUTSIDE = 4096, 2048
 
 
-def read_series(inputs: Inputs, data: VoxelData, progress: Progress) -> tuple[np.ndarray, VoxelData, Sample]:
-    """(shells, voxels in the mask) spherical means, the data of these voxels as stored, and a sample.
+class Read(NamedTuple):
+    """What was read.
 
-    Args:
-        data: takes the data; one of no volumes takes none.
+    means: (shells, voxels in the mask). data: of these voxels, as stored. sample: of the voxels on both sides.
     """
-    image, inside = inputs.image, inputs.mask.ravel(order="F")
-    n = image.shape[3]
-    means = MeansAccumulator(inputs.acquisition.weights, inside.size)
-    sampler = _Sampler(inside, n, image)
-    for i, volume in enumerate(nifti.read_volumes(image)):
-        means.add(i, volume)
-        sampler.add(i, volume)
+
+    means: np.ndarray
+    data: VoxelData
+    sample: Sample
+
+
+class Reader:
+    """Reads a series in a thread of its own from when it is made, so that JAX is loaded meanwhile.
+
+    Used as a context, it reads no further after its end.
+    """
+
+    def __init__(self, inputs: Inputs):
+        self._inputs = inputs
+        self._place: Future[VoxelData] = Future()
+        self._texts: list[str] = []
+        self._read: SimpleQueue[int | None] = SimpleQueue()
+        self._left = False
+        self._pool = ThreadPoolExecutor(1)
+        self._result = self._pool.submit(self._pass)
+        self._result.add_done_callback(lambda _: self._read.put(None))
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._left = True
+        self._place.cancel()
+        self._pool.shutdown(wait=False)
+
+    def into(self, data: VoxelData, progress: Progress) -> Read:
+        """Read to the end.
+
+        Args:
+            data: takes the data; one of no volumes takes none.
+        Raises:
+            InputError: the stream is not whole.
+        """
+        self._place.set_result(data)
+        for done in iter(self._read.get, None):
+            progress("read", done, self._inputs.image.shape[3])
+        for text in self._texts:
+            warnings.warn(text, JaxsmtWarning, stacklevel=2)
+        return self._result.result()
+
+    def _pass(self) -> Read:
+        image, inside = self._inputs.image, self._inputs.mask.ravel(order="F")
+        numbers, n = np.flatnonzero(inside), image.shape[3]
+        means, sampler = MeansAccumulator(self._inputs.acquisition.weights, len(numbers)), _Sampler(inside, n, image)
+        waiting: list[tuple[int, np.ndarray]] = []
+        room = max(1, WAITING // max(1, len(numbers) * image.dtype.itemsize))
+        for i, volume in enumerate(nifti.read_volumes(image, tell=self._texts.append)):
+            if self._left:
+                break
+            values = volume.take(numbers)
+            means.add(i, values)
+            sampler.add(i, volume)
+            waiting.append((i, values))
+            if self._place.done() or len(waiting) == room:
+                _put(waiting, self._place.result())
+            self._read.put(i + 1)
+        data = self._place.result()
+        _put(waiting, data)
+        # The weights of a shell sum to 1, so scaling its mean scales its volumes.
+        with np.errstate(invalid="ignore", over="ignore"):
+            means.sums *= image.slope
+            means.sums += image.inter
+        return Read(means.sums, data, sampler.sample())
+
+
+def _put(waiting: list[tuple[int, np.ndarray]], data: VoxelData) -> None:
+    """Move volumes to their place."""
+    while waiting:
+        i, values = waiting.pop()
         if data.volumes:
-            data.put(i, np.compress(inside, volume))
-        progress("read", i + 1, n)
-    # The weights of a shell sum to 1, so scaling its mean scales its volumes.
-    with np.errstate(invalid="ignore", over="ignore"):
-        return means.sums[:, inside] * image.slope + image.inter, data, sampler.sample()
+            data.put(i, values)
 
 
 def rows_of(data: VoxelData, image: nifti.Image) -> Callable[[Any], np.ndarray]:

@@ -71,9 +71,10 @@ class Outcome:
 def run_fit(request: Request, progress: Progress = lambda *_: None, command: Sequence[str] = ()) -> Outcome:
     """Read, fit, write maps, sidecars, run.json and the report.
 
-    The series is read once, volume by volume, into the shells' means, while the programs of the fit are compiled.
-    Nothing is fitted before the stream has proved sound to its end. Nothing is written before the fit is complete, but
-    what the same command needs to go on if the run is stopped. Maps and run.json appear together, then the page.
+    The series is read once, volume by volume, into the shells' means, while JAX is loaded and the programs of the fit
+    are compiled. Nothing is fitted before the stream has proved sound to its end. Nothing is written before the fit is
+    complete, but what the same command needs to go on if the run is stopped. Maps and run.json appear together, then
+    the page.
 
     Raises:
         JaxsmtError: bad input, a folder that cannot be written, or too little memory. A new folder is removed again.
@@ -81,7 +82,7 @@ def run_fit(request: Request, progress: Progress = lambda *_: None, command: Seq
     clock = _Clock()
     inputs = open_inputs(request)
     unfinished = Unfinished(request.out, request.file_prefix)
-    with outputs.removed_if_empty(request.out), blamed(inputs.model.file):
+    with outputs.removed_if_empty(request.out), blamed(inputs.model.file), reading.Reader(inputs) as reader:
         with collected_warnings() as texts:
             job = prepare(request, inputs)
             outputs.check_prefix(request.file_prefix)
@@ -91,7 +92,7 @@ def run_fit(request: Request, progress: Progress = lambda *_: None, command: Seq
             model, uncertainty = job.loaded.model, inputs.settings.uncertainty
             targets.check_targets(request, model, uncertainty, inputs.files, unfinished.exists)
             with collected_warnings() as more:
-                result, hashes, sample = _fit(job, unfinished, progress, clock)
+                result, hashes, sample = _fit(job, reader, unfinished, progress, clock)
             run = describe.run_facts(request, inputs, result.fit, result.fods, hashes, command)
             run["memory"] = job.memory.facts()
             of_result = [*describe.status_warnings(result.fit, result.fods), *describe.misfit_warnings(result.fit)]
@@ -165,7 +166,7 @@ def prepare(request: Request, inputs: Inputs) -> Job:
 
 
 def _fit(
-    job: Job, unfinished: Unfinished, progress: Progress, clock: _Clock
+    job: Job, reader: reading.Reader, unfinished: Unfinished, progress: Progress, clock: _Clock
 ) -> tuple[Result, dict[str, str], plausibility.Sample]:
     """The result, the hashes of all inputs, and the data of some voxels.
 
@@ -194,7 +195,7 @@ def _fit(
         later = pool.submit(prepare_uncertainty)
         if not job.request.no_report:
             pool.submit(_load_report)
-        means, data, sample = reading.read_series(inputs, _store(job), progress)
+        means, data, sample = reader.into(_store(job), progress)
         for text in plausibility.doubts_of(sample, inputs.acquisition, inputs.settings.sigma):
             warnings.warn(text, JaxsmtWarning, stacklevel=2)
         clock.lap("read")
@@ -221,7 +222,7 @@ def _fit(
 
         with _kept(job, unfinished), closing(data):
             slabs = pipeline.slabs(means, reading.rows_of(data, inputs.image), slab, watched)
-            result = Result.joined(slabs, job.voxels.count)
+            result = Result.joined(memory.released(slabs), job.voxels.count)
         later.result()  # so that they are kept for the next process, even those that no voxel needed
         clock.lap("fit" if result.fods is None else "fit FODs")
         return result, hashes, sample
@@ -265,7 +266,7 @@ def _memory_plan(request: Request, inputs: Inputs, pipeline: Pipeline, voxels: i
     itemsize, each = inputs.image.dtype.itemsize, np.dtype(inputs.settings.dtype).itemsize
     means = 8 * len(inputs.acquisition.shells)
     needs = memory.Needs(
-        reading=(memory.AHEAD * itemsize + means) * inputs.mask.size + means * voxels,
+        reading=memory.AHEAD * itemsize * inputs.mask.size + means * voxels,
         kernels=each * footprint.kernels + means,
         results=each * footprint.results + means,
         slab=each * footprint.slab,

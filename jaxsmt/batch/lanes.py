@@ -108,7 +108,7 @@ def where(chosen: Array, new: Array, old: Array) -> Array:
 def blocks(one: Callable[[Any], Any], leaves: Any, count: ArrayLike, lanes: int) -> Any:
     """`one` of the first `count` of n voxels, `lanes` of them side by side; the rest is of no use. leaves: (n, …)."""
     n = len(jax.tree.leaves(leaves)[0])
-    many = jax.vmap(one)
+    many = jax.jit(jax.vmap(one), inline=True)  # so that Python traces it once for both uses
     if lanes >= n:
         return many(leaves)
 

@@ -114,8 +114,8 @@ def _searched(voxels: _Voxels, fresh: _Voxels, earlier: Array | None) -> End:
         best = or_earlier(_best(end, n_starts).x)
         return tuple(jnp.zeros_like(v).at[: len(b)].set(b) for v, b in zip(end.x, best, strict=True)), end
 
-    shapes = jax.eval_shape(lambda: voxels.run(starts, jnp.int32(1), jnp.int32(1)))
-    nothing = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
+    searches = starts[0].shape
+    nothing = End(starts, starts[0], jnp.zeros(searches, bool), jnp.zeros(searches, jnp.int32))
     _, end = jax.lax.fori_loop(0, 2, one_round, (starts, nothing))
     return jax.tree.map(lambda leaf: leaf[: len(starts[0]) // n_starts], end)
 

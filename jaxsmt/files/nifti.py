@@ -11,7 +11,7 @@ import queue
 import threading
 import warnings
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -29,6 +29,8 @@ _STREAM_ERRORS: Any = (EOFError, isal_zlib.error, OSError)  # BadGzipFile is an 
 _GZIP_MAGIC = b"\x1f\x8b"
 # Bytes at the end of a file, among which an empty member is looked for: its zeros are no padding.
 _TAIL = 512
+# Bytes that are unpacked at a time: between two pieces a thread may have to wait for the interpreter.
+igzip.READ_BUFFER_SIZE = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -93,12 +95,16 @@ def open_image(path: FilePath) -> Image:
     return Image(path=path, header=header, compressed=compressed, **facts)
 
 
-def read_volumes(image: Image, depth: int = 3) -> Iterator[np.ndarray]:
+def _warn(text: str) -> None:
+    warnings.warn(text, JaxsmtWarning, stacklevel=3)
+
+
+def read_volumes(image: Image, depth: int = 3, tell: Callable[[str], None] = _warn) -> Iterator[np.ndarray]:
     """The volumes of a 4-D image one after another, each (voxels,) raw values in file order.
 
-    A thread reads ahead by up to `depth` volumes. The stream is read to its end, so that a cut file, a wrong
-    checksum or trailing garbage raises InputError: use no number before the iteration ends. An array is valid only
-    until the next one is asked for.
+    A thread reads ahead by up to `depth` volumes, and calls `tell` with what the user should know of the file. The
+    stream is read to its end, so that a cut file, a wrong checksum or trailing garbage raises InputError: use no number
+    before the iteration ends. An array is valid only until the next one is asked for.
     """
     voxels = int(np.prod(image.shape[:3], dtype=object))
     n = image.shape[3] if len(image.shape) > 3 else 1
@@ -117,7 +123,7 @@ def read_volumes(image: Image, depth: int = 3) -> Iterator[np.ndarray]:
                         return
                     _read_into(stream, buffer, image, i * buffer.nbytes)
                     full.put(buffer)
-                _expect_end(stream, image)
+                _expect_end(stream, image, tell)
             full.put(None)
         except BaseException as error:  # handed to the reader of the iterator
             full.put(error)
@@ -310,7 +316,7 @@ def _too_short(image: Image, present: int) -> InputError:
     )
 
 
-def _expect_end(stream: _Stream, image: Image) -> None:
+def _expect_end(stream: _Stream, image: Image, tell: Callable[[str], None] = _warn) -> None:
     """One read past the data: verifies the checksum and finds what does not belong there."""
     if stream.read(1):
         raise InputError(
@@ -325,7 +331,7 @@ def _expect_end(stream: _Stream, image: Image) -> None:
         # A gzip file ends in its length: zeros there are padding that some tools append.
         padded = tail.endswith(b"\0\0\0\0") and (image.offset + image.data_bytes) % 2**32
         if padded and not _ends_in_empty_member(tail):
-            warnings.warn(f"{image.path}: zeros follow the compressed data; ignored", JaxsmtWarning, stacklevel=2)
+            tell(f"{image.path}: zeros follow the compressed data; ignored")
 
 
 def _ends_in_empty_member(tail: bytes) -> bool:

@@ -132,7 +132,13 @@ class FodEstimation:
         by_kernel = jnp.matmul(weighed, jax.jacfwd(changed)(jnp.zeros_like(effects["s0"])), precision="highest")
         changes = jnp.matmul(covariance, by_kernel, precision="highest")
         changes = jnp.where(jnp.isfinite(changes), changes, 0)
-        variances = {name: self._variance(x, covariance, name, changes) for name in UNCERTAIN}
+
+        def maps(step: Array) -> dict[str, Array]:
+            of_point = lobes.maps(lobes.move(x, tuple(step)))
+            return {name: of_point[name] for name in UNCERTAIN}
+
+        by_step = jax.jacfwd(maps)(jnp.zeros(lobes.size, x[0].dtype))
+        variances = {name: _variance(by, covariance, changes) for name, by in by_step.items()}
         # What is not determined of the kernel leaves a direction as it is.
         direction = jnp.sum(variances.pop("direction"), axis=-1) * math.degrees(1) ** 2
         variances = {name: jnp.where(jnp.any(infinite), jnp.inf, v) for name, v in variances.items()}
@@ -140,18 +146,14 @@ class FodEstimation:
         determined = part > 4 * float(jnp.finfo(part.dtype).eps)
         return {name: jnp.where(determined, jnp.sqrt(v), jnp.inf) for name, v in variances.items()}
 
-    def _variance(self, x: Point, covariance: Array, name: str, changes: Array) -> Array:
-        """Of one map: from the noise of the volumes, and from changes of the kernel."""
-
-        def value(step: Array) -> Array:
-            return self.search.maps(self.search.move(x, tuple(step)))[name]
-
-        by_step = jax.jacfwd(value)(jnp.zeros(self.search.size, x[0].dtype))
-        from_volumes = jnp.einsum("...i,ij,...j->...", by_step, covariance, by_step, precision="highest")
-        from_kernel = jnp.matmul(by_step, changes, precision="highest")
-        return from_volumes + jnp.sum(from_kernel**2, axis=-1)
-
     def _moments(self, kernel: dict[str, Array], shared: FodShared, decay: Leaf | None) -> tuple[Array, ...]:
         each = zip(shared.pulses, self.search.orders, strict=True)
         moments = tuple(self.kernel.legendre(pulse, order, kernel) for pulse, order in each)
         return moments if decay is None else tuple(factor * of for factor, of in zip(decay, moments, strict=True))
+
+
+def _variance(by_step: Array, covariance: Array, changes: Array) -> Array:
+    """Of one map, from its derivatives by a step: from the noise of the volumes, and from changes of the kernel."""
+    from_volumes = jnp.einsum("...i,ij,...j->...", by_step, covariance, by_step, precision="highest")
+    from_kernel = jnp.matmul(by_step, changes, precision="highest")
+    return from_volumes + jnp.sum(from_kernel**2, axis=-1)

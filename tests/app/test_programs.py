@@ -183,7 +183,7 @@ def test_no_cache_keeps_nothing(folder, tmp_path):
 def test_out_of_memory(folder, monkeypatch, capsys, error):
     """NumPy's and JAX's errors: exit code 75, one message, and no empty folder stays."""
 
-    def read(image):
+    def read(image, tell):
         raise error
         yield
 
