@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..files import gradients
-from ..geometry.coherence import Turn, better_turns
+from ..geometry.coherence import Better, Turn, better_turns
 from ..status import FITTED
 from .inputs import Inputs
 
@@ -31,14 +31,7 @@ def direction_warnings(inputs: Inputs, fods: FodFit | None) -> list[str]:
     """
     if fods is None:
         return []
-    affine = inputs.image.affine
-    of_fsl = gradients.fsl_to_scanner(np.eye(3), affine).T  # from FSL's axes to the scanner's
-    flip = np.diag([-1.0 if np.linalg.det(affine[:3, :3]) > 0 else 1.0, 1.0, 1.0])
-    to_scanner = of_fsl @ flip  # from the image's axes
-    at, axes = narrow_lobes(fods, inputs.mask)
-    # The axes in which the table is written, along those of the image.
-    frame = to_scanner.T if "grad" in inputs.files else flip
-    better = better_turns(axes @ to_scanner, at, np.linalg.norm(affine[:3, :3], axis=0), frame)
+    better = better_directions(fods, inputs.mask, inputs.image.affine, "scanner" if "grad" in inputs.files else "fsl")
     if better is None:
         return []
     turns = ", or with ".join(map(_words, better.turns))
@@ -48,23 +41,43 @@ def direction_warnings(inputs: Inputs, fods: FodFit | None) -> list[str]:
         f"over {better.length:.1f} mm instead of {better.given:.1f} mm. The kernel's maps hardly depend on this, "
         "directions and FODs do"
     )
-    fix = _fix(better.turns[0], inputs.files)
+    fix = fix_of(better.turns[0], inputs.files)
     return [f"{found}. {fix}" if fix else found]
 
 
-def narrow_lobes(fods: FodFit, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Lobes whose axes mean something.
+def better_directions(fods: FodFit, mask: np.ndarray, affine: np.ndarray, axes: str) -> Better | None:
+    """Look for an order and signs of a table's x, y and z with which fibres go on for longer.
 
     Args:
-        fods: of the voxels inside the mask, in the order of the file.
+        fods, mask, affine, axes: as of `narrow_lobes`.
     Returns:
-        (voxels, 3) where some are, and their axes (voxels, lobes, 3), 0 for those that are wide or light.
+        turns of the table, and the mean lengths of fibres in mm; None if none is clearly better.
     """
+    return better_turns(*narrow_lobes(fods, mask, affine, axes))
+
+
+def narrow_lobes(
+    fods: FodFit, mask: np.ndarray, affine: np.ndarray, axes: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Lobes whose axes mean something, along the axes of the image.
+
+    Args:
+        fods: of the voxels inside the mask, in the order of the file; directions in scanner axes.
+        mask: (x, y, z) bool. affine: (4, 4) voxel indices to scanner mm.
+        axes: of the gradient table, "fsl" or "scanner".
+    Returns:
+        the arguments of `better_turns`.
+    """
+    of_fsl = gradients.fsl_to_scanner(np.eye(3), affine).T  # from FSL's axes to the scanner's
+    flip = np.diag([-1.0 if np.linalg.det(affine[:3, :3]) > 0 else 1.0, 1.0, 1.0])
+    to_scanner = of_fsl @ flip  # from the image's axes
     p = fods.parameters
     narrow = (p["odi"] < _DISPERSION) & (p["weight"] > _WEIGHT) & np.isin(fods.status, FITTED)[:, None]
     some = narrow.any(axis=1)
-    at = np.stack(np.unravel_index(np.flatnonzero(mask.ravel(order="F")), mask.shape, order="F"), axis=1)
-    return at[some], np.where(narrow[some, :, None], p["direction"][some], 0)
+    at = np.stack(np.unravel_index(np.flatnonzero(mask.ravel(order="F")), mask.shape, order="F"), axis=1)[some]
+    lobes = np.where(narrow[some, :, None], p["direction"][some], 0) @ to_scanner
+    frame = flip if axes == "fsl" else to_scanner.T
+    return lobes, at, np.linalg.norm(affine[:3, :3], axis=0), frame
 
 
 def _words(turn: Turn) -> str:
@@ -86,8 +99,14 @@ def _words(turn: Turn) -> str:
     return " and then ".join(parts)
 
 
-def _fix(turn: Turn, files: dict[str, Path]) -> str | None:
-    """What to do about a table; None if it cannot be read any more."""
+def fix_of(turn: Turn, files: dict[str, Path]) -> str | None:
+    """What to do about a table.
+
+    Args:
+        turn: of its x, y and z. files: of the inputs, by the option that names them.
+    Returns:
+        what to do, with the command that makes another table; None if the table cannot be read any more.
+    """
     option = "grad" if "grad" in files else "bvec"
     path = files[option]
     with suppress(InputError):

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 # Lines are followed from so many voxels at most; from fewer than these nothing can be told.
-_SEEDS, _FEWEST = 1000, 300
+_SEEDS, _FEWEST = 3000, 300
 # A step, over the smallest edge of a voxel; steps from a seed to either side; cosine of the sharpest bend of a step.
 _STEP, _STEPS, _COSINE = 0.5, 40, np.sqrt(0.5)
 # Turns whose lines have at least this part of the longest mean length, or are not so many standard errors shorter,
@@ -74,15 +74,25 @@ def better_turns(axes: np.ndarray, at: np.ndarray, size: np.ndarray, frame: np.n
     if np.count_nonzero(axes.any(axis=(1, 2))) < _FEWEST:
         return None
     turns = np.array([frame @ turn.matrix @ frame.T for turn in TURNS])
-    lengths, ends = lines_along(axes, at, size, turns)
-    if not ends.any(axis=1).all():
-        return None
-    mean = lengths.sum(axis=1) / ends.sum(axis=1)  # lines that leave the image are cut, not ended
+    return longer(*lines_along(axes, at, size, turns), turns, np.ptp(at, axis=0) + 1)
+
+
+def longer(lengths: np.ndarray, ends: np.ndarray, turns: np.ndarray, extent: np.ndarray) -> Better | None:
+    """Compare the lines of all turns with those of the first, which turns nothing.
+
+    Args:
+        lengths, ends: (turns, seeds), as `lines_along` gives them. turns: (turns, 3, 3), those of `TURNS` in the
+            axes of the image. extent: (3,) voxels along these.
+    Returns:
+        as `better_turns`.
+    """
+    ended = np.maximum(ends.sum(axis=1), 1)
+    mean = lengths.sum(axis=1) / ended  # lines that leave the image are cut, not ended
     best = int(mean.argmax())
-    share = (lengths - mean[:, None] * ends) / ends.mean(axis=1)[:, None]  # of each seed, in the error of the mean
-    error = (share[best] - share).std(axis=1) / np.sqrt(share.shape[1])
+    share = (lengths - mean[:, None] * ends) / ended[:, None]  # of each seed, in the error of the mean
+    error = (share[best] - share).std(axis=1) * np.sqrt(share.shape[1])
     close = np.flatnonzero((mean > _NEARLY * mean[best]) | (mean[best] - mean < _ERRORS * error))
-    if 0 in close or not _is_one(close, turns, np.ptp(at, axis=0) + 1):
+    if 0 in close or not _is_one(close, turns, extent):
         return None
     first = sorted(close, key=lambda i: -mean[i])
     return Better(tuple(TURNS[i] for i in first), float(mean[best]), float(mean[0]))
