@@ -157,7 +157,7 @@ def living(folder: Path) -> Iterator[Table]:
     parts: dict[str, tuple[Any, ...]] = {
         "both slices": (),
         "lower slice": (..., slice(0, 1)),
-        "upper": (..., slice(1, 2)),
+        "upper slice": (..., slice(1, 2)),
     }
     parts |= {"left": (slice(0, middle[0]),), "right": (slice(middle[0], None),)}
     parts |= {"back": (slice(None), slice(0, middle[1])), "front": (slice(None), slice(middle[1], None))}

@@ -124,7 +124,7 @@ def lines_along(axes: np.ndarray, at: np.ndarray, size: np.ndarray, turns: np.nd
     if len(seeds) > _SEEDS:
         seeds = np.sort(np.random.default_rng(0).choice(seeds, _SEEDS, replace=False))
     low, high = at.min(axis=0), at.max(axis=0)
-    number = np.full(high - low + 3, -1)  # with a margin of nothing, wider than a step
+    number = np.full(high - low + 3, -1, np.int32)  # with a margin of nothing, wider than a step
     number[tuple((at - low + 1).T)] = np.arange(len(at))
     step = _STEP * size.min() / size
     which, seed = np.divmod(np.arange(len(turns) * len(seeds)), len(seeds))

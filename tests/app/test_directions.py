@@ -24,7 +24,7 @@ needs_awk = pytest.mark.skipif(shutil.which("awk") is None, reason="needs awk")
 
 def oblique(determinant):
     """An affine of 2 mm voxels, oblique in the scanner; negative determinant: the first axis runs to the left."""
-    turn = np.linalg.qr(np.eye(3) + 0.3 * np.random.default_rng(1).standard_normal((3, 3)))[0]
+    turn = np.linalg.qr(np.eye(3) + 0.1 * np.random.default_rng(1).standard_normal((3, 3)))[0]
     turn = turn * np.sign(np.diag(turn))
     affine = np.eye(4)
     affine[:3, :3] = 2 * turn * [determinant * np.linalg.det(turn), 1, 1]
@@ -72,7 +72,7 @@ def test_wide_light_and_failed_lobes_are_not_followed():
             parameters={**fods.parameters, name: np.full(len(at), value)[:, None]}, status=fods.status
         )
         assert better_directions(changed, mask, affine, "scanner") is None
-    failed = SimpleNamespace(parameters=fods.parameters, status=np.full(len(at), Status.NOT_CONVERGED, np.uint8))
+    failed = SimpleNamespace(parameters=fods.parameters, status=np.full(len(at), Status.NO_SIGNAL, np.uint8))
     assert better_directions(failed, mask, affine, "scanner") is None
 
 

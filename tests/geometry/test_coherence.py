@@ -70,28 +70,28 @@ def test_turns_are_those_of_the_frame():
     assert better.turns == (flip,)
 
 
-@pytest.mark.parametrize("turn", TURNS[1:], ids=str)
+@pytest.mark.parametrize("turn", [Turn((1, 0, 2), (1, 1, 1)), Turn((0, 1, 2), (-1, 1, 1)), Turn((0, 2, 1), (1, 1, 1))])
 def test_what_fibres_cannot_tell_is_not_said(turn):
     """Rings in their plane are the same with z flipped: nothing is said of a thick image, of few slices both turns."""
-    axes, at = rings(8)
+    axes, at = rings(5)
     assert better_turns(axes @ turn.matrix.T, at, ONE, np.eye(3)) is None
     axes, at = rings(3)
     better = better_turns(axes @ turn.matrix.T, at, ONE, np.eye(3))
-    if turn == Turn((0, 1, 2), (1, 1, -1)):
-        assert better is None
-    elif better is not None:
-        assert len(better.turns) == 2
-        assert any(undone(turn, other) for other in better.turns)
+    assert better is not None
+    assert len(better.turns) == 2
+    assert sum(undone(turn, other) for other in better.turns) == 1
+    flip = Turn((0, 1, 2), (1, 1, -1))
+    assert better_turns(axes @ flip.matrix.T, at, ONE, np.eye(3)) is None
 
 
 def test_nothing_is_said_of_directions_without_fibres():
     """Neither of directions by chance, nor of equal ones that fill a ball, which goes on alike in all directions."""
     rng = np.random.default_rng(0)
-    at = np.argwhere(np.ones((16, 16, 16), bool))
-    at = at[np.linalg.norm(at - 7.5, axis=1) < 7]
+    at = np.argwhere(np.ones((12, 12, 12), bool))
+    at = at[np.linalg.norm(at - 5.5, axis=1) < 5.5]
     axes = rng.standard_normal((len(at), 1, 3))
     axes /= np.linalg.norm(axes, axis=2, keepdims=True)
-    for turn in TURNS:
+    for turn in (TURNS[0], TURNS[2], TURNS[9]):
         assert better_turns(axes @ turn.matrix.T, at, ONE, np.eye(3)) is None
         same = np.broadcast_to(turn.matrix @ AXIS, axes.shape)
         assert better_turns(same, at, ONE, np.eye(3)) is None
