@@ -11,8 +11,9 @@ for each table; the lines of the others are those of the right table, with other
 Of each table: whether anything was said of the right one, how many of the wrong ones were found, with the turn that
 corrects them (misled: with another one), and how many times as far, at least, fibres go on with it. Where only one
 slice, or two that are no neighbours, are known, a flip across them changes nothing that can be seen: 22 tables are
-wrong then. In the phantoms of `jaxsmt simulate`, fibres end where the field of their directions takes them out of their bundle, so
-that several wrong tables are as good as each other and better than the right one: there nothing should be said.
+wrong then. In the phantoms of `jaxsmt simulate`, fibres end where the field of their directions takes them out of their
+bundle, so that several wrong tables are as good as each other and better than the right one: there nothing should be
+said.
 """
 
 from __future__ import annotations
