@@ -21,7 +21,7 @@ from ..acquisition.volumes import VolumeResiduals, residuals_of_volumes
 from ..errors import JaxsmtWarning
 from ..files import nifti, outputs, sidecars
 from ..files.voxels import InFile, InMemory, VoxelData
-from . import catalogue, describe, finished, memory, reading, targets
+from . import catalogue, describe, directions, finished, memory, reading, targets
 from .inputs import Inputs, collected_warnings, naming, open_inputs
 from .request import Request
 from .screen import COMPILE
@@ -96,6 +96,7 @@ def run_fit(request: Request, progress: Progress = lambda *_: None, command: Seq
             run = describe.run_facts(request, inputs, result.fit, result.fods, hashes, command)
             run["memory"] = job.memory.facts()
             of_result = [*describe.status_warnings(result.fit, result.fods), *describe.misfit_warnings(result.fit)]
+            of_result += directions.direction_warnings(inputs, result.fods)
             run["warnings"] = [*inputs.warnings, *texts, *more, *of_result]
             files = _write(job, result, sample, run, unfinished, progress, clock)
     page = targets.report(request) if "report" in run else None
