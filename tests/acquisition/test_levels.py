@@ -71,6 +71,17 @@ def test_scattered_large_b_values_are_one_shell():
     assert [len(shell.volumes) for shell in acquisition.shells] == [2, 6, 6]
 
 
+def test_scatter_may_be_as_large_as_a_part_of_b():
+    """A tenth of 20000 s/mm² is one shell, a sixth of 3000 is not."""
+
+    def spread(level, width):
+        return acquisition_of(*table([level], 30, lambda n: np.linspace(-width, width, n)))
+
+    assert [len(shell.volumes) for shell in spread(20_000, 900).shells] == [3, 30]
+    with pytest.raises(InputError, match="without clear gaps"):
+        spread(3000, 260)
+
+
 @given(st.integers(0, 2**31), st.sampled_from([6, 7, 10, 20, 60]), st.sampled_from([1, 5, 10]))
 @settings(max_examples=40, deadline=None)
 def test_drift_of_50_is_told_as_by_a_fixed_gap_of_100(seed, n, step):

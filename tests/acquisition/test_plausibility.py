@@ -169,3 +169,23 @@ def test_voxels_without_numbers_are_left_out(samples):
     inside = np.array(sample.inside)
     inside[:, :20], inside[3, 20:40], inside[5, 40:60] = 0, np.nan, np.inf
     assert doubts_of(replace(sample, inside=inside), SCHEMES["two shells"]) == []
+
+
+def test_the_noise_at_b0_is_that_of_volumes_of_one_brightness(samples):
+    """A scanner's drift is told apart from noise; it is measured in voxels with signal."""
+    sample, scheme = samples["three shells"], SCHEMES["three shells"]
+    b0 = scheme.shells[0].volumes
+    plain = plausibility._Series(sample, scheme).noise
+    drifting = plausibility._Series(scaled(sample, b0, np.linspace(1, 1.3, len(b0))), scheme)
+    assert plain == pytest.approx(1 / 30, rel=0.25)
+    assert drifting.noise == pytest.approx(plain, rel=0.05)
+    np.testing.assert_allclose(drifting.brightness / drifting.brightness[0], np.linspace(1, 1.3, len(b0)), rtol=0.02)
+
+
+def test_volumes_are_named(samples):
+    """One by its number; of many the first."""
+    sample, scheme = samples["two shells"], SCHEMES["two shells"]
+    for count, said in ((1, "^volume 7 has the same"), (3, r"^3 volumes \(7, 8, 9\) have"), (6, "7, 8, 9, 10, 11, …")):
+        inside = np.array(sample.inside)
+        inside[7 : 7 + count] = 0
+        assert re.search(said, "\n".join(doubts_of(replace(sample, inside=inside), scheme)), re.MULTILINE)

@@ -96,7 +96,13 @@ def test_a_qform_that_cannot_be_used_is_told_as_such():
 
 
 @pytest.mark.parametrize(
-    ("length", "told"), [(2e-3, "0.002 mm large: .* metres"), (2e3, "2000 mm large: .* micrometres")]
+    ("length", "told"),
+    [
+        (2e-3, "0.002 mm large: .* in metres"),
+        (0.015, "in metres"),
+        (60, "in micrometres"),
+        (2e3, "2000 mm large: .* in micrometres"),
+    ],
 )
 def test_lengths_in_other_units_are_asked_about(length, told):
     assert re.search(told, doubts(affine_of(sizes=(length,) * 3)))

@@ -151,6 +151,13 @@ def test_maps_of_another_grid_are_refused(tmp_path, like):
             outputs.save(folder, series_like, None, "smt", {"status": STATUS}, {})
 
 
+def test_maps_of_one_file_name_are_refused(tmp_path, like):
+    """Before anything is written: the second would replace the first."""
+    with pytest.raises(InputError, match="have the same file name"):
+        outputs.save(tmp_path / "a", like, None, "mine", {"status": STATUS, "a.b": STATUS, "AB": STATUS}, {})
+    assert not (tmp_path / "a").exists()
+
+
 def test_folders_that_cannot_be_made_or_written(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="a folder that can be made"):

@@ -66,14 +66,16 @@ def quadratic(hessian, gradient, cost=1.0):
     return Normal(jnp.asarray(cost), scalars(*gradient), tuple(map(tuple, lower_rows(np.array(hessian)))))
 
 
-FAR = scalars(-9.0, -9.0), scalars(9.0, 9.0)
+def far():
+    """Steps that no bound cuts."""
+    return scalars(-9.0, -9.0), scalars(9.0, 9.0)
 
 
 def test_a_free_step_promises_what_it_gains():
     """Of a quadratic cost that is exact: ½ gᵀH⁻¹g."""
     hessian, gradient = np.array([[2.0, 0.3], [0.3, 1.0]]), np.array([-1.0, -0.5])
     gain = 0.5 * gradient @ np.linalg.solve(hessian, gradient)
-    np.testing.assert_allclose(promise(quadratic(hessian, gradient), FAR), gain, rtol=1e-9)
+    np.testing.assert_allclose(promise(quadratic(hessian, gradient), far()), gain, rtol=1e-9)
 
 
 def test_beside_a_corner_a_step_promises_what_one_coordinate_gains():
@@ -91,8 +93,8 @@ def test_a_minimum_is_settled_and_a_slope_is_not():
     """A promise below the given part of the cost; a cost that is not finite is no minimum."""
     for slope, expected in ((0.0, True), (1e-3, True), (0.031, True), (0.032, False), (0.5, False)):
         normal = quadratic(np.eye(2), (slope, slope), cost=1.0)  # promises slope²
-        assert bool(settled(normal, FAR, 1e-3)) == expected, slope
-    assert not settled(quadratic(np.eye(2), (0.0, 0.0), cost=np.inf), FAR, 1e-3)
+        assert bool(settled(normal, far(), 1e-3)) == expected, slope
+    assert not settled(quadratic(np.eye(2), (0.0, 0.0), cost=np.inf), far(), 1e-3)
 
 
 def box(lower=(0.0, -1.0), upper=(2.0, np.inf)):
