@@ -147,6 +147,16 @@ def test_numbers_that_their_type_does_not_hold(samples):
         assert said in "\n".join(doubts_of(spoilt, scheme))
 
 
+@pytest.mark.parametrize(("part", "told"), [(0.003, False), (0.008, True)])
+def test_few_values_at_the_largest_number_are_no_saturation(samples, part, told):
+    """A vessel may be that bright; more than half a percent of a volume were cut off."""
+    sample = samples["two shells"]
+    inside = np.minimum(sample.inside, 3000).astype(np.int16)
+    inside[5, : int(part * inside.shape[1])] = 32_767
+    spoilt = replace(sample, inside=inside, stored=np.dtype(np.int16), ceiling=32_767.0)
+    assert ("cut off" in "\n".join(doubts_of(spoilt, SCHEMES["two shells"]))) == told
+
+
 @pytest.mark.parametrize(("factor", "told"), [(0.1, True), (0.6, False), (1.6, False), (10, True)])
 def test_sigma_in_other_units(samples, factor, told):
     said = "\n".join(doubts_of(samples["two shells"], SCHEMES["two shells"], sigma=factor * 1000 / 30))
