@@ -91,6 +91,15 @@ def test_the_tissues_are_those_that_the_models_name(number):
     assert TISSUES["mcsmt"]["extramd"][number] == pytest.approx(mcsmt["stick.lambda_par"] * (1 - 2 / 3 * intra))
 
 
+@pytest.mark.parametrize("maps", [{"fa": 0.8, "md": 2.9}, {"intra": 0.6, "extramd": 2.9}])
+def test_fluid_whose_noise_looks_anisotropic_is_no_white_matter(maps):
+    values = {name: np.array([value]) for name, value in maps.items()}
+    white, grey, fluid = (
+        region.contains(np.array([Status.CONVERGED]), values)[0] for region in regions.tissues_of(maps)
+    )
+    assert (white, grey, fluid) == (False, False, True)
+
+
 def test_limits_in_words():
     assert regions.Limit("md", 0.5, 1.5).text == "mean diffusivity at least 0.5 and at most 1.5 µm²/ms"
     assert not regions.Limit("md").is_bounded
