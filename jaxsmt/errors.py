@@ -3,6 +3,24 @@
 from __future__ import annotations
 
 import os
+import reprlib
+from typing import Any
+
+_short = reprlib.Repr()
+_short.maxlong, _short.maxstring, _short.maxother = 40, 80, 80
+
+
+def shown(value: Any) -> str:
+    """A value that a caller gave, as texts show it: one line at most.
+
+    Example:
+        >>> print(shown("rician"), shown(10**99))
+        'rician' 100000000000000000...0000000000000000000
+    """
+    try:
+        return _short.repr(value)
+    except Exception:  # Python writes no integer of thousands of digits; a user's class may raise anything
+        return f"a {type(value).__name__}"
 
 
 class JaxsmtError(Exception):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, shown
 
 
 def is_jax(values: Any) -> bool:
@@ -51,11 +51,8 @@ def real_array(values: Any, name: str, kinds: str = "iuf") -> np.ndarray:
         raise InputError(f"{name}= is empty", fix=f"give real numbers as {name}=")
     what = f"has the type {array.dtype}"
     if array.ndim == 0:
-        what = (
-            f"is {values!r}"
-            if isinstance(values, str | complex | bool | None)
-            else f"is of type {type(values).__name__}"
-        )
+        is_plain = isinstance(values, str | complex | bool | None)
+        what = f"is {shown(values)}" if is_plain else f"is of type {type(values).__name__}"
     raise InputError(f"{name}= {what}", fix=f"give real numbers as {name}=")
 
 
@@ -74,15 +71,12 @@ def real_number(value: Any, name: str, rule: str, lowest: float = -np.inf, highe
     is_number = not isinstance(value, str | bool | np.bool_ | None) and np.ndim(value) == 0 and np.isrealobj(value)
     try:
         number = float(value) if is_number else np.nan
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # of integers that no double holds
         number = np.nan
     if not (np.isfinite(number) and lowest <= number <= highest):
-        shown = (
-            repr(value)
-            if isinstance(value, str | int | float | complex | None)
-            else f"something of type {type(value).__name__}"
-        )
-        raise InputError(f"{name}= is {shown}", fix=f"{name}= takes {rule}")
+        is_plain = isinstance(value, str | int | float | complex | None)
+        what = shown(value) if is_plain else f"something of type {type(value).__name__}"
+        raise InputError(f"{name}= is {what}", fix=f"{name}= takes {rule}")
     return number
 
 

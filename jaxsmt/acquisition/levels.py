@@ -73,9 +73,9 @@ def on_grid(bvals: np.ndarray, bvecs: np.ndarray) -> bool:
     All products √(b_i b_j) g_i·g_j of a grid, in any rotation, are whole multiples of its squared step.
 
     Args:
-        bvals: (n,) s/mm². bvecs: (n, 3) unit vectors; those of length 0 do not count.
+        bvals: (n,) s/mm², above 0. bvecs: (n, 3) unit vectors; those of length 0 do not count.
     """
-    directed = np.flatnonzero(np.any(bvecs != 0, axis=1) & (bvals > 0))
+    directed = np.flatnonzero(np.any(bvecs != 0, axis=1))
     lowest = directed[np.argsort(bvals[directed], kind="stable")][:_GRID_VOLUMES]
     if not lowest.size:
         return False

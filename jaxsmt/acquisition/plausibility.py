@@ -169,8 +169,9 @@ def _bright(series: _Series) -> Iterator[str]:
     if len(f) < 2:
         return
     at = series.acquisition.shells[0].volumes
-    change = np.polyfit(at, f, 1)[0] * (len(series.acquisition.bvals) - 1) if len(f) >= 4 else 0.0
-    about = f - np.polyval(np.polyfit(at, f, 1), at) if len(f) >= 4 else f - 1
+    line = np.polyfit(at, f, 1)
+    about = f - np.polyval(line, at)
+    change = line[0] * (len(series.acquisition.bvals) - 1) if len(f) >= 4 else 0.0
     spread = f.max() / f.min() - 1
     if abs(change) > _DRIFT and np.ptp(about) < abs(change) / 2:
         yield (

@@ -163,11 +163,8 @@ def _affine(header: nib.Nifti1Header, fail: Fail, note: Note) -> np.ndarray:
         note("the sform is singular; the qform is used")
         header["sform_code"] = 0  # so that no map inherits it
     if int(header["qform_code"]) > 0:
-        try:
-            qform = header.get_qform()
-        except Exception:
-            qform = np.full((4, 4), np.nan)
-        if not _usable(qform):
+        qform = _qform(header)
+        if qform is None:
             raise fail("has an unusable qform", "repair the header")
         return qform
     return header.get_base_affine()
@@ -195,8 +192,11 @@ def orientation_doubts(header: nib.Nifti1Header, affine: np.ndarray) -> list[str
             "and directions in scanner axes are a guess"
         )
     if int(header["sform_code"]) > 0 and int(header["qform_code"]) > 0:
-        angle = _angle(affine, _qform(header))
-        if angle is None or angle > _TURNED:
+        qform = _qform(header)
+        angle = None if qform is None else _angle(affine, qform)
+        if qform is None:
+            texts.append("the qform is unusable: the sform is used, and decides directions")
+        elif angle is None or angle > _TURNED:
             how = "mirror each other" if angle is None else f"differ by {angle:.0f}°"
             texts.append(f"the axes of sform and qform disagree: they {how}; the sform is used, and decides directions")
     shear = float(np.abs(axes.T @ axes - np.eye(3)).max())
@@ -210,13 +210,13 @@ def orientation_doubts(header: nib.Nifti1Header, affine: np.ndarray) -> list[str
     return texts
 
 
-def _qform(header: nib.Nifti1Header) -> np.ndarray:
-    """The qform; the unit matrix where it is none, which a warning of the header tells."""
+def _qform(header: nib.Nifti1Header) -> np.ndarray | None:
+    """The affine of the qform, (4, 4); None where it is unusable."""
     try:
         qform: np.ndarray = header.get_qform()
     except Exception:
-        return np.eye(4)
-    return qform if _usable(qform) else np.eye(4)
+        return None
+    return qform if _usable(qform) else None
 
 
 def _angle(a: np.ndarray, b: np.ndarray) -> float | None:

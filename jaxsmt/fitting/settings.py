@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..acquisition.arrays import real_array
-from ..errors import InputError
+from ..errors import InputError, shown
 from ..physics import noises
 
 if TYPE_CHECKING:
@@ -48,12 +48,13 @@ class Option:
 
     def require(self, name: str, value: Any) -> None:
         """Raise InputError if the option cannot have this value."""
+        choices = " or ".join(f"{name}={choice!r}" for choice in self.choices)
         if self.choices and isinstance(value, str) and value not in self.choices:
-            raise InputError(f"{name}={value!r} is unknown", fix=" or ".join(f"{name}={c!r}" for c in self.choices))
+            raise InputError(f"{name}={shown(value)} is unknown", fix=choices)
         if self.choices and not isinstance(value, str) and self.check is None:
-            raise InputError(f"{name}={value!r} is not valid", fix=" or ".join(f"{name}={c!r}" for c in self.choices))
+            raise InputError(f"{name}={shown(value)} is not valid", fix=choices)
         if self.check is not None and not self.check(value):
-            raise InputError(f"{name}={value!r} is not valid", fix=f"{name}= takes {self.rule}")
+            raise InputError(f"{name}={shown(value)} is not valid", fix=f"{name}= takes {self.rule}")
 
 
 def option(default: Any, help: str, **rest: Any) -> Any:

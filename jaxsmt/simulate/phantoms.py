@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -12,7 +13,7 @@ import numpy as np
 from ..acquisition.acquisition import Acquisition
 from ..acquisition.arguments import require_acquisition
 from ..acquisition.arrays import equal_fields
-from ..errors import InputError
+from ..errors import InputError, shown
 from . import anatomy
 from .schemes import hcp_scheme
 from .signals import rician, zeppelin_signal
@@ -118,8 +119,8 @@ def _check(
     three = isinstance(shape, Sequence | np.ndarray) and len(shape) == 3
     if not three or not all(isinstance(n, Integral) and n >= 1 for n in shape):
         raise InputError(f"shape= is {shape!r}", fix="shape= takes three whole numbers from 1")
-    if not isinstance(snr, Real) or not snr > 0:
-        raise InputError(f"snr={snr!r} is not valid", fix="snr= takes a number above 0")
+    if not isinstance(snr, Real) or not (0 < snr <= sys.float_info.max or snr == math.inf):
+        raise InputError(f"snr={shown(snr)} is not valid", fix="snr= takes a number above 0")
     if acquisition is not None:
         require_acquisition(acquisition)
     if not isinstance(seed, Integral) or seed < 0:

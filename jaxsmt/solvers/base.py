@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 
 from jax import Array
 
-from ..errors import InputError
+from ..errors import InputError, shown
 
 #: Where a search is, or a step of it: a tuple of scalars, so that a batch of them is a few long
 #: vectors (the layout that vector units and GPUs like) instead of many short rows.
 Point = tuple[Array, ...]
+_MOST_STEPS = 2**31 - 1  # counted in 32 bits
 
 
 class Normal(NamedTuple):
@@ -79,7 +80,8 @@ def require_steps(steps: int, name: str) -> None:
     """Raise InputError unless the argument of this name is a number of steps.
 
     Raises:
-        InputError: it is no whole number from 1.
+        InputError: it is no whole number from 1 that JAX can count to.
     """
-    if isinstance(steps, bool) or not isinstance(steps, Integral) or steps < 1:
-        raise InputError(f"{name}={steps!r} is not valid", fix=f"{name}= takes a whole number from 1")
+    if isinstance(steps, bool) or not isinstance(steps, Integral) or not 1 <= steps <= _MOST_STEPS:
+        fix = f"{name}= takes a whole number from 1 to {_MOST_STEPS}"
+        raise InputError(f"{name}={shown(steps)} is not valid", fix=fix)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxsmt import Acquisition, InputError, JaxsmtWarning
+from jaxsmt.acquisition.levels import levels_of, on_grid
 from jaxsmt.geometry.quadrature import gradient_directions
 
 RNG = np.random.default_rng(0)
@@ -70,6 +71,17 @@ def test_scattered_large_b_values_are_one_shell():
     assert [len(shell.volumes) for shell in acquisition.shells] == [2, 6, 6]
 
 
+def test_scatter_may_be_as_large_as_a_part_of_b():
+    """A tenth of 20000 s/mm² is one shell, a sixth of 3000 is not."""
+
+    def spread(level, width):
+        return acquisition_of(*table([level], 30, lambda n: np.linspace(-width, width, n)))
+
+    assert [len(shell.volumes) for shell in spread(20_000, 900).shells] == [3, 30]
+    with pytest.raises(InputError, match="without clear gaps"):
+        spread(3000, 260)
+
+
 @given(st.integers(0, 2**31), st.sampled_from([6, 7, 10, 20, 60]), st.sampled_from([1, 5, 10]))
 @settings(max_examples=40, deadline=None)
 def test_drift_of_50_is_told_as_by_a_fixed_gap_of_100(seed, n, step):
@@ -128,12 +140,23 @@ def test_b_values_of_no_levels_are_refused():
 
 def test_settings_may_have_levels_of_their_own():
     """All together have no gaps; each setting has."""
-    one, other = np.arange(1000, 2000, 60), np.arange(1020, 2020, 60)
-    bvals, bvecs = table([*one, *other], 6)
+    one, other = np.arange(1000.0, 2000.0, 140), np.arange(1070.0, 2070.0, 140)
+    bvals, bvecs = table([*one, *other], 6, lambda n: np.linspace(-20, 20, n))
+    assert levels_of(bvals[3:], None) is None
     Delta = np.repeat([20.0, 20.0, 40.0], [3, 6 * len(one), 6 * len(other)])
     acquisition = acquisition_of(bvals, bvecs, delta=10.0, Delta=Delta)
-    assert len(acquisition.shells) == 1 + len(one) + len(other)
-    assert np.all(np.diff(acquisition.b) > 0)
+    np.testing.assert_allclose(1000 * acquisition.b[1:], np.sort(np.concatenate([one, other])))
+    assert [shell.Delta for shell in acquisition.shells[1:]] == [20.0, 40.0] * len(one)
+
+
+def test_volumes_without_a_direction_do_not_hide_a_grid():
+    """Spherical encoding beside diffusion spectrum imaging: only what has a direction can lie on a grid."""
+    bvals, bvecs = grid_table(4000.0)
+    weighted = bvals > 0
+    bvals, bvecs = bvals[weighted], bvecs[weighted]
+    assert on_grid(bvals, bvecs)
+    assert on_grid(np.append(bvals, [70.0, 90.0]), np.concatenate([bvecs, np.zeros((2, 3))]))
+    assert not on_grid(bvals, 0 * bvecs)
 
 
 def test_volumes_of_other_shapes_and_echo_times_are_shells_of_their_own():

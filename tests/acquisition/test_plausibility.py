@@ -147,6 +147,16 @@ def test_numbers_that_their_type_does_not_hold(samples):
         assert said in "\n".join(doubts_of(spoilt, scheme))
 
 
+@pytest.mark.parametrize(("part", "told"), [(0.003, False), (0.008, True)])
+def test_few_values_at_the_largest_number_are_no_saturation(samples, part, told):
+    """A vessel may be that bright; more than half a percent of a volume were cut off."""
+    sample = samples["two shells"]
+    inside = np.minimum(sample.inside, 3000).astype(np.int16)
+    inside[5, : int(part * inside.shape[1])] = 32_767
+    spoilt = replace(sample, inside=inside, stored=np.dtype(np.int16), ceiling=32_767.0)
+    assert ("cut off" in "\n".join(doubts_of(spoilt, SCHEMES["two shells"]))) == told
+
+
 @pytest.mark.parametrize(("factor", "told"), [(0.1, True), (0.6, False), (1.6, False), (10, True)])
 def test_sigma_in_other_units(samples, factor, told):
     said = "\n".join(doubts_of(samples["two shells"], SCHEMES["two shells"], sigma=factor * 1000 / 30))
@@ -169,3 +179,23 @@ def test_voxels_without_numbers_are_left_out(samples):
     inside = np.array(sample.inside)
     inside[:, :20], inside[3, 20:40], inside[5, 40:60] = 0, np.nan, np.inf
     assert doubts_of(replace(sample, inside=inside), SCHEMES["two shells"]) == []
+
+
+def test_the_noise_at_b0_is_that_of_volumes_of_one_brightness(samples):
+    """A scanner's drift is told apart from noise; it is measured in voxels with signal."""
+    sample, scheme = samples["three shells"], SCHEMES["three shells"]
+    b0 = scheme.shells[0].volumes
+    plain = plausibility._Series(sample, scheme).noise
+    drifting = plausibility._Series(scaled(sample, b0, np.linspace(1, 1.3, len(b0))), scheme)
+    assert plain == pytest.approx(1 / 30, rel=0.25)
+    assert drifting.noise == pytest.approx(plain, rel=0.05)
+    np.testing.assert_allclose(drifting.brightness / drifting.brightness[0], np.linspace(1, 1.3, len(b0)), rtol=0.02)
+
+
+def test_volumes_are_named(samples):
+    """One by its number; of many the first."""
+    sample, scheme = samples["two shells"], SCHEMES["two shells"]
+    for count, said in ((1, "^volume 7 has the same"), (3, r"^3 volumes \(7, 8, 9\) have"), (6, "7, 8, 9, 10, 11, …")):
+        inside = np.array(sample.inside)
+        inside[7 : 7 + count] = 0
+        assert re.search(said, "\n".join(doubts_of(replace(sample, inside=inside), scheme)), re.MULTILINE)

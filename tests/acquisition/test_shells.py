@@ -20,6 +20,13 @@ def test_jitter_of_50_stays_one_shell_and_b5_is_b0():
     assert np.all((acquisition.weights != 0).sum(axis=0) == 1)  # each volume in one shell
 
 
+def test_the_threshold_of_b0_may_be_0():
+    """Then b = 5 is a shell of its own."""
+    bvals, directions = np.repeat([0.0, 5.0, 1000.0], [1, 15, 15]), gradient_directions(15)
+    acquisition = Acquisition(bvals, np.concatenate([np.zeros((1, 3)), directions, directions]), b0_threshold=0)
+    assert [len(shell.volumes) for shell in acquisition.shells] == [1, 15, 15]
+
+
 def test_plain_mean_on_request():
     acquisition = scheme([1000, 2000], spherical_mean="arithmetic")
     np.testing.assert_allclose(acquisition.weights[1, 2:32], 1 / 30)

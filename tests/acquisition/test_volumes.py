@@ -1,10 +1,14 @@
 """Residuals of volumes: a bad one stands out, a good series has none."""
 
+import json
+from dataclasses import fields, replace
+
 import numpy as np
 import pytest
 
+from jaxsmt import Acquisition
 from jaxsmt.acquisition.plausibility import Sample
-from jaxsmt.acquisition.volumes import residuals_of_volumes
+from jaxsmt.acquisition.volumes import VolumeResiduals, residuals_of_volumes
 from jaxsmt.simulate import hcp_scheme, rician, zeppelin_signal
 
 ACQUISITION = hcp_scheme(8, 32, (1000, 2000))
@@ -91,6 +95,18 @@ def test_where_half_of_a_shell_is_odd_nobody_is_blamed():
     assert residuals_of_volumes(sample_of(scale), ACQUISITION).outlying.size == 0
 
 
+def test_where_more_than_a_third_stand_out_nobody_is_blamed():
+    """They may be those that are right."""
+    bad = ACQUISITION.shells[1].volumes[:12]
+
+    def darken(data):
+        data[bad] *= 0.5
+
+    found = residuals_of_volumes(sample_of(darken), ACQUISITION)
+    assert found.outlying.size == 0
+    assert np.isfinite(found.mean).all()
+
+
 def test_few_volumes_or_voxels_tell_nothing():
     """Shells of one volume have no residuals; without b = 0, or with a handful of voxels, there are none at all."""
     few = hcp_scheme(1, 6, (1000, 2000))
@@ -100,3 +116,49 @@ def test_few_volumes_or_voxels_tell_nothing():
     assert found.orders == (0, 0, 0)
     assert found.outlying.size == 0
     assert residuals_of_volumes(sample_of(voxels=20), ACQUISITION) is None
+
+
+def test_residuals_come_back_from_json():
+    """As sidecars hold them; numbers that JSON does not have are null there."""
+    few = hcp_scheme(1, 6, (1000, 2000))  # the only b = 0 volume has no residual, and no noise is known
+    for sample, acquisition in ((sample_of(), ACQUISITION), (sample_of(acquisition=few), few)):
+        found = residuals_of_volumes(sample, acquisition)
+        text = json.dumps(found.facts()).replace("NaN", "null")
+        read = VolumeResiduals.of_facts(json.loads(text))
+        for field in fields(VolumeResiduals):
+            np.testing.assert_array_equal(getattr(read, field.name), getattr(found, field.name), field.name)
+
+
+def test_a_series_without_b0_has_no_residuals():
+    full = hcp_scheme(2, 15, (1000, 2000))
+    weighted = np.flatnonzero(full.bvals > 0)
+    acquisition = Acquisition(full.bvals[weighted], full.bvecs[weighted])
+    assert residuals_of_volumes(sample_of(acquisition=full), full) is not None
+    sample = sample_of(acquisition=full)
+    assert residuals_of_volumes(replace(sample, inside=sample.inside[weighted]), acquisition) is None
+
+
+def test_voxels_without_signal_at_b0_do_not_count():
+    """They have no scale; if few others are left nothing is told."""
+
+    def blind(data):
+        data[ACQUISITION.b0.volumes, 30:] = 0
+
+    def blind_more(data):
+        data[ACQUISITION.b0.volumes, 29:] = 0
+
+    assert residuals_of_volumes(sample_of(blind), ACQUISITION).voxels == 30
+    assert residuals_of_volumes(sample_of(blind_more), ACQUISITION) is None
+
+
+def test_spherical_encoding_is_compared_with_its_own_mean():
+    """It has no directions, so that no harmonics are fitted, and a bad volume is told against the plain mean."""
+    bvals, bvecs = np.append(ACQUISITION.bvals, [1500.0] * 8), np.concatenate([ACQUISITION.bvecs, np.zeros((8, 3))])
+    acquisition = Acquisition(bvals, bvecs, b_delta=np.repeat([1.0, 0.0], [len(ACQUISITION.bvals), 8]))
+    linear, noise = sample_of().inside, np.random.default_rng(0).normal(0, 1000 / SNR, (8, VOXELS))
+    spherical = linear[ACQUISITION.shells[1].volumes].mean(axis=0) + noise
+    spherical[6] *= 0.7
+    sample = Sample(np.concatenate([linear, spherical]), np.empty((len(bvals), 0)), 0.0, np.dtype(np.float32), np.inf)
+    found = residuals_of_volumes(sample, acquisition)
+    assert found.orders[found.shells[-1]] == 0
+    assert list(found.outlying) == [len(bvals) - 2]

@@ -48,6 +48,7 @@ def test_layouts(tmp_path, bval, bvec):
         (b"\x80\x81\x82", "not plain text"),
         (b"0 1000 \0", "binary"),
         (b"0 1000\n0 1\n0", "line 3 has 1 numbers, line 1 has 2"),
+        (b"# b-values\n0 1000\n0", "line 3 has 1 numbers, line 2 has 2"),
         (b"0 1000 abc", "line 1, column 3: 'abc'"),
         (b"0 1000\n0,5 1", "line 2, column 1: '0,5' is not a number(.|\n)*decimal point"),
     ],
@@ -69,6 +70,9 @@ def test_3x3_is_read_by_its_norms(tmp_path):
     for table in (directions, directions.T):
         (tmp_path / "bvec").write_text(text(table))
         np.testing.assert_allclose(gradients.read_bvec(tmp_path / "bvec"), directions)
+    rounded = 1.015 * directions  # as of a table of two digits
+    (tmp_path / "bvec").write_text(text(rounded.T))
+    np.testing.assert_allclose(gradients.read_bvec(tmp_path / "bvec"), rounded)
     (tmp_path / "bvec").write_text(text(np.eye(3)))
     with pytest.raises(InputError, match=r"cannot be told apart(.|\n)*grad="):
         gradients.read_bvec(tmp_path / "bvec")

@@ -71,6 +71,14 @@ def test_several_gzip_members_are_one_stream(tmp_path):
     np.testing.assert_array_equal(read_all(tmp_path / "b.nii.gz"), DATA)
 
 
+@pytest.mark.parametrize("time", [0, 0x8B1F])
+def test_an_empty_member_at_the_end_is_no_padding(tmp_path, time):
+    """Its zeros are its length; a time stamp may look like the beginning of a member. A warning would be an error."""
+    content = save(tmp_path / "a.nii.gz").read_bytes()
+    (tmp_path / "b.nii.gz").write_bytes(content + gzip.compress(b"", mtime=time))
+    np.testing.assert_array_equal(read_all(tmp_path / "b.nii.gz"), DATA)
+
+
 def test_every_bit_flip_is_found_or_harmless(tmp_path):
     """A flipped bit anywhere: an error, or (in gzip's own file name and time fields) the same data."""
     good = save(tmp_path / "a.nii.gz").read_bytes()

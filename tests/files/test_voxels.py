@@ -28,7 +28,14 @@ def test_a_file_gives_what_memory_gives(tmp_path, monkeypatch, dtype, count):
     data = rng.integers(-1000, 1000, (VOLUMES, count)).astype(dtype)
     in_memory, in_file = filled(InMemory, data), filled(InFile, data, tmp_path)
     unsorted = rng.permutation(count)[: count // 2 + 1]
-    for index in (slice(0, count), slice(count // 3, count // 2), slice(0, 0), unsorted, np.array([], int)):
+    for index in (
+        slice(0, count),
+        slice(count // 3, count // 2),
+        slice(0, 0),
+        slice(count, 0),
+        unsorted,
+        np.array([], int),
+    ):
         np.testing.assert_array_equal(in_file.rows(index), in_memory.rows(index))
         np.testing.assert_array_equal(in_file.rows(index), data[:, index].T)
     in_file.close()

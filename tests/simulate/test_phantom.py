@@ -165,6 +165,7 @@ def test_memory_is_that_of_the_output():
         ({"shape": (1, 2, 2)}, "none of \\(1, 2, 2\\) voxels"),
         ({"snr": 0}, "snr=0 is not valid"),
         ({"snr": math.nan}, "snr=nan is not valid"),
+        ({"snr": 10**400}, "snr=1000"),
         ({"seed": -1}, "seed=-1 is not valid"),
         ({"factors": {"kappa": 2}}, "no factor of 'kappa'"),
         ({"factors": {"s0": 0}}, "the factor of s0 is 0"),

@@ -257,3 +257,12 @@ def test_a_far_start_is_no_minimum():
     far = [np.inf] * 5
     x, _, _ = minimise(residual, [-f for f in far], far, [50, 150, -100, 1, 2])
     assert not np.allclose(x, [50, 150, -100, 1, 2])
+
+
+@pytest.mark.parametrize("steps", [0, -1, 1.5, True, "9", 2**31, 10**5000], ids=lambda steps: type(steps).__name__)
+def test_numbers_of_steps_are_whole_and_can_be_counted(steps):
+    """Steps are counted in 32 bits: more of them would fail within the fit."""
+    for make in (levenberg_marquardt, lambda most: js.first_order(optax.sgd(0.1), steps=most)):
+        with pytest.raises(js.InputError, match="takes a whole number from 1 to 2147483647"):
+            make(steps)
+    assert levenberg_marquardt(max_steps=2**31 - 1).most == 2**31 - 1
