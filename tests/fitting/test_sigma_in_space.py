@@ -117,3 +117,8 @@ def test_ways_that_cannot_be(how, mask, match):
     with pytest.raises(js.InputError) as refusal:
         js.fit(js.smt(), EIGHT, np.ones((5, EIGHT.bvals.size)), mask, sigma=how, uncertainty=True)
     assert match in str(refusal.value)
+
+
+def test_one_voxel_has_no_place():
+    with pytest.raises(js.InputError, match="sigma='smooth', and there is one voxel"):
+        js.estimate(js.smt(), EIGHT, np.ones(EIGHT.bvals.size), sigma="smooth")
