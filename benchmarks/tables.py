@@ -145,6 +145,12 @@ def _optimum() -> str:
     return f"{row['above_by_more_than_1_percent']}, by more than 1e-9 of S0²: {row['the_same_of_more_than_1e-9']}"
 
 
+def _encodings(tissue: str, *figures: str) -> str:
+    """Figures of linear encoding alone; and of linear with spherical encoding."""
+    rows = [row_of("encodings", f"{tissue}, {name}") for name in ("linear", "linear and spherical")]
+    return "; ".join(" and ".join(f"{row[figure]:.2f}" for figure in figures) for row in rows)
+
+
 def _predicted(program: str) -> str:
     row = row_of("programs", program)
     return f"{rounded(max(row[f'{what}_ms'] for what in ('bytes', 'flops', 'launches')))} ms"
@@ -236,6 +242,27 @@ LINES = (
         "SMT fits more than 1 % above the best of ten searches from random starts, of 100,000",
         _optimum,
         "optimality",
+    ),
+    Line(
+        "two shells (1000, 2000 s/mm²), 96 volumes, SNR 30, white matter, all of linear encoding; a third of them of "
+        "spherical encoding: least standard deviation (Cramér-Rao) and RMSE of λ∥, µm²/ms",
+        lambda: _encodings("white matter", "lambda_par_bound", "lambda_par_rmse"),
+        "encodings",
+    ),
+    Line(
+        "the same of λ⊥/λ∥",
+        lambda: _encodings("white matter", "fraction_bound", "fraction_rmse"),
+        "encodings",
+    ),
+    Line(
+        "the same of λ∥ in grey matter; part of the voxels with a second solution within the noise",
+        lambda: "; ".join(
+            (
+                _encodings("grey matter", "lambda_par_bound", "lambda_par_rmse"),
+                _encodings("grey matter", "second"),
+            )
+        ),
+        "encodings",
     ),
 )
 

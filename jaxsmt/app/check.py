@@ -64,7 +64,7 @@ def _doubts(inputs: Inputs) -> list[str]:
     with collected_warnings() as texts, reading.Reader(inputs) as reader:
         sample = reader.into(nothing, lambda stage, done, total: None).sample
     return texts + [
-        words.in_flags(text) for text in plausibility.doubts_of(sample, inputs.acquisition, inputs.settings.sigma)
+        words.in_flags(text) for text in plausibility.doubts_of(sample, inputs.acquisition, inputs.settings.given_sigma)
     ]
 
 
@@ -78,7 +78,7 @@ def _expected_errors(job: workflow.Job) -> list[str]:
 
     inputs, model, settings = job.inputs, job.loaded.model, job.inputs.settings
     sigma, snr = information.TYPICAL_SIGMA, "SNR 30"
-    if settings.sigma is not None:
+    if settings.given_sigma is not None:
         sigma = _relative_sigma(inputs)
         snr = f"SNR {1 / sigma:.3g}"
     noise = settings.distribution
@@ -132,7 +132,7 @@ def _relative_sigma(inputs: Inputs) -> float:
     first = int(b0.volumes.min())
     volume = next(volume for i, volume in enumerate(nifti.read_volumes(image)) if i == first)
     s0 = volume[inputs.mask.ravel(order="F")] * image.slope + image.inter
-    ratio = inputs.settings.sigma / np.where(s0 > 0, s0, np.nan)
+    ratio = inputs.settings.given_sigma / np.where(s0 > 0, s0, np.nan)
     if not np.isfinite(ratio).any():
         raise InputError("no signal at b = 0 inside the mask", file=image.path, fix="check series and mask")
     return float(np.nanmedian(ratio))

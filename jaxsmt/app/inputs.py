@@ -16,7 +16,7 @@ from ..acquisition.acquisition import Acquisition
 from ..errors import InputError, JaxsmtWarning
 from ..files import gradients, headers, masks, nifti
 from ..files.series import beside
-from ..fitting.settings import Settings
+from ..fitting.settings import BACKGROUND, SMOOTH, Settings
 from ..models.priors import NormalPrior
 from . import catalogue, words
 from .request import Request
@@ -224,9 +224,9 @@ def _read_settings(request: Request, image: nifti.Image, mask: np.ndarray, files
 
 
 def _read_sigma(text: str, image: nifti.Image, mask: np.ndarray, files: dict[str, Path]) -> Any:
-    """None for "auto", a number, or those of the voxels inside."""
-    if text == "auto":
-        return None
+    """None for "auto", another way to estimate it, a number, or those of the voxels inside."""
+    if text in ("auto", SMOOTH, BACKGROUND):
+        return None if text == "auto" else text
     try:
         return float(text)
     except ValueError:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..acquisition.background import ENOUGH_VOXELS, spread
 from ..acquisition.means import MeansAccumulator
 from ..acquisition.plausibility import Sample
 from ..errors import JaxsmtWarning
@@ -21,8 +22,7 @@ from .inputs import Inputs
 Progress = Callable[[str, int, int], None]
 #: Bytes of volumes that wait for the place where they will be kept.
 WAITING = 256 * 2**20
-# Voxels of the sample, inside the mask and outside.
-_INSIDE, _OUTSIDE = 4096, 2048
+_INSIDE = 4096  # voxels of the sample inside the mask, at most
 
 
 class Read(NamedTuple):
@@ -128,7 +128,7 @@ class _Sampler:
     def __init__(self, inside: np.ndarray, volumes: int, image: nifti.Image):
         count = int(np.count_nonzero(inside))
         self._image, self._ratio = image, (inside.size - count) / max(count, 1)
-        self._chosen = [_spread(np.flatnonzero(inside), _INSIDE), _spread(np.flatnonzero(~inside), _OUTSIDE)]
+        self._chosen = [spread(np.flatnonzero(inside), _INSIDE), spread(np.flatnonzero(~inside), ENOUGH_VOXELS)]
         self._values = [np.empty((volumes, len(numbers)), image.dtype) for numbers in self._chosen]
 
     def add(self, volume: int, values: np.ndarray) -> None:
@@ -143,8 +143,3 @@ class _Sampler:
             inside, outside = (values * image.slope + image.inter for values in self._values)
         largest = float(np.iinfo(image.dtype).max) if image.dtype.kind in "iu" else np.inf
         return Sample(inside, outside, self._ratio, image.dtype, largest * image.slope + image.inter)
-
-
-def _spread(numbers: np.ndarray, most: int) -> np.ndarray:
-    """At most so many of them, evenly spread."""
-    return numbers[:: max(1, -(-len(numbers) // most))]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..acquisition import plausibility
+from ..acquisition.background import Background, background_of
 from ..acquisition.volumes import VolumeResiduals, residuals_of_volumes
 from ..errors import JaxsmtWarning
 from ..files import nifti, outputs, sidecars
@@ -162,7 +163,7 @@ def prepare(request: Request, inputs: Inputs) -> Job:
     with naming(inputs.files):
         spherical = of_voxels(loaded.model, voxels)
         model = spherical if request.fod == "none" else FodModel(spherical, request.fod, request.n_fibres)
-        pipeline = Pipeline(model, inputs.acquisition, settings, np.ones(voxels.count, bool))
+        pipeline = Pipeline(model, inputs.acquisition, settings, np.ones(voxels.count, bool), space=voxels)
     return Job(request, inputs, loaded, voxels, pipeline, _memory_plan(request, inputs, pipeline, voxels.count))
 
 
@@ -197,7 +198,7 @@ def _fit(
         if not job.request.no_report:
             pool.submit(_load_report)
         means, data, sample = reader.into(_store(job), progress)
-        for text in plausibility.doubts_of(sample, inputs.acquisition, inputs.settings.sigma):
+        for text in plausibility.doubts_of(sample, inputs.acquisition, inputs.settings.given_sigma):
             warnings.warn(text, JaxsmtWarning, stacklevel=2)
         clock.lap("read")
         hashes, slab = _begin(job, unfinished, hashing)
@@ -222,13 +223,21 @@ def _fit(
                     clock.lap("wait for compilation of the FODs")
 
         with _kept(job, unfinished), closing(data):
-            slabs = pipeline.slabs(means, reading.rows_of(data, inputs.image), slab, watched)
+            rows = reading.rows_of(data, inputs.image)
+            slabs = pipeline.slabs(means, rows, slab, watched, _background(job, sample))
             result = Result.joined(memory.released(slabs), job.voxels.count)
         later.result()  # so that they are kept for the next process, even those that no voxel needed
         clock.lap("fit" if result.fods is None else "fit FODs")
         return result, hashes, sample
     finally:  # a compiler at work is not waited for
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _background(job: Job, sample: plausibility.Sample) -> Background | None:
+    """What is outside the mask, if σ is estimated."""
+    if not job.pipeline.estimates_sigma or not sample.outside.size:
+        return None
+    return background_of(sample.outside, job.inputs.acquisition, job.pipeline.settings.channels)
 
 
 def _begin(job: Job, unfinished: Unfinished, hashing: Mapping[str, Future[str]]) -> tuple[dict[str, str], int]:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..acquisition.shells import Pulse
-from ..physics.apodisation import gains
+from ..physics.apodisation import fan_gains, gains
 from ..physics.compartments import Kernel
 from ..physics.densities.base import Density
 from .programs import LobeArrays, fod_signals, kernel_anisotropies, kernel_means, lobe_densities, lobe_harmonics
@@ -93,7 +93,10 @@ def mixture_harmonics(
         if not ripple:
             return found
         largest = np.max(np.stack(block.concentrations), axis=0)
-        return np.asarray(found) * gains(family, largest, lmax, ripple)[:, degrees]
+        of_degrees = gains(family, largest, lmax, ripple)
+        if family.axes == 2:
+            of_degrees = of_degrees * fan_gains(family, np.stack(block.concentrations, axis=1), lmax, ripple)
+        return np.asarray(found) * of_degrees[:, degrees]
 
     floats = points * len(family.basis(lmax).powers)
     return _mixture(harmonics, weights, lobes, coefficients, floats, device)

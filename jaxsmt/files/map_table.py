@@ -122,7 +122,8 @@ MAPS = {
     ),
     "fod": MapText(
         f"Spherical harmonics of the FOD up to order {FOD_ORDER}, MRtrix basis and order, scanner axes, unit integral; "
-        f"lobes below ODI {FOD_ODI_FLOOR} are widened to what this order holds without ringing: one peak each",
+        f"lobes below ODI {FOD_ODI_FLOOR} (fans below 0.12) are widened to what this order holds without ringing: one "
+        "peak each",
         "FOD",
         fits=_FOD,
         has_sd=False,

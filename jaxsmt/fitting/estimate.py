@@ -226,6 +226,8 @@ def _prior_of(model: SphericalMeanModel, options: _Options) -> _Prior:
     """
     prior, sigma = options.prior, options.sigma
     if sigma is not None and not _traced(sigma):
+        if isinstance(sigma, str):
+            raise InputError(f"sigma={sigma!r}, and there is one voxel", fix="a number, which may be traced")
         if np.ndim(sigma):
             raise InputError("sigma= is an array, and there is one voxel", fix="a number, which may be traced")
         if sigma <= 0:  # the status tells of NaN

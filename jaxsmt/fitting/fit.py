@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from ..acquisition.acquisition import Acquisition
 from ..acquisition.arguments import require_acquisition
 from ..acquisition.arrays import is_traced, real_array
+from ..acquisition.background import background_of, spread
 from ..acquisition.means import spherical_means
 from ..batch import selftest
 from ..errors import InputError
@@ -100,7 +101,13 @@ def fit(
     if not (isinstance(model, FodModel) and isinstance(model.kernels, Fit)):
         shell_means = spherical_means(acquisition, data)
         means = np.ascontiguousarray(voxels.take(shell_means.T.reshape(*space, -1)).T)
-    result = pipeline.run(means, voxels.rows(data))
+    background = None
+    if pipeline.estimates_sigma and not inside.all():
+        outside = Voxels(~inside, order)
+        background = background_of(
+            outside.rows(data)(spread(np.arange(outside.count))).T, acquisition, settings.channels
+        )
+    result = pipeline.run(means, voxels.rows(data), background=background)
     return result.fit if result.fods is None else result.fods
 
 

@@ -59,9 +59,9 @@ def sigma_of(settings: Settings, voxels: Voxels) -> np.ndarray | None:
     Raises:
         InputError: it is not finite and positive, or has another shape.
     """
-    if settings.sigma is None:
+    if settings.given_sigma is None:
         return None
-    sigma = np.asarray(settings.sigma, float)
+    sigma = np.asarray(settings.given_sigma, float)
     if sigma.ndim and sigma.shape != voxels.inside.shape:
         raise InputError(
             f"sigma= has the shape {sigma.shape}, the data have {voxels.inside.shape}", fix="shapes must agree"

@@ -13,30 +13,23 @@ import jax
 import numpy as np
 
 from ..acquisition.acquisition import Acquisition
+from ..acquisition.background import Background
 from ..acquisition.echoes import decay_of, decay_of_volumes, echoes_of
 from ..batch.corrector import Corrector, Rows
 from ..batch.fitters import KernelFitter
 from ..batch.programs import Fits
-from ..errors import InputError, JaxsmtWarning
+from ..errors import JaxsmtWarning
 from ..models.model import SphericalMeanModel
 from ..models.priors import NormalPrior
 from ..problems.corrections import L
 from ..status import Status
 from .inputs import Voxels, deviation_of, model_maps, require_linear, sigma_of
 from .misfit import Misfit, ShellResiduals, misfit_of, residuals_of
+from .noise_sources import ENOUGH, NoiseSources
 from .results import Fit
 from .second import SecondSolution
 from .settings import Settings
-from .sigma import (
-    MISFIT,
-    REPEATS,
-    RESIDUALS,
-    NoiseLevel,
-    at_level,
-    error_of_median,
-    noise_or_before,
-    pooled,
-)
+from .sigma import MISFIT, REPEATS, RESIDUALS, NoiseLevel, at_level, noise_or_before
 
 # A kernel fit predicts the volumes, the volumes are corrected, and the kernel is fitted again. This is repeated so many
 # times. If FODs follow, they predict the volumes better than the kernel stage does. So one correction is enough, unless
@@ -47,10 +40,6 @@ _CORRECTIONS_OF_MANY_COILS = 6
 # Part of the volumes that may be negative before a warning that they are not magnitudes.
 _NEGATIVE = 0.01
 _BLOCK = 16_384  # voxels whose predicted signals are in memory at once
-# Parameters that a kernel and a FOD of free harmonics take from the data, at most: 3 and 27.
-_PARAMETERS = 30
-# Degrees of freedom from which on the misfit of kernel and FOD is relied on where smooth signals leave some as well.
-_ENOUGH = 10
 # S0 over σ from which the misfit is found, and how often it is, where there is no earlier estimate.
 _FIRST_SNR, _MISFITS = 30.0, 2
 
@@ -87,11 +76,20 @@ class KernelFits:
 class KernelStage:
     """Fits a model to the spherical means of the voxels inside a mask; compiles once.
 
+    Args:
+        voxels: that are fitted. space: where these are, if it is not the same.
     Raises:
         InputError: invalid settings or maps, or an acquisition that cannot determine the model.
     """
 
-    def __init__(self, model: SphericalMeanModel, acquisition: Acquisition, settings: Settings, voxels: Voxels):
+    def __init__(
+        self,
+        model: SphericalMeanModel,
+        acquisition: Acquisition,
+        settings: Settings,
+        voxels: Voxels,
+        space: Voxels | None = None,
+    ):
         self.model, self.acquisition, self.settings = model, acquisition, settings
         self.noise = settings.distribution
         require_linear(acquisition, settings)
@@ -110,15 +108,12 @@ class KernelStage:
         self._second = None
         if settings.second_solution:
             self._second = SecondSolution(model, acquisition, settings.s0 == "fit")
-        self._corrector = None
+        self._corrector, self._sources = None, None
         if self.needs_volumes:
             self._corrector = Corrector(model.kernel, acquisition, self.noise, **how)
-            if self._sigma is None and self._corrector.freedom < 1 and self._freedom_of_misfit < 1:
-                raise InputError(
-                    f"sigma cannot be estimated from {acquisition.bvals.size} volumes: b = 0 is not repeated, no shell "
-                    f"has enough directions, and kernel and FOD take {_PARAMETERS} parameters",
-                    fix="give sigma= a number or a map, or add volumes at b = 0",
-                )
+            if self._sigma is None:
+                freedom = self._corrector.freedom, self._corrector.repeats
+                self._sources = NoiseSources.make(*freedom, acquisition, settings, space or voxels)
 
     @property
     def corrects(self) -> bool:
@@ -142,7 +137,12 @@ class KernelStage:
     @property
     def _by_misfit(self) -> bool:
         """Whether σ can be estimated from nothing but the misfit of kernel and FOD."""
-        return self._corrector is not None and self._sigma is None and not self._corrector.freedom
+        return self._sources is not None and self._sources.by_misfit
+
+    @property
+    def estimates_sigma(self) -> bool:
+        """Whether σ is estimated, so that it matters what is outside the mask."""
+        return self._sources is not None
 
     @property
     def _uses_sigma(self) -> bool:
@@ -170,7 +170,7 @@ class KernelStage:
         self.fitter.compile()
         if self._corrector is not None:
             self._corrector.compile(
-                sigma=self._sigma is None and not self._by_misfit,
+                sigma=self._sources is not None and self._sources.inside and not self._by_misfit,
                 correct=self.corrects or self._by_misfit,
                 floor=self.noise.magnitudes,
                 deviation=self._deviation is not None,
@@ -189,21 +189,29 @@ class KernelStage:
         rows: Rows | None,
         progress: Callable[[int], None] = lambda voxels: None,
         before_fods: bool = False,
+        background: Background | None = None,
     ) -> KernelFits:
         """Fit.
 
         Args:
             means: (shells, voxels) plain spherical means. rows: the data, where `needs_volumes`.
-            progress: told how many voxels are done. before_fods: FODs follow.
+            progress: told how many voxels are done. before_fods: FODs follow. background: outside the mask.
+        Raises:
+            InputError: σ can be estimated from nothing but a background that does not tell.
         """
-        kernels = self._fit(means, rows, progress, before_fods)
+        kernels = self._fit(means, rows, progress, before_fods, background)
         maps, status = kernels.fits.maps, np.asarray(kernels.fits.status)
         of_means = kernels.means if (decay := self._decay(kernels.means)) is None else kernels.means / decay.T
         residuals = residuals_of(self.model, self.acquisition, self.settings.s0 == "fit", maps, status, of_means)
         return replace(kernels, residuals=residuals, misfit=misfit_of(self.model, residuals, maps, status))
 
     def _fit(
-        self, means: np.ndarray, rows: Rows | None, progress: Callable[[int], None], before_fods: bool
+        self,
+        means: np.ndarray,
+        rows: Rows | None,
+        progress: Callable[[int], None],
+        before_fods: bool,
+        background: Background | None,
     ) -> KernelFits:
         """The fits, of the plain means or of those of corrected volumes."""
         given = self.acquisition.variances[:, None]
@@ -218,9 +226,11 @@ class KernelStage:
                 sigma = None
             return KernelFits(self.fitter(means, progress, self._maps, sigma), means, variances, sigma)
         assert rows is not None
-        noise = self._noise_of(means, rows)
+        noise = self._noise_of(means, rows, background)
+        if self._sources is not None:
+            self._sources.compare(noise, background)
         if not self.corrects:
-            return KernelFits(self.fitter(means, progress, self._maps, noise.sigma), means, variances, *noise[:3])
+            return KernelFits(self.fitter(means, progress, self._maps, noise.sigma), means, variances, *noise.facts)
         if self.noise.magnitudes:
             self._warn_of_negative(rows(slice(0, min(means.shape[1], _BLOCK))))
             means = self._corrector.signals_of_means(means, noise.sigma)
@@ -231,36 +241,26 @@ class KernelStage:
         echoes = echoes_of(self.acquisition, self.model.kernel.relaxing)
         return decay_of(means.T, echoes) if echoes else None
 
-    def _noise_of(self, means: np.ndarray, rows: Rows) -> NoiseLevel:
+    def _noise_of(self, means: np.ndarray, rows: Rows, background: Background | None) -> NoiseLevel:
         """σ that is given, or as it is estimated before anything is corrected."""
         assert self._corrector is not None
-        freedom, voxels = self._corrector.freedom, means.shape[1]
-        if self._sigma is not None:
+        sources, voxels = self._sources, means.shape[1]
+        if sources is None:
+            assert self._sigma is not None
             return NoiseLevel(self._sigma)
-        if freedom:
-            source = REPEATS if self._corrector.repeats else RESIDUALS
-            estimates = self._corrector.sigma(rows, voxels)
-            return NoiseLevel(*pooled(estimates, freedom), source, error_of_median(estimates, freedom))
+        if sources.uses(background):
+            assert background is not None
+            return sources.of_background(background, voxels)
+        if sources.freedom:
+            return sources.of_estimates(self._corrector.sigma(rows, voxels))
         noise, fod = NoiseLevel(np.where(means[0] > 0, means[0] / _FIRST_SNR, np.nan)), None
         for _ in range(_MISFITS):
             signals = self._corrector.signals_of_means(means, noise.sigma) if self.noise.magnitudes else means
             fits = self.fitter(signals, lambda voxels: None, self._maps, noise.sigma)
             of = (rows, fits.maps, fits.maps["s0"], noise.sigma, self._deviation, voxels)
             corrected = self._corrector(*of, fod=fod, with_sigma=True, decay=self._decay(means))
-            fod, noise = corrected.fod, self._of_misfit(corrected.sigma)
+            fod, noise = corrected.fod, sources.of_misfits(corrected.sigma)
         return noise
-
-    def _of_misfit(self, sigma: np.ndarray) -> NoiseLevel:
-        """σ of the voxels from the misfit in each.
-
-        Structure that the free harmonics cannot follow counts as noise. Up to SNR 60 that makes σ too large by less
-        than 1/√ν, which is told where no other estimate shows that it is not so.
-        """
-        freedom = self._freedom_of_misfit
-        of_median = error_of_median(sigma, freedom)
-        sigma, error = pooled(sigma, freedom)
-        error = float(np.hypot(error, freedom**-0.5)) if self._by_misfit else error
-        return NoiseLevel(sigma, error, MISFIT, of_median)
 
     def _corrected(
         self, means: np.ndarray, rows: Rows, noise: NoiseLevel, progress: Callable[[int], None], before_fods: bool
@@ -269,7 +269,8 @@ class KernelStage:
         assert self._corrector is not None
         before, many_coils = noise, self.noise.channels > 2
         # A misfit that has hardly any degrees of freedom cannot improve on what smooth signals leave.
-        estimates = noise.source is not None and (noise.source == MISFIT or self._freedom_of_misfit >= _ENOUGH)
+        sources, found = self._sources, noise.source in (RESIDUALS, REPEATS)
+        estimates = noise.source == MISFIT or (found and sources is not None and sources.of_misfit >= ENOUGH)
         first = fits = self.fitter(means, lambda voxels: None, self._maps, noise.sigma)
         corrections = _CORRECTIONS_OF_MANY_COILS if many_coils else _CORRECTIONS
         if before_fods and self._deviation is None and noise.source is None and not many_coils:
@@ -289,16 +290,16 @@ class KernelStage:
                 decay=decay,
             )
             fod = corrected.fod
-            if estimates and not last:
+            if sources is not None and estimates and not last:
                 misfit = at_level(corrected.sigma, before.sigma) if many_coils else corrected.sigma
-                noise = noise_or_before(self._of_misfit(misfit), before)
+                noise = noise_or_before(sources.of_misfits(misfit), before)
             variances = np.ascontiguousarray(corrected.variances.T) if self.settings.uncertainty and last else None
             tell = progress if last else (lambda voxels: None)
             means = np.ascontiguousarray(corrected.means.T)
             fits = self.fitter(means, tell, self._maps, noise.sigma)
         # Where the data are not finite nothing is predicted: such a voxel keeps the first fit's status.
         status = np.where(np.asarray(first.status) == Status.NON_FINITE, Status.NON_FINITE, fits.status)
-        return KernelFits(fits._replace(status=status.astype(np.uint8)), means, variances, *noise[:3])
+        return KernelFits(fits._replace(status=status.astype(np.uint8)), means, variances, *noise.facts)
 
     def refit(self, kernels: KernelFits, rows: Rows, predicted: Rows, chosen: np.ndarray) -> KernelFits:
         """Fit the kernels once more, to the means of the real parts that are expected under the FODs' prediction.
@@ -390,11 +391,6 @@ class KernelStage:
                 f"{negative:.1%} of the values are negative, which magnitudes never are; with {self.noise.name} noise "
                 "they count as 0"
             )
-
-    @property
-    def _freedom_of_misfit(self) -> int:
-        """Degrees of freedom of the volumes about a kernel and a FOD of free harmonics; 0 if there are none."""
-        return int(max(self.acquisition.bvals.size - _PARAMETERS, 0))
 
 
 _warn = partial(warnings.warn, category=JaxsmtWarning, stacklevel=4)

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from ..acquisition.acquisition import Acquisition
+from ..acquisition.background import Background
 from ..batch.corrector import Rows
 from ..errors import InputError
 from ..models.model import SphericalMeanModel
@@ -67,6 +68,7 @@ class Pipeline:
     Args:
         model: of spherical means; or FODs, with a model of their kernels or with kernels that are fitted already.
         inside: (...) bool. order: in which the voxels are numbered, "C", or "F" for the order of NIfTI files.
+        space: where the voxels inside are, if `inside` does not tell.
     Raises:
         InputError: invalid settings or maps, or an acquisition that cannot determine the model.
     """
@@ -78,6 +80,7 @@ class Pipeline:
         settings: Settings,
         inside: np.ndarray,
         order: Order = "C",
+        space: Voxels | None = None,
     ):
         acquisition = acquisition.concrete()
         self.model, self._voxels = model, Voxels(inside, order)
@@ -91,7 +94,7 @@ class Pipeline:
                 )
         else:
             spherical = model.spherical if isinstance(model, FodModel) else model
-            self._kernels = KernelStage(spherical, acquisition, settings, self._voxels)
+            self._kernels = KernelStage(spherical, acquisition, settings, self._voxels, space)
         if isinstance(model, FodModel):
             self._fods = FodStage(model, acquisition, settings, self._voxels)
         self.settings = settings
@@ -100,6 +103,11 @@ class Pipeline:
     def needs_volumes(self) -> bool:
         """Whether spherical means alone are not enough."""
         return self._fods is not None or (self._kernels is not None and self._kernels.needs_volumes)
+
+    @property
+    def estimates_sigma(self) -> bool:
+        """Whether σ is estimated, for which the background outside the mask is wanted."""
+        return self._kernels is not None and self._kernels.estimates_sigma
 
     @property
     def footprint(self) -> Footprint:
@@ -136,17 +144,22 @@ class Pipeline:
                 self._fods.compile_uncertainty(self._kernels.effects)
 
     def run(
-        self, means: np.ndarray | None, rows: Rows | None, progress: Progress = lambda stage, done, total: None
+        self,
+        means: np.ndarray | None,
+        rows: Rows | None,
+        progress: Progress = lambda stage, done, total: None,
+        background: Background | None = None,
     ) -> Result:
         """Fit.
 
         Args:
             means: (shells, voxels inside) plain spherical means; None where kernels are fitted already.
             rows: `(slice or numbers) -> (voxels, volumes)` data of the voxels inside, where `needs_volumes`.
+            background: of the voxels outside, where `estimates_sigma`.
         Returns:
             maps.
         """
-        [(_, result)] = self.slabs(means, rows, max(self._voxels.count, 1), progress)
+        [(_, result)] = self.slabs(means, rows, max(self._voxels.count, 1), progress, background)
         model = self.model
         known = model.kernels if isinstance(model, FodModel) else None
         fit = known if isinstance(known, Fit) else result.fit.changed(self._voxels.place)
@@ -161,11 +174,12 @@ class Pipeline:
         rows: Rows | None,
         size: int,
         progress: Progress = lambda stage, done, total: None,
+        background: Background | None = None,
     ) -> Iterator[tuple[slice, Result]]:
         """Fit, slab by slab, as FODs and standard deviations have many numbers in work for each voxel.
 
         Args:
-            means, rows: as of `run`. size: of a slab, in voxels; no result depends on it.
+            means, rows, background: as of `run`. size: of a slab, in voxels; no result depends on it.
         Yields:
             the voxels of each slab, and its results, arrays (voxels, …).
         """
@@ -173,7 +187,8 @@ class Pipeline:
         kernels = None
         if self._kernels is not None:
             assert means is not None
-            kernels = self._kernels(means, rows, _told(progress, "fit", count), before_fods=self._fods is not None)
+            tell_kernels, fods = _told(progress, "fit", count), self._fods is not None
+            kernels = self._kernels(means, rows, tell_kernels, before_fods=fods, background=background)
         for start in range(0, count, size):
             part = slice(start, min(start + size, count))
 

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from ..solvers import Solver
 
 
+#: Values of sigma= that say how to estimate it.
+SMOOTH, BACKGROUND = "smooth", "background"
+
+
 @dataclass(frozen=True)
 class Option:
     """What is said of an option besides its name and default.
@@ -68,9 +72,11 @@ def options_of(record: type) -> dict[str, tuple[Option, Field[Any]]]:
 
 
 def _is_sigma(value: Any) -> bool:
-    """None, or real numbers; a map is compared with the data where those are known."""
+    """None, a way to estimate it, or real numbers; a map is compared with the data where those are known."""
     if value is None or hasattr(value, "aval"):  # JAX's, perhaps traced
         return True
+    if isinstance(value, str):
+        return value in (SMOOTH, BACKGROUND)
     try:
         array = np.asarray(value)
     except ValueError:  # rows of unequal lengths
@@ -114,9 +120,10 @@ class Settings:
     )
     sigma: Any = option(
         None,
-        "noise of one volume in units of the data: a number, or a map; by default it is estimated where it is needed",
+        "noise of one volume in units of the data: a number, or a map; by default it is estimated where it is needed, "
+        "with smooth as a function that is smooth in space, with background from the voxels outside the mask",
         check=_is_sigma,
-        rule="a number above 0, or a map of numbers",
+        rule=f"a number above 0, a map of numbers, {SMOOTH!r} or {BACKGROUND!r}",
         flag={"default": "auto", "metavar": "S"},
         fact=None,
     )
@@ -228,9 +235,20 @@ class Settings:
         return replace(self, **{name: getattr(other, name) for name in names})
 
     @property
+    def given_sigma(self) -> Any:
+        """σ as a number or a map; None where it is to be estimated, in whatever way."""
+        return None if isinstance(self.sigma, str) else self.sigma
+
+    @property
     def distribution(self) -> Noise:
         """The noise distribution as a record of functions."""
         return noises.find(self.noise, self.coils) if isinstance(self.noise, str) else self.noise
+
+    @property
+    def channels(self) -> int:
+        """Real channels of a magnitude: those of the noise, or two where it is taken to be Gaussian."""
+        noise = self.distribution
+        return noise.channels if noise.magnitudes else 2
 
     @property
     def minimiser(self) -> Solver:

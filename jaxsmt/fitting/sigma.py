@@ -10,24 +10,31 @@ from jaxtyping import Float
 
 #: What σ was estimated from, as run.json has it.
 RESIDUALS, REPEATS, MISFIT = "residuals of smooth signals", "repeats of b = 0", "misfit of kernel and FOD"
+OUTSIDE = "background outside the mask"
 
 # Standard errors beyond which two estimates of σ differ.
 _SURELY = 3
+# Part of σ̂²/σ² that is not cut.
+_MOST = 0.95
 # Fewest voxels whose σ are drawn to their median.
 _FEW_VOXELS = 30
-# The median absolute deviation of normal numbers times this is their standard deviation.
-_NORMAL = 1.4826
+#: The median absolute deviation of normal numbers times this is their standard deviation.
+NORMAL = 1.4826
 
 
 class Law(NamedTuple):
     """The law of log(σ̂/σ) for estimates with ν degrees of freedom, where ν σ̂²/σ² is distributed as χ².
 
-    median: of it. spread: 1.4826 times its median absolute deviation. variance: about its median.
+    median: of it. spread: 1.4826 times its median absolute deviation. variance: about its median. mean: of it.
+    most: 95 % quantile of σ̂²/σ². mean_of_cut: mean of σ̂²/σ² where values beyond that count as it.
     """
 
     median: float
     spread: float
     variance: float
+    mean: float
+    most: float
+    mean_of_cut: float
 
 
 @cache
@@ -42,7 +49,7 @@ def law(freedom: int) -> Law:
     Example:
         A σ from two volumes is too low in the median, and may be anything:
 
-        >>> [round(value, 3) for value in law(1)]
+        >>> [round(value, 3) for value in law(1)[:3]]
         [-0.394, 0.905, 1.292]
     """
     wide = 10 / np.sqrt(2 * freedom)
@@ -54,8 +61,12 @@ def law(freedom: int) -> Law:
     median = float(np.interp(0.5, below, s))
     away = np.linspace(0, wide, 10_001)
     inside = np.interp(median + away, s, below) - np.interp(median - away, s, below)
-    spread = _NORMAL * float(np.interp(0.5, inside, away))
-    return Law(median, spread, float(np.sum(density * (s - median) ** 2)))
+    spread = NORMAL * float(np.interp(0.5, inside, away))
+    most = float(np.exp(2 * np.interp(_MOST, below, s)))
+    squares = np.minimum(np.exp(2 * s), most)
+    moments = (density * values for values in ((s - median) ** 2, s, squares))
+    variance, mean, mean_of_cut = (float(np.sum(values)) for values in moments)
+    return Law(median, spread, variance, mean, most, mean_of_cut)
 
 
 def pooled(sigma: Float[np.ndarray, " voxels"], freedom: int) -> tuple[Float[np.ndarray, " voxels"], float]:
@@ -78,7 +89,7 @@ def pooled(sigma: Float[np.ndarray, " voxels"], freedom: int) -> tuple[Float[np.
         return np.where(good, unbiased * sigma, np.nan), of_estimate.variance**0.5
     logs = np.log(sigma[good])
     centre = np.median(logs)
-    spread = _NORMAL * np.median(np.abs(logs - centre))
+    spread = NORMAL * np.median(np.abs(logs - centre))
     between, within = max(spread**2 - of_estimate.spread**2, 0.0), of_estimate.variance
     part = between / (between + within)
     out = np.full(sigma.shape, unbiased * np.exp(centre))
@@ -98,17 +109,26 @@ def error_of_median(sigma: Float[np.ndarray, " voxels"], freedom: int) -> float:
     logs = np.log(sigma[np.isfinite(sigma) & (sigma > 0)])
     scatter = law(freedom).variance ** 0.5
     if len(logs) >= _FEW_VOXELS:
-        scatter = max(scatter, _NORMAL * float(np.median(np.abs(logs - np.median(logs)))))
+        scatter = max(scatter, NORMAL * float(np.median(np.abs(logs - np.median(logs)))))
     return float(scatter * np.sqrt(np.pi / 2 / len(logs))) if len(logs) > 1 else scatter
 
 
 class NoiseLevel(NamedTuple):
-    """σ of the voxels; if it was estimated its relative error, what from, and the error of the voxels' median."""
+    """σ of the voxels; if it was estimated its relative error, what from, and the error of the voxels' median.
+
+    how: the voxels' estimates were pooled, if that is to be told.
+    """
 
     sigma: np.ndarray
     error: float | None = None
     source: str | None = None
     of_median: float = 0.0
+    how: str = ""
+
+    @property
+    def facts(self) -> tuple[np.ndarray, float | None, str | None]:
+        """σ, its relative error, and what it is from, with how."""
+        return self.sigma, self.error, None if self.source is None else self.source + self.how
 
 
 def at_level(sigma: np.ndarray, of: np.ndarray) -> np.ndarray:

@@ -40,9 +40,9 @@ def test_decay_without_signal_at_one_b0_is_finite():
     np.testing.assert_allclose(decay_of(means, (0, 1, 1)), [[1, 0.5, 0.5], [1, 1, 1], [1, 1, 1]])
 
 
-def test_levels_do_not_depend_on_weighted_shells():
+def test_decay_does_not_depend_on_weighted_shells():
     """Whose means noise can take below 0."""
-    np.testing.assert_allclose(levels_of(np.array([[1.0, 0.5, -0.3]]), (0, 1, 1)), [[1, 0.5, 0.5]])
+    np.testing.assert_allclose(decay_of(np.array([[1.0, 0.5, -0.3]]), (0, 1, 1)), [[1, 0.5, 0.5]])
 
 
 @pytest.mark.parametrize(

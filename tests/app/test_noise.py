@@ -135,3 +135,27 @@ def test_coils_without_their_noise(folder, capsys):
     error = capsys.readouterr().err
     assert "--coils 8 without noncentral-chi noise" in error
     assert "give --noise noncentral-chi too" in error
+
+
+@pytest.mark.parametrize(
+    ("how", "origin"),
+    [("smooth", "residuals of smooth signals, smooth over 2.9 voxels"), ("background", "background outside the mask")],
+)
+def test_ways_to_estimate_sigma(folder, series, how, origin):
+    """The series in air: files and arrays give one σ, and run.json says what it is from, with its error."""
+    rng, wide = np.random.default_rng(8), ((8, 8), (0, 0), (0, 0))
+    data = np.pad(series[0], (*wide, (0, 0)))
+    data = np.hypot(data + rng.normal(0, 20, data.shape), rng.normal(0, 20, data.shape)).astype(np.float32)
+    mask = np.pad(mask_of(SHAPE), wide)
+    save(folder, "sub-01_dwi.nii.gz", data)
+    save(folder, "mask.nii.gz", mask)
+    assert run(folder, "--sigma", how, "--uncertainty", "--no-report") == 0
+    files = folder / "sub-01_dwi.bval", folder / "sub-01_dwi.bvec"
+    fit = js.fit(js.smt(), js.Acquisition.from_fsl(*files, affine=AFFINE), data, mask, sigma=how, uncertainty=True)
+    np.testing.assert_allclose(load(folder, "sigma").get_fdata(), fit.sigma, rtol=1e-5)
+    facts = json.loads((folder / "out" / "sub-01_run.json").read_text())
+    assert facts["asked"]["sigma"] == how
+    sigma = facts["options"]["sigma"]
+    assert (sigma["from"], sigma["median"]) == (origin, pytest.approx(20, rel=0.05))
+    assert sigma["relative_error"] == pytest.approx(fit.sigma_error, rel=1e-2)
+    assert 0 < fit.sigma_error < 0.2

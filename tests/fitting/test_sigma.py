@@ -33,6 +33,10 @@ def test_the_law_of_an_estimate_is_that_of_chi(freedom):
     parts = stats.uniform.ppf((np.arange(200_000) + 0.5) / 200_000)
     expected = np.mean((np.log(chi.ppf(parts)) - median) ** 2)
     assert found.variance == pytest.approx(expected, rel=2e-3)
+    squares = chi.ppf(parts) ** 2
+    assert found.most == pytest.approx(chi.ppf(0.95) ** 2, rel=1e-4)
+    assert found.mean_of_cut == pytest.approx(np.minimum(squares, found.most).mean(), rel=1e-4)
+    assert found.mean == pytest.approx(np.mean(np.log(chi.ppf(parts))), abs=2e-4)
 
 
 @pytest.mark.parametrize("freedom", [1, 2, 5])

@@ -7,6 +7,7 @@ from jaxsmt.files import map_table
 from jaxsmt.physics import apodisation
 from jaxsmt.physics.densities import find
 from jaxsmt.physics.densities.base import odi_from_kappa, watson_zonal
+from jaxsmt.physics.frame_harmonics import octant_rule
 
 ANGLES = np.radians(np.linspace(0, 90, 9001))
 
@@ -62,6 +63,27 @@ def test_lobes_of_any_width(name, lmax):
     narrow, kappa = half_width(values)[kappa > 2], kappa[kappa > 2]
     assert np.all(np.diff(narrow) <= 0.2)
     assert np.all(narrow >= np.degrees(np.arcsin(np.sqrt(np.log(2) / kappa))) - 0.02)
+
+
+def test_fans_of_any_widths_ring_no_more_than_round_lobes():
+    """Evaluated all over the sphere; those that need no smoothing keep their coefficients, and all their integral."""
+    bingham, (kappa, ratio) = find("bingham"), np.random.default_rng(0).uniform(0, 1, (2, 300))
+    across = 128 ** (0.2 + 0.8 * kappa)
+    basis = bingham.basis(8)
+    u, v, _, weights = basis.rule
+    density = np.exp(-across[:, None] * (u**2 + ratio[:, None] * v**2)) * weights
+    fans = density @ basis.at_nodes / density.sum(axis=1, keepdims=True)
+    round_gains = apodisation.gains(bingham, across, 8, 0.003)
+    more = apodisation.fan_gains(bingham, np.stack([across, ratio * across], axis=1), 8, 0.003)
+    grid = octant_rule(30, 30)
+    values, top = (basis.evaluate(*at) for at in (grid[:3], np.eye(3)[:, 2:]))
+    before, after = (fans * of[:, basis.l // 2] for of in (round_gains, round_gains * more))
+    lowest = [(lobes @ values.T).min(axis=1) / (lobes @ top.T)[:, 0] for lobes in (before, after)]
+    assert lowest[0].min() < -0.009
+    assert lowest[1].min() > -0.004
+    np.testing.assert_array_equal(more[lowest[0] > 0.005], 1)
+    np.testing.assert_array_equal(more[:, 0], 1)
+    assert np.all((more > 0.4) & (more <= 1))
 
 
 def test_order_zero_has_nothing_to_apodise():
