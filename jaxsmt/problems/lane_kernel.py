@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax import Array
 
 # Lanes of a block, and its warps: a thread for each lane.
@@ -31,12 +32,15 @@ def in_one_kernel(function: Callable[..., Any], interpret: bool = False) -> Call
 
     @of_lane.def_vmap
     def _(lanes: int, batched: Any, *arguments: Any) -> tuple[Any, Any]:
-        scalars = all(jax.tree.leaves(batched)) and all(leaf.ndim == 1 for leaf in jax.tree.leaves(arguments))
+        def of_all(batched: bool, leaf: Array) -> Array:
+            return leaf if batched else jnp.broadcast_to(leaf, (lanes, *leaf.shape))
+
+        arguments = jax.tree.map(of_all, tuple(batched), arguments)
+        scalars = all(leaf.ndim == 1 for leaf in jax.tree.leaves(arguments))
         if scalars and lanes % BLOCK == 0:
             out = _of_lanes(function, arguments, interpret)
         else:
-            axes = jax.tree.map(lambda each: 0 if each else None, tuple(batched))
-            out = jax.vmap(function, in_axes=axes)(*arguments)
+            out = jax.vmap(function)(*arguments)
         return out, jax.tree.map(lambda _: True, out)
 
     return of_lane
