@@ -11,7 +11,8 @@ all lanes advance once. Of a step there are
 - operations, as the optimised program has them: each elementwise one of floating-point numbers, and each product and
   each sum of a matrix product; those inside a kernel that is written in Pallas are not seen;
 - "largest": the kernels that move most, and which line of jaxsmt computes their results;
-- the most registers and spilled bytes of a thread of any kernel, as NVIDIA's assembler tells.
+- the most registers and spilled bytes of a thread of any kernel, as NVIDIA's assembler tells; not where a kernel is
+  written in Pallas.
 
 "exchange" is what is done between `stride` steps, where lanes change their voxels. "trial" is the step of an easier
 search that chooses among starting points. Expected real parts have no exchange: "rest" is what is done once, "sigma" a
@@ -164,7 +165,10 @@ def largest(loop: hlo.Loop, count: int = 4) -> list[str]:
 
 def of_processor(loop: hlo.Loop, usage: Mapping[str, described_gpu.Usage]) -> dict[str, Any]:
     """The most registers of a thread, and the most bytes that it spills, of the kernels of a step."""
-    names = [kernel.name.replace(".", "_") for each in _all(loop) for kernel in each.kernels]
+    kernels = [kernel for each in _all(loop) for kernel in each.kernels]
+    if any(kernel.opcode == "custom-call" for kernel in kernels):  # the assembler knows it by another name
+        return {}
+    names = [kernel.name.replace(".", "_") for kernel in kernels]
     found = [usage[name] for name in names if name in usage]
     if not found:
         return {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,16 +18,18 @@ from ..physics.signal import zeppelin_legendre
 from ..problems.lobe_kernel import FusedNormal
 from ..problems.lobe_starts import table_of
 from ..problems.lobes import Data, Lobes
-from ..solvers import Normal
+from ..solvers import Normal, levenberg_marquardt
 
-_LANES, _VOLUMES, _TOLERANCE = 128, 20, 1e-4
+_LANES, _VOLUMES = 128, 20
+# Of normal equations, and of a solver's step, which solves them.
+_TOLERANCE, _TOLERANCE_OF_STEP = 1e-4, 1e-2
 
 
 def works(fused: FusedNormal, lobes: Lobes, device: jax.Device) -> bool:
-    """Whether a kernel gives for these lobes on this device what arrays give; a warning says if not.
+    """Whether kernels give for these lobes on this device what arrays give; a warning says if not.
 
     Args:
-        fused: the kernel. lobes: of what density, how many, of what orders. device: computes both, once in a process.
+        fused: the kernels. lobes: of what density, how many, of what orders. device: computes both, once in a process.
     """
     reason = _reason(fused, replace(lobes, noise=find_noise("gaussian"), fused=None), device)
     if reason:
@@ -40,14 +43,20 @@ def _reason(fused: FusedNormal, lobes: Lobes, device: jax.Device) -> str:
     """Why a kernel cannot be used; empty if it can."""
     try:
         with jax.enable_x64(False), jax.default_device(device):
-            error = _error(fused, lobes)
+            error, of_step = _errors(fused, lobes)
     except Exception as problem:  # of any of the compilers below JAX
         return f"{type(problem).__name__}: {str(problem).splitlines()[0] if str(problem) else ''}"
-    return "" if error < _TOLERANCE else f"it is {error:.0e} off"
+    if not error < _TOLERANCE:
+        return f"it is {error:.0e} off"
+    return "" if of_step < _TOLERANCE_OF_STEP else f"a step is {of_step:.0e} off"
 
 
-def _error(fused: FusedNormal, lobes: Lobes) -> float:
-    """The largest relative difference of normal equations, of voxels made up; NaN if one of them is."""
+def _errors(fused: FusedNormal, lobes: Lobes) -> tuple[float, float]:
+    """The largest relative differences of normal equations, and of steps by the same ones, of voxels made up.
+
+    NaN if one of their numbers is.
+    """
+    solver = levenberg_marquardt()
     rng, kind = np.random.default_rng(0), np.float32
     directions = (fibonacci_sphere(2 * _VOLUMES)[:_VOLUMES],) * len(lobes.orders)
     moments = [
@@ -59,14 +68,21 @@ def _error(fused: FusedNormal, lobes: Lobes) -> float:
     data = Data(tuple(jnp.asarray(g, kind) for g in directions), table, tuple(moments), jnp.asarray(y, kind))
     step = tuple(jnp.asarray(v, kind) for v in rng.uniform(-0.1, 0.1, (lobes.size, _LANES)))
 
-    def normal(of: Lobes) -> Normal:
-        def one(moments: tuple[jax.Array, ...], y: jax.Array, step: tuple[jax.Array, ...]) -> Normal:
+    def computed(of: Lobes) -> tuple[Normal, Any]:
+        def one(moments: tuple[jax.Array, ...], y: jax.Array, step: tuple[jax.Array, ...]) -> tuple[Normal, Any]:
             voxel = data._replace(moments=moments, y=y)
-            x = tuple(values[0] for values in lobes.starts(voxel))
-            return of.problem_of(voxel).normal(lobes.move(x, step))
+            x = lobes.move(tuple(values[0] for values in lobes.starts(voxel)), step)
+            problem = of.problem_of(voxel)
+            of_arrays = problem._replace(normal=lobes.problem_of(voxel).normal)
+            state = solver.step(of_arrays, solver.init(x, lobes.size))
+            return problem.normal(x), (state.trial, state.promise)
 
-        found: Normal = jax.jit(jax.vmap(one))(data.moments, data.y, step)
+        found: tuple[Normal, Any] = jax.jit(jax.vmap(one))(data.moments, data.y, step)
         return found
 
-    pairs = zip(*(jax.tree.leaves(normal(of)) for of in (lobes, replace(lobes, fused=fused))), strict=True)
-    return float(np.max([jnp.max(jnp.abs(a - b)) / jnp.max(jnp.abs(a)) for a, b in pairs]))
+    def error(expected: Any, found: Any) -> float:
+        pairs = zip(jax.tree.leaves(expected), jax.tree.leaves(found), strict=True)
+        return float(np.max([jnp.max(jnp.abs(a - b)) / jnp.max(jnp.abs(a)) for a, b in pairs]))
+
+    normal, of_step = map(error, computed(lobes), computed(replace(lobes, fused=fused)))
+    return normal, of_step

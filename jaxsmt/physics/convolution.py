@@ -57,7 +57,8 @@ def polynomial_of_numbers(
 ) -> list[Array]:
     """One row of `polynomials` number by number, for kernels in which there are no arrays: (monomials,) of them."""
     scaled = [c * moments[l // 2] for c, l in zip(coefficients[: len(basis.l)], basis.l, strict=True)]
-    rows = [[float(f) * c for f, c in zip(row, scaled, strict=True) if abs(f) > 1e-12] for row in basis.polynomials]
+    least = 1e-12 * np.max(np.abs(basis.polynomials))
+    rows = [[float(f) * c for f, c in zip(row, scaled, strict=True) if abs(f) > least] for row in basis.polynomials]
     return [reduce(operator.add, row) for row in rows]
 
 

@@ -74,6 +74,14 @@ class FrameHarmonics:
         return octant_rule(self._nodes[0], self._nodes[1] if self.m_max else 1)
 
     @cached_property
+    def separated(self) -> tuple[np.ndarray, np.ndarray]:
+        """A_lm at the nodes as products: (polar angles, coefficients) at azimuth 0, (azimuths, m_max/2 + 1) cos mφ."""
+        azimuths = self._nodes[1] if self.m_max else 1
+        w, phi = self.rule.w[::azimuths], np.pi / 2 * (np.arange(azimuths) + 0.5) / azimuths
+        polar = self.evaluate(np.zeros_like(w), np.sqrt(1 - w**2), w)
+        return polar, np.cos(np.outer(phi, np.arange(0, self.m_max + 1, 2)))
+
+    @cached_property
     def at_nodes(self) -> np.ndarray:
         """A_lm at the nodes, (nodes, coefficients)."""
         return self.evaluate(*self.rule[:3])

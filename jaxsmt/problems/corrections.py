@@ -7,6 +7,7 @@ changed. Spherical means of such volumes are unbiased, and the kernel is fitted 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -40,23 +41,37 @@ _LEAST_INFORMATION = 0.25  # of a shell, whose strongest volumes tell more
 class Design(NamedTuple):
     """Volumes above b = 0 as a linear function of a FOD's coefficients c = 4π ψ_lm, l ≥ 2, shell by shell.
 
-    E = K_0 + Σ_lm K_l Y_lm(g) c_lm (Funk-Hecke). mean: K_0, (volumes,). Each shell's matrix (n, coefficients) and
-    scale (coefficients,), whose product is K_l Y_lm.
+    E = K_0 + Σ_lm K_l Y_lm(g) c_lm (Funk-Hecke). Each shell's mean K_0, (n,) or (), matrix (n, coefficients) and scale
+    (coefficients,), whose product is K_l Y_lm. grams: the matrices' products MᵀM where all voxels have the same; None:
+    they have not.
     """
 
-    mean: Array
+    means: tuple[Array, ...]
     matrices: tuple[Array, ...]
     scales: tuple[Array, ...]
+    grams: tuple[Array, ...] | None = None
 
-    def signal(self, c: Array) -> Array:
-        """The part linear in c, (volumes,)."""
+    def linear(self, c: Array) -> list[Array]:
+        """Each shell's part linear in c, (n,)."""
         each = zip(self.matrices, self.scales, strict=True)
-        return jnp.concatenate([jnp.matmul(matrix, scale * c, precision="highest") for matrix, scale in each])
+        return [jnp.matmul(matrix, scale * c, precision="highest") for matrix, scale in each]
 
-    def of_shells(self, volumes: Array) -> list[Array]:
-        """Each shell's mean of (volumes,) numbers, ()."""
-        edges = np.cumsum([len(matrix) for matrix in self.matrices])[:-1]
-        return [jnp.mean(part) for part in jnp.split(volumes, edges)]
+    def signal(self, c: Array) -> list[Array]:
+        """Each shell's signal over S0, (n,)."""
+        return [mean + part for mean, part in zip(self.means, self.linear(c), strict=True)]
+
+    def squares(self, c: Array) -> list[Array]:
+        """Each shell's sum of squares of what is linear in c, ()."""
+        if self.grams is None:
+            return [jnp.sum(part * part) for part in self.linear(c)]
+        scaled = [scale * c for scale in self.scales]
+        each = zip(self.grams, scaled, strict=True)
+        return [jnp.sum(part * jnp.matmul(gram, part, precision="highest")) for gram, part in each]
+
+    def split(self, volumes: Array) -> list[Array]:
+        """Each shell's part of numbers of all volumes, of which those of b = 0 are the first."""
+        edges = np.cumsum([len(volumes) - sum(map(len, self.matrices)), *map(len, self.matrices)])
+        return [volumes[i:j] for i, j in itertools.pairwise(edges.tolist())]
 
     def energy(self, weights: list[Array]) -> Array:
         """Σ_i w_i (∂E_i/∂c)² over uniform directions, (coefficients,); of shells of one weight and one scale each."""
@@ -67,15 +82,15 @@ class Design(NamedTuple):
 
 def shell_design(harmonics: tuple[Array, ...], moments: tuple[Array, ...]) -> Design:
     """Of shells whose volumes have one b-value. harmonics: Y_lm, (n, coefficients) each. moments: K_0, K_2, … each."""
-    means = [jnp.broadcast_to(k[0], y.shape[:1]) for y, k in zip(harmonics, moments, strict=True)]
-    return Design(jnp.concatenate(means), harmonics, tuple(k[L // 2] for k in moments))
+    grams = tuple(jnp.matmul(y.T, y, precision="highest") for y in harmonics)
+    return Design(tuple(k[0] for k in moments), harmonics, tuple(k[L // 2] for k in moments), grams)
 
 
 def volume_design(harmonics: tuple[Array, ...], moments: tuple[Array, ...]) -> Design:
     """Of volumes that each have a b-value of their own. moments: (n, LMAX/2 + 1) of each shell."""
     matrices = tuple(y * k[:, L // 2] for y, k in zip(harmonics, moments, strict=True))
     ones = jnp.ones_like(matrices[0][0])
-    return Design(jnp.concatenate([k[:, 0] for k in moments]), matrices, (ones,) * len(matrices))
+    return Design(tuple(k[:, 0] for k in moments), matrices, (ones,) * len(matrices))
 
 
 def steps_of(directions: Sequence[np.ndarray]) -> tuple[int, int]:
@@ -99,7 +114,7 @@ class FodSearch(NamedTuple):
 def free_fod(
     actual: Design,
     nominal: Design,
-    m: Float[Array, " volumes"],
+    m: Sequence[Array],
     amplitude: Float[Array, ""],
     noise: Noise,
     search: FodSearch,
@@ -112,29 +127,30 @@ def free_fod(
     their root mean square tells.
 
     Args:
-        m: (volumes,) over σ. amplitude: S0 over σ.
+        m: each shell's (n,) over σ. amplitude: S0 over σ.
     """
-    penalty = jnp.asarray(1 / _SPREAD**2, m.dtype)
-    back = jax.linear_transpose(actual.signal, search.fod)
+    penalty = jnp.asarray(1 / _SPREAD**2, search.fod.dtype)
+    back = jax.linear_transpose(actual.linear, search.fod)
 
     def step(_: Array, state: tuple[Array, ...]) -> tuple[Array, ...]:
-        c, signal, d, before, size = state
-        x = amplitude * (actual.mean + signal)
+        c, d, before, size = state
+        # Computed anew from the coefficients, which is less to read and write than the signal.
+        x = [amplitude * signal for signal in actual.signal(c)]
         if noise.magnitudes:
-            x = jnp.maximum(x, _LEAST)
-        told = [noise.information(jnp.sqrt(square)) for square in actual.of_shells(x * x)]
+            x = [jnp.maximum(of_shell, _LEAST) for of_shell in x]
+        told = [noise.information(jnp.sqrt(jnp.mean(of_shell * of_shell))) for of_shell in x]
         weights = [amplitude**2 * jnp.maximum(of_shell, _LEAST_INFORMATION) for of_shell in told]
-        gradient = amplitude * back(noise.expected_real(m, x) - x)[0] - penalty * c
+        left = [noise.expected_real(of_m, of_x) - of_x for of_m, of_x in zip(m, x, strict=True)]
+        gradient = amplitude * back(left)[0] - penalty * c
         steepest = gradient / (nominal.energy(weights) + penalty)
         d = steepest + jnp.maximum(_part(jnp.sum((gradient - before) * steepest), size), 0) * d
-        along = actual.signal(d)
-        each = zip(actual.matrices, weights, actual.of_shells(along * along), strict=True)
-        curvature = sum(len(matrix) * weight * square for matrix, weight, square in each) + jnp.sum(penalty * d * d)
+        squares = zip(weights, actual.squares(d), strict=True)
+        curvature = sum(weight * square for weight, square in squares) + jnp.sum(penalty * d * d)
         length = _part(jnp.sum(gradient * d), curvature)
-        return c + length * d, signal + length * along, d, gradient, jnp.sum(gradient * steepest)
+        return c + length * d, d, gradient, jnp.sum(gradient * steepest)
 
     nothing = jnp.zeros_like(search.fod)
-    start = (search.fod, actual.signal(search.fod), nothing, nothing, jnp.sum(nothing))
+    start = (search.fod, nothing, nothing, jnp.sum(nothing))
     c: Array = jax.lax.fori_loop(0, search.steps.astype(jnp.int32), step, start)[0]
     return c
 
@@ -179,16 +195,16 @@ def correct(
     if noise.magnitudes:
         m = jnp.maximum(m, 0)
     zeros = data.shape[0] - sum(map(len, nominal.matrices))
-    c = free_fod(actual or nominal, nominal, m[zeros:], amplitude, noise, search)
+    c = free_fod(actual or nominal, nominal, nominal.split(m), amplitude, noise, search)
 
     def predicted(design: Design) -> Array:
-        weighted = jnp.maximum(design.mean + design.signal(c), 0)
-        return amplitude * jnp.concatenate([jnp.ones(zeros, m.dtype), weighted])
+        weighted = [jnp.maximum(signal, 0) for signal in design.signal(c)]
+        return amplitude * jnp.concatenate([jnp.ones(zeros, m.dtype), *weighted])
 
     x = predicted(actual or nominal)
     real, information = noise.expected_real(m, x), noise.information(x)
     # S0, the kernel, and as many coefficients as the data determine.
-    energy = amplitude**2 * nominal.energy(nominal.of_shells(information[zeros:]))
+    energy = amplitude**2 * nominal.energy([jnp.mean(of_shell) for of_shell in nominal.split(information)])
     known = 3 + jnp.sum(energy / (energy + 1 / _SPREAD**2))
     misfit = sigma * noise.relative_sigma(m, x, known, search.steps_of_sigma.astype(jnp.int32))
     if actual is None:

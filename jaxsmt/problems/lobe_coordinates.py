@@ -67,10 +67,10 @@ class Coordinates(NamedTuple):
 
     def limits(self, point: Point, least: float) -> tuple[Point, Point]:
         """The box of a step: turns have no limits, indices go from `least` to `largest_index`."""
-        far = (jnp.full_like(point[0], jnp.inf),) * len(self.turns)
+        far = [(jnp.full_like(point[0], limit),) * len(self.turns) for limit in (-jnp.inf, jnp.inf)]
         _, indices = self.split(point)
-        lower = (*(-t for t in far), *(least - o for o in indices))
-        return lower, (*far, *(self.largest_index - o for o in indices))
+        lower = (*far[0], *(least - o for o in indices))
+        return lower, (*far[1], *(self.largest_index - o for o in indices))
 
     def at_bound(self, point: Point, least: float, margin: float) -> list[Array]:
         """Whether the lobe is as narrow as it may be in a plane, or isotropic."""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial, reduce
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -51,8 +51,16 @@ class Data(NamedTuple):
     sigma: Array | None = None
 
 
-#: `(lobes, data, x) -> Normal`, as `lobe_kernel.FusedNormal`.
-Fused = Callable[[Any, Data, Point], Normal]
+class Fused(Protocol):
+    """As `lobe_kernel.FusedNormal`."""
+
+    def __call__(self, lobes: Any, data: Data, x: Point) -> Normal:
+        """Normal equations."""
+
+    def scalars(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """As of `Problem`."""
+
+
 Components = dict[str, tuple[Array, ...]]  #: u, v and w of each shell's directions in the frame of a lobe
 
 
@@ -147,8 +155,8 @@ class Lobes:
     def room(self, x: Point) -> tuple[Point, Point]:
         """The box that a step from x may lie in."""
         lobes, parts = self.split(x)
-        low, high = _each(lambda lobe: self.coordinates.limits(lobe, self.least_index), lobes)
-        return (*_in_turn(low), *(-p for p in parts)), (*_in_turn(high), *(1 - p for p in parts))
+        low, high = self._in_turn(lambda lobe: self.coordinates.limits(lobe, self.least_index), lobes)
+        return (*low, *(-p for p in parts)), (*high, *(1 - p for p in parts))
 
     def move(self, x: Point, step: Point) -> Point:
         """Where a step leads."""
@@ -156,8 +164,15 @@ class Lobes:
         k, n = self.coordinates.step, self.coordinates.point
         steps = [step[i * k : (i + 1) * k] for i in range(self.count)]
         pairs = [(*lobe, *by) for lobe, by in zip(lobes, steps, strict=True)]
-        moved = _each(lambda pair: self.coordinates.move(pair[:n], pair[n:], self.least_index), pairs)
-        return (*_in_turn(moved), *(jnp.clip(p + d, 0, 1) for p, d in zip(parts, step[self.count * k :], strict=True)))
+        moved = self._in_turn(lambda pair: self.coordinates.move(pair[:n], pair[n:], self.least_index), pairs)
+        return (*moved, *(jnp.clip(p + d, 0, 1) for p, d in zip(parts, step[self.count * k :], strict=True)))
+
+    def _in_turn(self, function: Callable[[Point], Any], lobes: Sequence[Point]) -> Any:
+        """Tuples of one lobe's point, for all lobes one after the other, lobe by lobe."""
+        if self.fused is not None:  # no arrays are made, as there are none in kernels
+            each = [function(lobe) for lobe in lobes]
+            return jax.tree.map(lambda *tuples: sum(tuples, ()), *each, is_leaf=_is_flat)
+        return jax.tree.map(_in_turn, _each(function, lobes), is_leaf=_is_flat)
 
     def at_bound(self, x: Point) -> Array:
         """Whether a lobe is isotropic or as narrow as it may be, or a weight is 0."""
@@ -184,7 +199,8 @@ class Lobes:
     # The cost.
 
     def problem_of(self, data: Data) -> Problem:
-        return Problem(partial(self._normal, data), partial(self._hessian, data), self.room, self.move)
+        problem = Problem(partial(self._normal, data), partial(self._hessian, data), self.room, self.move)
+        return problem if self.fused is None else problem._replace(scalars=self.fused.scalars)
 
     def _normal(self, data: Data, x: Point) -> Normal:
         """The cost, its gradient, and the information of the volumes as its Hessian."""
@@ -322,6 +338,10 @@ def _each(function: Callable[[Point], Any], lobes: Sequence[Point]) -> Any:
     if len(lobes) == 1:
         return jax.tree.map(lambda leaf: leaf[None], function(lobes[0]))
     return jax.vmap(function)(tuple(jnp.stack(values) for values in zip(*lobes, strict=True)))
+
+
+def _is_flat(values: Any) -> bool:
+    return isinstance(values, tuple) and not isinstance(values[0], tuple)
 
 
 def _in_turn(values: Point) -> Point:

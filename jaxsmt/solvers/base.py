@@ -28,6 +28,10 @@ class Normal(NamedTuple):
     hessian: Any  # JᵀJ: rows of its lower triangle, or (size, size)
 
 
+def _as_it_is(function: Callable[..., Any]) -> Callable[..., Any]:
+    return function
+
+
 class Problem(NamedTuple):
     """One voxel's least squares, on a box or on any smooth set of points.
 
@@ -40,12 +44,14 @@ class Problem(NamedTuple):
         room: `(x) -> (lower, upper)`, the box in which a step from x may lie.
         move: `(x, step) -> x`, to first order along the step, perhaps on a curve that follows the valleys of the cost;
             the result obeys the bounds whenever the step is in its box.
+        scalars: `(function) ->` the same function of a lane's scalars, perhaps in a form that is faster under vmap.
     """
 
     normal: Callable[[Point], Normal]
     hessian: Callable[[Point], Any]
     room: Callable[[Point], tuple[Point, Point]]
     move: Callable[[Point, Point], Point]
+    scalars: Callable[[Callable[..., Any]], Callable[..., Any]] = _as_it_is
 
 
 class Solver(NamedTuple):

@@ -101,7 +101,17 @@ def _init(x0: Point, size: int) -> State:
 
 def _step(options: _Options, problem: Problem, state: State) -> State:
     """Evaluate the trial, keep it if it is better, and choose the next trial."""
-    at_trial = problem.normal(state.trial)
+    after = problem.scalars(partial(_after, options, problem._replace(normal=_none, hessian=_none)))
+    next_state: State = after(state, problem.normal(state.trial))
+    return next_state
+
+
+def _none(x: Point) -> Any:
+    raise AssertionError("the normal equations are known")
+
+
+def _after(options: _Options, problem: Problem, state: State, at_trial: Normal) -> State:
+    """The state after the trial. problem: its room and its moves."""
     better, damping = _judged(options, state, at_trial.cost)
 
     def keep(new: Any, old: Any) -> Any:

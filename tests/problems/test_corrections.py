@@ -47,8 +47,8 @@ def test_steps_are_enough(name, noise):
     def predicted(m, steps):
         def one(m):
             search = FodSearch(jnp.zeros(27, jnp.float32), steps, jnp.int32(0))
-            c = free_fod(design, design, m, jnp.float32(SNR), find(noise), search)
-            return SNR * (design.mean + design.signal(c))
+            c = free_fod(design, design, design.split(m), jnp.float32(SNR), find(noise), search)
+            return SNR * jnp.concatenate(design.signal(c))
 
         return jax.vmap(one)(m)
 
@@ -60,7 +60,8 @@ def test_steps_are_enough(name, noise):
         matrix = SNR * np.concatenate(
             [np.asarray(y) * np.asarray(s) for y, s in zip(design.matrices, design.scales, strict=True)]
         )
-        rest = (m - SNR * np.asarray(design.mean)).T
+        mean = np.repeat(np.asarray(design.means), [len(g) for g in directions])
+        rest = (m - SNR * mean).T
         c = np.linalg.solve(matrix.T @ matrix + np.diag(1 / _SPREAD**2), matrix.T @ rest)
-        expected = SNR * np.asarray(design.mean) + (matrix @ c).T
+        expected = SNR * mean + (matrix @ c).T
     assert np.sqrt(np.mean((found - expected) ** 2)) < 0.1

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ from jaxsmt.batch.search import search_voxels
 from jaxsmt.physics.noises import find as find_noise
 from jaxsmt.problems.lobe_kernel import FusedNormal
 from jaxsmt.problems.lobes import Lobes
+from jaxsmt.solvers import linear
 from tests.problems.test_lobes import BINGHAM, WATSON, some_lobes
 
 FUSED = FusedNormal(interpret=True)
@@ -93,6 +95,38 @@ def test_a_kernel_that_makes_no_number_is_refused(monkeypatch):
     monkeypatch.setattr(FusedNormal, "__call__", broken)
     with pytest.warns(js.JaxsmtWarning, match="it is nan off"):
         assert not works(FUSED, Lobes(WATSON, 1, (2,), find_noise("gaussian")), jax.devices("cpu")[0])
+
+
+def test_a_step_that_is_wrong_is_refused(monkeypatch):
+    """Normal equations alone do not make a search."""
+
+    def far(self, function):
+        def wrong(state, normal):
+            after = function(state, normal)
+            return after._replace(trial=tuple(1.1 * v for v in after.trial))
+
+        return wrong
+
+    monkeypatch.setattr(FusedNormal, "scalars", far)
+    with pytest.warns(js.JaxsmtWarning, match="a step is 1e-01 off"):
+        assert not works(FUSED, Lobes(WATSON, 1, (6,), find_noise("gaussian")), jax.devices("cpu")[0])
+
+
+@pytest.mark.parametrize(("density", "count"), [(WATSON, 2), (BINGHAM, 1)])
+def test_a_step_is_compiled_for_a_gpu(density, count):
+    """All of it but the loop over lanes; the compiler of kernels knows few operations on arrays."""
+    lobes, data, points = many(density, count, 128)
+    solver = js.levenberg_marquardt()
+
+    def one(moments, y, x):
+        problem = replace(lobes, fused=FusedNormal()).problem_of(data._replace(moments=moments, y=y))
+        return solver.step(problem, solver.init(x, lobes.size))
+
+    with mock.patch.dict(linear._WRITTEN_OUT, cpu=linear._WRITTEN_OUT["gpu"]):
+        program = jax.jit(jax.vmap(one)).trace(data.moments, data.y, points)
+        text = program.lower(lowering_platforms=("cuda",)).as_text()
+    kernels = 4 if density is BINGHAM and lobes.basis(max(lobes.orders)).l.size > 16 else 2
+    assert text.count("stablehlo.custom_call @__gpu$xla.gpu.triton") == kernels
 
 
 def test_the_kernel_can_be_kept():

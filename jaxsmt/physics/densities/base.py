@@ -139,11 +139,20 @@ class Density:
     def _at_nodes(self, basis: FrameHarmonics, concentrations: tuple[Array, ...]) -> tuple[Array, list[Array]]:
         """L at the nodes of the quadrature, and its derivatives by the concentrations."""
         dtype = jnp.result_type(concentrations[0])
-        nodes = [jnp.asarray(x, dtype) for x in basis.rule[:3]]
-        spread = tuple(jnp.broadcast_to(c, nodes[0].shape) for c in concentrations)
+        u, v, w = (jnp.asarray(x, dtype) for x in basis.rule[:3])
+        return self.slopes((u, v, w), tuple(jnp.broadcast_to(c, u.shape) for c in concentrations))
+
+    def slopes(self, at: tuple[Array, ...], spread: tuple[Array, ...]) -> tuple[Array, list[Array]]:
+        """L and its derivatives by the concentrations.
+
+        Args:
+            at: u, v and w. spread: the concentrations; all of one shape.
+        Returns:
+            L, and its derivative by each concentration, of that shape.
+        """
 
         def log(*spread: Array) -> Array:
-            return self.log_density(*nodes, *spread)
+            return self.log_density(*at, *spread)
 
         slopes = []
         for i in range(len(spread)):
