@@ -81,6 +81,8 @@ def _of_lanes(lobes: Lobes, data: Data, x: Point, interpret: bool) -> Normal:
     """Normal equations, leaves (lanes, …), of data.moments, data.y and x (lanes, …)."""
     like, size = jax.ShapeDtypeStruct(x[0].shape, data.y.dtype), lobes.size
     made, moments = _Tables.of(lobes, data.y.dtype), [k.T for k in data.moments]
+    kernel: Callable[..., None]
+    arrays: Sequence[Array]
     if len(lobes.basis(max(lobes.orders)).l) <= _FEW_COEFFICIENTS:
         kernel, arrays = _in_registers, (*made, *moments)
     else:
@@ -237,7 +239,7 @@ class _Voxel(NamedTuple):
 
     weights: Sequence[Array]
     parts: Sequence[Array]
-    frames: list[list[Sequence[Array]]]
+    frames: Sequence[Sequence[Sequence[Array]]]
     rows: Callable[[int], list[list[Polynomial]]]
 
 

@@ -20,7 +20,7 @@ from jaxsmt.acquisition.arrays import equal_values, is_jax, is_traced, real_arra
         (None, "data= is None"),
         (True, "data= is True"),
         (2j, "data= is 2j"),
-        (len, "data= is a builtin_function_or_method"),
+        (len, "data= is of type builtin_function_or_method"),
         (["1", "2"], "data= has the type <U1"),
         ([1, 2j], "data= has the type complex128"),
         ([True, False], "data= has the type bool"),
@@ -60,14 +60,14 @@ def str_of(value):
         ("50", "'50'"),
         (None, "None"),
         (True, "True"),
-        (np.bool_(True), "a bool"),
+        (np.bool_(True), "something of type bool"),
         (1 + 2j, r"\(1\+2j\)"),
         (np.nan, "nan"),
         (np.inf, "inf"),
-        ([1.0], "a list"),
+        ([1.0], "something of type list"),
         (-1e-9, "-1e-09"),
         (10.1, "10.1"),
-        (len, "a builtin_function_or_method"),
+        (len, "something of type builtin_function_or_method"),
         (10**400, r"10+\.\.\.0+"),
         (10**5000, "a int"),  # which Python does not write
     ],
@@ -118,5 +118,5 @@ def test_traced_arrays_are_equal_to_themselves_only():
 
 def test_what_is_no_acquisition_is_told():
     require_acquisition(js.simulate.hcp_scheme(2, 15))
-    with pytest.raises(InputError, match=r"acquisition= is a ndarray(.|\n)*js.Acquisition\(bvals, bvecs\)"):
+    with pytest.raises(InputError, match=r"acquisition= is of type ndarray(.|\n)*js.Acquisition\(bvals, bvecs\)"):
         require_acquisition(np.zeros(3))

@@ -147,7 +147,7 @@ def test_maps_of_another_grid_are_refused(tmp_path, like):
     with pytest.raises(InputError, match=r"maps of shape \(4, 3, 3\) for a series of \(4, 3, 2\)"):
         outputs.save(tmp_path / "a", like, None, "smt", {"status": np.ones((4, 3, 3))}, {})
     for folder, series_like, name in ((3, like, "folder"), (tmp_path / "a", None, "like")):
-        with pytest.raises(InputError, match=f"{name}= is a"):
+        with pytest.raises(InputError, match=f"{name}= is of type"):
             outputs.save(folder, series_like, None, "smt", {"status": STATUS}, {})
 
 
