@@ -41,7 +41,10 @@ def test_eight_shells_of_thirteen_directions(noise, snr):
     assert np.median(fit.sigma) == pytest.approx(1000 / snr, rel=0.05)
     assert fit.sigma_error < 0.05
     assert fit.sigma_from == ("repeats of b = 0" if noise == "gaussian" else "misfit of kernel and FOD")
-    assert np.isfinite(fit.sd["lambda_par"][fit.status == js.Status.CONVERGED]).all()
+    # Next to isotropy single precision does not tell λ∥ from λ⊥: the deviation there is infinite.
+    anisotropic = (fit.status == js.Status.CONVERGED) & (fit.parameters["fraction"] < 0.995)
+    assert anisotropic.sum() > 0.8 * VOXELS
+    assert np.isfinite(fit.sd["lambda_par"][anisotropic]).all()
     assert abs(np.median(fit.derived["md"] * 3 / (1 + 2 * 0.25)) - 1.85) < 0.05
 
 
