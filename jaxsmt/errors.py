@@ -20,7 +20,7 @@ def shown(value: Any) -> str:
     try:
         return _short.repr(value)
     except Exception:  # Python writes no integer of thousands of digits; a user's class may raise anything
-        return f"a {type(value).__name__}"
+        return f"something of type {type(value).__name__}"
 
 
 class JaxsmtError(Exception):

@@ -96,8 +96,8 @@ def _chosen(outside: np.ndarray, channels: int) -> tuple[np.ndarray, str]:
     if values.shape[1] < max(_FEW_VOXELS, _FEW_PART * outside.shape[1]):
         return values, "most of it is 0: masked out, or stored too coarsely"
     square = np.mean(values**2, axis=0)
-    spread = _ALIKE * np.sqrt(2 / (channels * len(values)))
-    alike = np.abs(square / np.percentile(square, 25) - 1) <= spread
+    apart = _ALIKE * np.sqrt(2 / (channels * len(values)))
+    alike = np.abs(square / np.percentile(square, 25) - 1) <= apart
     if np.count_nonzero(alike) < max(_FEW_VOXELS, _FEW_PART * len(alike)):
         return values, "its voxels are of many brightnesses"
     return values[:, alike], ""

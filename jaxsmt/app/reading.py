@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import closing
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 
@@ -76,21 +77,27 @@ class Reader:
         return self._result.result()
 
     def _pass(self) -> Read:
+        """All volumes, one after another; they wait until it is known where the data go.
+
+        Raises:
+            CancelledError: nobody needs them any more.
+        """
         image, inside = self._inputs.image, self._inputs.mask.ravel(order="F")
-        numbers, n = np.flatnonzero(inside), image.shape[3]
-        means, sampler = MeansAccumulator(self._inputs.acquisition.weights, len(numbers)), _Sampler(inside, n, image)
+        indices, n = np.flatnonzero(inside), image.shape[3]
+        means, sampler = MeansAccumulator(self._inputs.acquisition.weights, len(indices)), _Sampler(inside, n, image)
         waiting: list[tuple[int, np.ndarray]] = []
-        room = max(1, WAITING // max(1, len(numbers) * image.dtype.itemsize))
-        for i, volume in enumerate(nifti.read_volumes(image, tell=self._texts.append)):
-            if self._left:
-                break
-            values = volume.take(numbers)
-            means.add(i, values)
-            sampler.add(i, volume)
-            waiting.append((i, values))
-            if self._place.done() or len(waiting) == room:
-                _put(waiting, self._place.result())
-            self._read.put(i + 1)
+        room = max(1, WAITING // max(1, len(indices) * image.dtype.itemsize))
+        with closing(nifti.read_volumes(image, tell=self._texts.append)) as volumes:
+            for i, volume in enumerate(volumes):
+                if self._left:
+                    raise CancelledError
+                values = volume.take(indices)
+                means.add(i, values)
+                sampler.add(i, volume)
+                waiting.append((i, values))
+                if self._place.done() or len(waiting) == room:
+                    _put(waiting, self._place.result())
+                self._read.put(i + 1)
         data = self._place.result()
         _put(waiting, data)
         # The weights of a shell sum to 1, so scaling its mean scales its volumes.

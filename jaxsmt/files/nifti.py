@@ -11,7 +11,7 @@ import queue
 import threading
 import warnings
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -99,7 +99,9 @@ def _warn(text: str) -> None:
     warnings.warn(text, JaxsmtWarning, stacklevel=3)
 
 
-def read_volumes(image: Image, depth: int = 3, tell: Callable[[str], None] = _warn) -> Iterator[np.ndarray]:
+def read_volumes(
+    image: Image, depth: int = 3, tell: Callable[[str], None] = _warn
+) -> Generator[np.ndarray, None, None]:
     """The volumes of a 4-D image one after another, each (voxels,) raw values in file order.
 
     A thread reads ahead by up to `depth` volumes, and calls `tell` with what the user should know of the file. The

@@ -69,7 +69,7 @@ def str_of(value):
         (10.1, "10.1"),
         (len, "something of type builtin_function_or_method"),
         (10**400, r"10+\.\.\.0+"),
-        (10**5000, "a int"),  # which Python does not write
+        (10**5000, "something of type int"),  # which Python does not write
     ],
     ids=str_of,
 )

@@ -135,7 +135,7 @@ def test_maps_of_python_go_where_the_caller_says(tmp_path, like):
         np.testing.assert_array_equal(nib.load(paths[0]).get_fdata(), STATUS)
 
 
-@pytest.mark.parametrize("prefix", ["../x_", "/tmp/x_", "a/b_", "a\0b", 3])
+@pytest.mark.parametrize("prefix", ["../x_", "/x_", "a/b_", "a\0b", 3])
 def test_prefixes_that_are_no_plain_names_are_refused(tmp_path, like, prefix):
     """Nothing is written outside the folder, and the folder is not made."""
     with pytest.raises(InputError, match="is not a plain name"):
