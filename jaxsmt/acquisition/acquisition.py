@@ -14,7 +14,7 @@ from ..files import gradients
 from ..files.gradients import FilePath
 from .arrays import equal_fields, is_jax, is_traced
 from .checks import check_bvals, check_options, checked_settings, known_numbers, known_table, unit_directions
-from .shells import Group, Pulse, Shell, Table, find_groups, shell_of
+from .shells import GradientTable, Pulse, Shell, VolumeGroup, find_groups, shell_of
 from .units import B_TO_MS_PER_UM2
 
 
@@ -78,7 +78,7 @@ class Acquisition(Shown):
     Delta: Any = None
     b_delta: Any = None
     te: Any = None
-    groups: tuple[Group, ...] = field(init=False, repr=False)
+    groups: tuple[VolumeGroup, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_options(self.b_unit, self.axes, self.spherical_mean, self.b0_threshold, self.shell_gap)
@@ -89,7 +89,7 @@ class Acquisition(Shown):
         check_bvals(bvals, self.b_unit)
         weighted = bvals > self.b0_threshold
         settings = checked_settings(map(known_numbers, inputs.settings), weighted)
-        table = Table(bvals, unit_directions(bvals, bvecs, weighted, settings[2]), *settings)
+        table = GradientTable(bvals, unit_directions(bvals, bvecs, weighted, settings[2]), *settings)
         groups = tuple(find_groups(table, self.b0_threshold, self.shell_gap, self.spherical_mean))
         self.__dict__.update(table._asdict(), b_unit="s/mm2", groups=groups)
         traced = {name: values for name, values in inputs._asdict().items() if is_traced(values) and np.ndim(values)}
@@ -167,7 +167,7 @@ class Acquisition(Shown):
         return cls(*gradients.read_mrtrix(grad), **options)
 
     @property
-    def table(self) -> Table:
+    def table(self) -> GradientTable:
         """The numbers, which may be traced: b (n,) in s/mm², directions (n, 3), δ, Δ, b_Δ, TE (n,) or None.
 
         Example:
@@ -175,7 +175,7 @@ class Acquisition(Shown):
             >>> js.simulate.hcp_scheme(n_b0=2, n_directions=15).table.bvecs.shape
             (47, 3)
         """
-        return Table(self.bvals, self.bvecs, self.delta, self.Delta, self.b_delta, self.te)
+        return GradientTable(self.bvals, self.bvecs, self.delta, self.Delta, self.b_delta, self.te)
 
     def with_values(
         self,
@@ -211,22 +211,22 @@ class Acquisition(Shown):
             [0.0, 2.0]
         """
         old = self.table
-        new = Table(bvals, bvecs, delta, Delta, b_delta, te)
-        table = Table(*(a if a is not None else b for a, b in zip(new, old, strict=True)))
-        for name, values, before in zip(Table._fields, table, old, strict=True):
+        new = GradientTable(bvals, bvecs, delta, Delta, b_delta, te)
+        table = GradientTable(*(a if a is not None else b for a, b in zip(new, old, strict=True)))
+        for name, values, before in zip(GradientTable._fields, table, old, strict=True):
             if values is not None and before is not None and np.shape(values) != before.shape:
                 raise InputError(f"{name} of shape {np.shape(values)}", fix="one for each volume, as before")
         # All of one kind and precision.
         like = next((values for values in table if is_jax(values)), old.bvals)
         xp = like.__array_namespace__()
-        table = Table(*(None if values is None else xp.asarray(values, dtype=like.dtype) for values in table))
+        table = GradientTable(*(None if values is None else xp.asarray(values, dtype=like.dtype) for values in table))
         if bvecs is not None:
             square = (table.bvecs**2).sum(axis=1)
             length = xp.sqrt(xp.where(square > 0, square, xp.ones_like(square)))
             table = table._replace(bvecs=table.bvecs / length[:, None])
         return self.with_table(table)
 
-    def with_table(self, table: Table) -> Acquisition:
+    def with_table(self, table: GradientTable) -> Acquisition:
         """The same shells with another table, without any check: JAX puts placeholders where numbers were.
 
         Args:
@@ -265,7 +265,9 @@ class Acquisition(Shown):
         """
         if not self.traceable:
             return self
-        return self.with_table(Table(*(None if values is None else np.asarray(values, float) for values in self.table)))
+        return self.with_table(
+            GradientTable(*(None if values is None else np.asarray(values, float) for values in self.table))
+        )
 
     @property
     def traceable(self) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from .acquisition import Acquisition
-from .shells import Table
+from .shells import GradientTable
 
 __all__ = ["Acquisition"]
 
@@ -28,7 +28,7 @@ class _Structure:
         return hash(self._facts)
 
 
-def _flatten(acquisition: Acquisition) -> tuple[Table, _Structure]:
+def _flatten(acquisition: Acquisition) -> tuple[GradientTable, _Structure]:
     """The numbers, and what holds them."""
     return acquisition.table, _Structure(acquisition)
 
@@ -41,7 +41,7 @@ def _flatten_with_keys(acquisition: Acquisition) -> tuple[list[tuple[Any, Any]],
 
 def _unflatten(structure: _Structure, values: Any) -> Acquisition:
     """Puts numbers, or JAX's placeholders, back."""
-    return structure.with_table(Table(*values))
+    return structure.with_table(GradientTable(*values))
 
 
 jax.tree_util.register_pytree_with_keys(Acquisition, _flatten_with_keys, _unflatten, _flatten)

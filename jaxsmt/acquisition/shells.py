@@ -107,7 +107,7 @@ class Shell:
         return f"{what}, harmonic order {self.order}" if self.order else what
 
 
-class Group(NamedTuple):
+class VolumeGroup(NamedTuple):
     """Which volumes are one shell, decided once.
 
     Attributes:
@@ -123,7 +123,7 @@ class Group(NamedTuple):
     echo: int = 0
 
 
-class Table(NamedTuple):
+class GradientTable(NamedTuple):
     """The numbers of a gradient table, of NumPy or of JAX.
 
     Attributes:
@@ -148,7 +148,9 @@ class Table(NamedTuple):
         return self[2:]
 
 
-def find_groups(table: Table, b0_threshold: float, shell_gap: float | None, spherical_mean: str) -> Iterator[Group]:
+def find_groups(
+    table: GradientTable, b0_threshold: float, shell_gap: float | None, spherical_mean: str
+) -> Iterator[VolumeGroup]:
     """The b = 0 volumes, if there are any, of each echo time; then the shells by rising b, and by setting.
 
     Args:
@@ -166,26 +168,26 @@ def find_groups(table: Table, b0_threshold: float, shell_gap: float | None, sphe
         order = mean_weights(table.bvecs[volumes])[0] if spherical_mean == "sh" and not round_one else 0
         if not round_one and _is_poor_cover(volumes.size, order, spherical_mean):
             poor.append((volumes, order))
-        yield Group(tuple(volumes.tolist()), order, echo=_echo_of(table, volumes))
+        yield VolumeGroup(tuple(volumes.tolist()), order, echo=_echo_of(table, volumes))
     if poor:
         warnings.warn(_poor_cover(table.bvals, poor), JaxsmtWarning, stacklevel=4)  # the caller of Acquisition(...)
 
 
-def _unweighted(table: Table, b0_threshold: float) -> Iterator[Group]:
+def _unweighted(table: GradientTable, b0_threshold: float) -> Iterator[VolumeGroup]:
     """The b = 0 volumes of each echo time, the shortest first."""
     b0 = np.flatnonzero(table.bvals <= b0_threshold)
     echoes = np.zeros(b0.size) if table.te is None else table.te[b0]
     for echo in np.unique(echoes):
         volumes = b0[echoes == echo]
-        yield Group(tuple(volumes.tolist()), 0, zero=True, echo=_echo_of(table, volumes))
+        yield VolumeGroup(tuple(volumes.tolist()), 0, zero=True, echo=_echo_of(table, volumes))
 
 
-def _echo_of(table: Table, volumes: np.ndarray) -> int:
+def _echo_of(table: GradientTable, volumes: np.ndarray) -> int:
     """The number of the echo time of volumes that have the same one."""
     return 0 if table.te is None else int(np.searchsorted(np.unique(table.te), table.te[volumes[0]]))
 
 
-def _shells(table: Table, weighted: np.ndarray, gap: float | None) -> list[np.ndarray]:
+def _shells(table: GradientTable, weighted: np.ndarray, gap: float | None) -> list[np.ndarray]:
     """The volumes of each shell."""
     bvals, bvecs = table.bvals[weighted], table.bvecs[weighted]
     levels = levels_of(bvals, gap)
@@ -203,7 +205,7 @@ def _shells(table: Table, weighted: np.ndarray, gap: float | None) -> list[np.nd
     return sorted(shells, key=lambda volumes: float(table.bvals[volumes].mean()))
 
 
-def _by_setting(table: Table, volumes: np.ndarray) -> Iterator[np.ndarray]:
+def _by_setting(table: GradientTable, volumes: np.ndarray) -> Iterator[np.ndarray]:
     """Volumes of one b-value by setting: those of different settings are different shells."""
     delta, Delta, b_delta, te = table.settings
     # Shapes are computed from waveforms, and differ in their last digits; linear ones come first.
@@ -240,7 +242,7 @@ def _is_poor_cover(n: int, order: int, spherical_mean: str) -> bool:
     return n < 6 or (spherical_mean == "sh" and order < lowest)
 
 
-def shell_of(group: Group, table: Table) -> Shell:
+def shell_of(group: VolumeGroup, table: GradientTable) -> Shell:
     """The shell that a group of volumes is, with the table's numbers."""
     volumes = np.array(group.volumes, np.int32)  # an index in either of JAX's precisions
     b = table.bvals[volumes] * 1e-3

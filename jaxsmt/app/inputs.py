@@ -104,7 +104,7 @@ def open_inputs(request: Request, problems: list[InputError] | None = None) -> I
     files: dict[str, Path] = {}
     with collected_warnings() as texts:
         with part():
-            source = check_options(request)
+            source = source_of(request)
             if source.file is not None:
                 files["model"] = source.file
         with part():
@@ -139,7 +139,7 @@ def _open_series(path: Path) -> nifti.Image:
     return image
 
 
-def check_options(request: Request) -> catalogue.Source:
+def source_of(request: Request) -> catalogue.Source:
     """Where the model comes from, once the options have proved to go together. Opens no file.
 
     Raises:

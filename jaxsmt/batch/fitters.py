@@ -23,7 +23,7 @@ from ..physics.compartments import Kernel
 from ..problems.fods import FodEstimation, FodShared, FodVoxel
 from ..problems.kernels import KernelEstimation, KernelShared, KernelVoxel, Prior, Uncertainty
 from ..problems.lobe_kernel import FusedNormal
-from ..problems.lobe_starts import table_of
+from ..problems.lobe_starts import harmonic_fits_of
 from ..problems.lobes import Lobes
 from ..problems.shell_means import ShellMeans, are_weights
 from ..solvers import Solver, levenberg_marquardt
@@ -189,11 +189,11 @@ class FodFitter(Runner):
         device: Devices = None,
     ):
         super().__init__(dtype, device)
-        table = table_of(directions)
-        self.lobes, self._kernel = replace(lobes, determined=table.order), kernel
+        harmonics = harmonic_fits_of(directions)
+        self.lobes, self._kernel = replace(lobes, determined=harmonics.order), kernel
         self._names, self._volumes = kernel.names, sum(map(len, directions))
         self._decaying = decaying
-        self._shared = FodShared(tuple(directions), tuple(pulses), table)
+        self._shared = FodShared(tuple(directions), tuple(pulses), harmonics)
         self._solver = solver if solver is not None else levenberg_marquardt()
 
     @cached_property

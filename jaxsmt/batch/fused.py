@@ -16,7 +16,7 @@ from ..geometry.quadrature import fibonacci_sphere
 from ..physics.noises import find as find_noise
 from ..physics.signal import zeppelin_legendre
 from ..problems.lobe_kernel import FusedNormal
-from ..problems.lobe_starts import table_of
+from ..problems.lobe_starts import harmonic_fits_of
 from ..problems.lobes import Data, Lobes
 from ..solvers import Normal, levenberg_marquardt
 
@@ -64,8 +64,8 @@ def _errors(fused: FusedNormal, lobes: Lobes) -> tuple[float, float]:
         for i, order in enumerate(lobes.orders)
     ]
     y = rng.uniform(0, 1, (_LANES, _VOLUMES * len(lobes.orders)))
-    table = jax.tree.map(lambda a: jnp.asarray(a, kind), table_of(directions))
-    data = Data(tuple(jnp.asarray(g, kind) for g in directions), table, tuple(moments), jnp.asarray(y, kind))
+    harmonics = jax.tree.map(lambda a: jnp.asarray(a, kind), harmonic_fits_of(directions))
+    data = Data(tuple(jnp.asarray(g, kind) for g in directions), harmonics, tuple(moments), jnp.asarray(y, kind))
     step = tuple(jnp.asarray(v, kind) for v in rng.uniform(-0.1, 0.1, (lobes.size, _LANES)))
 
     def computed(of: Lobes) -> tuple[Normal, Any]:

@@ -27,7 +27,7 @@ from ..physics import noises
 from ..physics.compartments import LEAST_ANISOTROPY, anisotropy
 from ..physics.densities.base import Density
 from ..problems import shell_means
-from ..problems.lobe_starts import table_of
+from ..problems.lobe_starts import harmonic_fits_of
 from ..problems.lobes import Data as LobesData
 from ..problems.lobes import Lobes
 from ..problems.shell_means import ShellMeans
@@ -349,12 +349,12 @@ def _fod(
     finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(v)) for v in seen]))
     if acquisition.traceable:  # as for `_clean`
         directions, moments = jax.tree.map(lambda v: jnp.where(finite, v, 0), (directions, moments))
-    table = table_of(jax.lax.stop_gradient(directions) if acquisition.traceable else directions)
-    determined = table.order
-    directions, table = jax.tree.map(lambda a: jnp.asarray(a, signal.dtype), (directions, table))
+    harmonics = harmonic_fits_of(jax.lax.stop_gradient(directions) if acquisition.traceable else directions)
+    determined = harmonics.order
+    directions, harmonics = jax.tree.map(lambda a: jnp.asarray(a, signal.dtype), (directions, harmonics))
     y = jnp.where(usable & finite, y / s0, 0)
     lobes = Lobes(model.family, int(model.n_fibres), orders, noises.find("gaussian"), determined)
-    data = LobesData(directions, jax.lax.stop_gradient(table), moments, y)
+    data = LobesData(directions, jax.lax.stop_gradient(harmonics), moments, y)
     values, of_lobes = _estimate_lobes(data, lobes=lobes, **how)
     of_lobes = jnp.where(directed, of_lobes, jnp.uint8(Status.AT_BOUND))
     worse = jnp.maximum(of_lobes, status)  # the codes rise from CONVERGED by AT_BOUND to NOT_CONVERGED

@@ -15,7 +15,7 @@ from ..physics.compartments import Kernel
 from ..solvers import Point
 from ..solvers.linear import inverse
 from .base import Leaf, Prepared, Results
-from .lobe_starts import Table
+from .lobe_starts import HarmonicFits
 from .lobes import Data, Lobes
 
 #: Maps of lobes that have standard deviations.
@@ -43,11 +43,11 @@ class FodVoxel(NamedTuple):
 
 
 class FodShared(NamedTuple):
-    """What all voxels have in common: each shell's directions (n, 3) and weighting, and the table of starts."""
+    """What all voxels have in common: each shell's directions (n, 3) and weighting, and harmonic fits."""
 
     directions: tuple[Leaf, ...]
     pulses: tuple[Pulse, ...]
-    table: Table
+    harmonics: HarmonicFits
 
 
 class _Varying(NamedTuple):
@@ -77,7 +77,7 @@ class FodEstimation:
         return Prepared(varying, (), worth, voxel.earlier)
 
     def data(self, varying: _Varying, shared: FodShared) -> Data:
-        return Data(shared.directions, shared.table, varying.moments, varying.y, varying.sigma)
+        return Data(shared.directions, shared.harmonics, varying.moments, varying.y, varying.sigma)
 
     def results(self, prepared: Prepared, shared: FodShared, x: Point, cost: Array) -> Results:
         """Maps of the lobes, and what numbers of lobes are compared by.
@@ -115,7 +115,9 @@ class FodEstimation:
         assert voxel.sigma is not None
 
         def under(kernel: dict[str, Array]) -> Data:
-            return Data(shared.directions, shared.table, self._moments(kernel, shared, voxel.decay), voxel.y)  # no y
+            return Data(
+                shared.directions, shared.harmonics, self._moments(kernel, shared, voxel.decay), voxel.y
+            )  # no y
 
         signal, columns = lobes.linearise(under(voxel.kernel), x)
         weighed = columns * (lobes.noise.information(signal / voxel.sigma) / voxel.sigma**2)[None]

@@ -44,7 +44,7 @@ ONE_SHELL = fibonacci_sphere(128)[:64]
 _LEAST = 0.1  # weight of a lobe at the start
 
 
-class Table(NamedTuple):
+class HarmonicFits(NamedTuple):
     """Harmonic fits of the shells.
 
     fits: each shell's (44, n) matrix from its volumes to n times the coefficients of order 2 … 8;
@@ -56,11 +56,11 @@ class Table(NamedTuple):
 
     @property
     def order(self) -> int:
-        """The highest order of harmonics that a shell's directions determine; of a table whose counts are known."""
+        """The highest order of harmonics that a shell's directions determine; of fits whose counts are known."""
         return max(2 * int(np.count_nonzero(count)) for count in self.counts)
 
 
-def table_of(directions: Sequence[np.ndarray]) -> Table:
+def harmonic_fits_of(directions: Sequence[np.ndarray]) -> HarmonicFits:
     """Prepare the harmonic fits for shells of (n, 3) directions, NumPy's or JAX's.
 
     Of JAX's directions, which may be traced, it is taken for granted that they are spread evenly.
@@ -76,7 +76,7 @@ def table_of(directions: Sequence[np.ndarray]) -> Table:
         fit = n * xp.linalg.pinv(even_harmonics(g, order))[1:]
         fits.append(xp.concat([fit, xp.zeros((len(_INDEX) - len(fit), n), dtype=fit.dtype)]))
         counts.append(count)
-    return Table(tuple(fits), tuple(counts))
+    return HarmonicFits(tuple(fits), tuple(counts))
 
 
 def _poor(directions: np.ndarray, order: int) -> bool:
@@ -90,13 +90,13 @@ class Summary(NamedTuple):
     energy: Array
 
 
-def summary_of(table: Table, moments: Sequence[Array], y: Array) -> Summary:
+def summary_of(harmonics: HarmonicFits, moments: Sequence[Array], y: Array) -> Summary:
     """The summary of one voxel. moments: each shell's Legendre moments of the kernel. y: (volumes,) over S0."""
     dtype = y.dtype
     a = jnp.zeros(len(_INDEX), dtype)
     energy = jnp.zeros(len(_L), dtype)  # N_l (2l+1)/4π
     first = 0
-    for fit, weight, shell_moments in zip(table.fits, table.counts, moments, strict=True):
+    for fit, weight, shell_moments in zip(harmonics.fits, harmonics.counts, moments, strict=True):
         values, first = y[first : first + fit.shape[1]], first + fit.shape[1]
         k = shell_moments[1 : len(_L) + 1]
         k = jnp.concatenate([k, jnp.zeros(len(_L) - len(k), dtype)]) if len(k) < len(_L) else k

@@ -22,7 +22,7 @@ from ..solvers import Normal, Point, Problem
 from ..solvers.linear import few
 from .base import Easier, Trial
 from .lobe_coordinates import Coordinates, coordinates_of, slope
-from .lobe_starts import ONE_SHELL, ORDER, OneShell, Summary, Table, one_shell, starting_points, summary_of
+from .lobe_starts import ONE_SHELL, ORDER, HarmonicFits, OneShell, Summary, one_shell, starting_points, summary_of
 
 # Part of the range of a dispersion index or weight that counts as its bound.
 _AT_BOUND = 1e-4
@@ -39,13 +39,13 @@ _GAUSSIAN = find("gaussian")
 class Data(NamedTuple):
     """What the search sees of a voxel, volumes ordered shell by shell.
 
-    directions: each shell's (n, 3), the same in all voxels. table: of the search's starts.
+    directions: each shell's (n, 3), the same in all voxels. harmonics: of the search's starts.
     moments: each shell's Legendre moments K_0, K_2, … of the kernel, as far as its order.
     y: (volumes,) signal over S0. sigma: noise over S0; None: 1, as least squares do not depend on it.
     """
 
     directions: tuple[Array, ...]
-    table: Table
+    harmonics: HarmonicFits
     moments: tuple[Array, ...]
     y: Array
     sigma: Array | None = None
@@ -81,7 +81,7 @@ class Lobes:
 
     Attributes:
         density: the family. count: N. orders: at which each shell's signal is cut. noise: the distribution.
-        determined: the highest order of harmonics that the directions of a shell determine; see `Table.order`.
+        determined: the highest order of harmonics that the directions of a shell determine; see `HarmonicFits.order`.
         fused: makes the normal equations of many lanes on a GPU; None: they are written as arrays.
     """
 
@@ -326,11 +326,11 @@ def mixed(signals: Sequence[Array], parts: Point) -> tuple[Array, list[Array]]:
 
 
 def _summary(data: Data) -> Summary:
-    return summary_of(data.table, data.moments, data.y)
+    return summary_of(data.harmonics, data.moments, data.y)
 
 
 def _data_of_one_shell(shell: OneShell) -> Data:
-    return Data((jnp.asarray(ONE_SHELL, shell.y.dtype),), Table((), ()), (shell.moments,), shell.y)
+    return Data((jnp.asarray(ONE_SHELL, shell.y.dtype),), HarmonicFits((), ()), (shell.moments,), shell.y)
 
 
 def _each(function: Callable[[Point], Any], lobes: Sequence[Point]) -> Any:

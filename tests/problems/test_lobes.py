@@ -12,7 +12,7 @@ from jaxsmt.geometry.quadrature import fibonacci_sphere
 from jaxsmt.physics.densities import find as find_density
 from jaxsmt.physics.noises import find as find_noise
 from jaxsmt.physics.signal import convolved, truncation_order, zeppelin_legendre
-from jaxsmt.problems.lobe_starts import table_of
+from jaxsmt.problems.lobe_starts import harmonic_fits_of
 from jaxsmt.problems.lobes import Data, Lobes
 from tests.physics.known_lobes import frame
 
@@ -37,7 +37,7 @@ def some_lobes(density, count, noise="gaussian", tolerance=1e-4):
         x += [*mu, 0.05 + 0.1 * i] if density.axes == 1 else [*mu, *mu2, 0.06 + 0.1 * i, 0.2]
     x = tuple(jnp.float64(v) for v in [*x, *[0.5, 0.7][: count - 1]])
     lobes = Lobes(density, count, orders, find_noise(noise))
-    return lobes, Data(directions, table_of(directions), moments, jnp.zeros(40)), x
+    return lobes, Data(directions, harmonic_fits_of(directions), moments, jnp.zeros(40)), x
 
 
 @each_kind
@@ -72,7 +72,7 @@ def test_one_shell_stands_for_all(density, count):
         scheme = js.simulate.hcp_scheme(3, 90)
         directions = tuple(scheme.bvecs[s.volumes] for s in scheme.shells[1:3])
         lobes, data, x = some_lobes(density, count)
-        data = data._replace(directions=tuple(map(jnp.asarray, directions)), table=table_of(directions))
+        data = data._replace(directions=tuple(map(jnp.asarray, directions)), harmonics=harmonic_fits_of(directions))
         data = data._replace(y=lobes.signal(data, x))
         easier = lobes.trial(selective=True).easier
         on_one_shell = easier.data_of(easier.summary(data))
@@ -139,7 +139,7 @@ def test_bingham_moves_through_girdle_and_watson(coordinate):
     with jax.enable_x64(True):
         lobes = Lobes(BINGHAM, 1, (12,), find_noise("gaussian"))
         g = jnp.asarray(fibonacci_sphere(40))
-        data = Data((g,), table_of([g]), (zeppelin_legendre(2.0, 2.0, 0.2, 12),), jnp.zeros(40))
+        data = Data((g,), harmonic_fits_of([g]), (zeppelin_legendre(2.0, 2.0, 0.2, 12),), jnp.zeros(40))
         # ODIs of κ and κ - β: next to a girdle (ODI 1), or next to Watson (both alike).
         start = (0.1, 0.999) if coordinate == 4 else (0.2, 0.201)
         x = tuple(jnp.float64(v) for v in (0, 0, 1, 0, 1, 0, *start))

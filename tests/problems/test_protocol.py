@@ -14,7 +14,7 @@ from jaxsmt.physics.noises import find as find_noise
 from jaxsmt.problems.base import Estimation, Prepared, Results, Search
 from jaxsmt.problems.fods import FodEstimation, FodShared, FodVoxel
 from jaxsmt.problems.kernels import KernelEstimation, KernelShared, KernelVoxel, Prior
-from jaxsmt.problems.lobe_starts import table_of
+from jaxsmt.problems.lobe_starts import harmonic_fits_of
 from jaxsmt.problems.lobes import Lobes
 from jaxsmt.problems.shell_means import ShellMeans
 from tests.known_means import ACQUISITION, noisy_means
@@ -43,7 +43,7 @@ def lobes(density, count, noise):
     search = Lobes(find_density(density), count, (6,) * len(shells), find_noise(noise))
     estimation = FodEstimation(search, js.smt().kernel)
     directions = tuple(ACQUISITION.bvecs[shell.volumes] for shell in shells)
-    shared = FodShared(directions, tuple(shell.pulse for shell in shells), table_of(directions))
+    shared = FodShared(directions, tuple(shell.pulse for shell in shells), harmonic_fits_of(directions))
     shared = jax.tree.map(lambda a: np.asarray(a, np.float32), shared)
     rng = np.random.default_rng(0)
     axis = np.array([0.6, 0.0, 0.8])

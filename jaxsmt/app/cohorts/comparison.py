@@ -12,7 +12,7 @@ from ..screen import Screen
 from . import columns, outliers
 from .columns import Column
 from .outliers import Outlier
-from .summary import INCOMPLETE, Summary, summarise
+from .summary import INCOMPLETE, SeriesSummary, summarise
 from .written import find_series
 
 
@@ -48,7 +48,7 @@ class Group:
         odd: numbers that differ, by row, the farthest first.
     """
 
-    rows: Sequence[Summary]
+    rows: Sequence[SeriesSummary]
     odd: Sequence[Odd]
 
     @property
@@ -95,7 +95,7 @@ def gather(out: Path, screen: Screen) -> Group:
     return Group(rows, sorted(odd, key=lambda odd: (odd.row, -abs(odd.outlier.z), odd.column.name)))
 
 
-def _differing(rows: Sequence[Summary], indices: Sequence[int], scope: str) -> list[Odd]:
+def _differing(rows: Sequence[SeriesSummary], indices: Sequence[int], scope: str) -> list[Odd]:
     """The numbers that differ among series of one model."""
     there = {column: None for i in indices for column in rows[i].statistics if column.scope == scope}
     odd = []

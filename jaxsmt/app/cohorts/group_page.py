@@ -13,7 +13,7 @@ from ...report.strips import Strip
 from . import columns, outliers
 from .columns import Column
 from .comparison import DEFINITIONS, Group
-from .summary import COMPLETE, INCOMPLETE, Summary
+from .summary import COMPLETE, INCOMPLETE, SeriesSummary
 
 _FEW = 5  # labels that a sentence names
 _LONG = 60  # characters of an option's value that a sentence shows
@@ -65,7 +65,7 @@ def _named(all_columns: Sequence[Column], *names: str) -> list[Column]:
     return [column for column in all_columns if column.name in names]
 
 
-def _tells(column: Column, rows: Sequence[Summary]) -> bool:
+def _tells(column: Column, rows: Sequence[SeriesSummary]) -> bool:
     """Whether a column says something: that of a map that is 0 everywhere, such as β of Watson lobes, does not."""
     return column.order[0] != columns.OF_MAPS or any(row.statistics.get(column) for row in rows)
 
@@ -134,7 +134,9 @@ def _pictures(group: Group, compared: Sequence[Column]) -> Iterator[tuple[str, l
             yield f"{model} {what} of {_count(len(rows), 'series', 'series')}", pictures
 
 
-def _panels(rows: Sequence[Summary], there: Sequence[Column], scope: str) -> Iterator[tuple[str, str, list[Column]]]:
+def _panels(
+    rows: Sequence[SeriesSummary], there: Sequence[Column], scope: str
+) -> Iterator[tuple[str, str, list[Column]]]:
     """Heading, caption and columns of each picture."""
     used = list(dict.fromkeys(row.region for row in rows if row.region))
     for region in (*used, regions.FITTED_VOXELS):
@@ -193,7 +195,7 @@ def _cell(value: float | None, column: Column) -> str:
     return f"{value:,.{digits}f}"
 
 
-def _regions(rows: Sequence[Summary]) -> list[tuple[str, str]]:
+def _regions(rows: Sequence[SeriesSummary]) -> list[tuple[str, str]]:
     """The definitions of the regions that were used, by model if they differ."""
     used = sorted({(row.model("kernel"), row.region) for row in rows if row.region}, key=lambda item: item[0])
     some = len({region for _, region in used}) > 1

@@ -9,7 +9,7 @@ from typing import Any
 from ...files import sidecars
 from .columns import Column
 from .comparison import DEFINITIONS, Group
-from .summary import Summary
+from .summary import SeriesSummary
 
 _NONE = "n/a"
 _STATES = {
@@ -74,7 +74,7 @@ def files(group: Group) -> dict[str, bytes]:
     }
 
 
-def _whose(row: Summary) -> dict[str, str]:
+def _whose(row: SeriesSummary) -> dict[str, str]:
     """The columns that tell which series a row is of, and its state."""
     series = row.series
     return {

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ...errors import InputError
 from ...files import outputs
-from ..inputs import check_options, collected_warnings
+from ..inputs import collected_warnings, source_of
 from ..request import Request, make_request
 from ..screen import Screen, warn
 from . import dataset, layouts, selection, tasks
@@ -41,7 +41,7 @@ def run_participants(options: argparse.Namespace, screen: Screen, command: Seque
     with collected_warnings() as texts:
         kind = options.input_type or layouts.recognise(options.input)
         series = _chosen(options, kind)
-    check_options(_request(series[0], options))
+    source_of(_request(series[0], options))
     dataset.describe(options.out, options.input, kind)
     if options.work_dir is not None:
         outputs.make_folder(options.work_dir)

@@ -23,7 +23,7 @@ _SCOPES = {"kernel": "", "fod": "FODs: "}
 
 
 @dataclass(frozen=True)
-class Summary:
+class SeriesSummary:
     """What the table says of a series.
 
     Attributes:
@@ -49,7 +49,7 @@ class Summary:
         return self.run.model + (self.run.density if scope == "fod" else "")
 
 
-def summarise(series: FittedSeries) -> Summary:
+def summarise(series: FittedSeries) -> SeriesSummary:
     """The statistics of a series. What is damaged is said, and left out.
 
     Args:
@@ -57,15 +57,15 @@ def summarise(series: FittedSeries) -> Summary:
     """
     if not series.is_complete:
         fact = "has maps but no run.json: its fit has not ended" if series.has_maps else "has no maps"
-        return Summary(series, INCOMPLETE, (fact,))
+        return SeriesSummary(series, INCOMPLETE, (fact,))
     try:
         run = read_run(series)
     except InputError as error:
-        return Summary(series, DAMAGED, (f"{Path(error.file or '').name}: {error.fact}",))
+        return SeriesSummary(series, DAMAGED, (f"{Path(error.file or '').name}: {error.fact}",))
     reader = _Reader(series, run)
     reader.read()
     state = DAMAGED if reader.problems else COMPLETE
-    return Summary(series, state, tuple(reader.problems), run, reader.region, reader.statistics)
+    return SeriesSummary(series, state, tuple(reader.problems), run, reader.region, reader.statistics)
 
 
 class _Reader:
