@@ -219,7 +219,7 @@ class Acquisition(Shown):
         # All of one kind and precision.
         like = next((values for values in table if is_jax(values)), old.bvals)
         xp = like.__array_namespace__()
-        table = GradientTable(*(None if values is None else xp.asarray(values, dtype=like.dtype) for values in table))
+        table = table.changed(lambda values: xp.asarray(values, dtype=like.dtype))
         if bvecs is not None:
             square = (table.bvecs**2).sum(axis=1)
             length = xp.sqrt(xp.where(square > 0, square, xp.ones_like(square)))
@@ -265,9 +265,7 @@ class Acquisition(Shown):
         """
         if not self.traceable:
             return self
-        return self.with_table(
-            GradientTable(*(None if values is None else np.asarray(values, float) for values in self.table))
-        )
+        return self.with_table(self.table.changed(lambda values: np.asarray(values, float)))
 
     @property
     def traceable(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -146,6 +146,10 @@ class GradientTable(NamedTuple):
     def settings(self) -> tuple[Any, ...]:
         """What b-values and directions do not tell: δ, Δ, b_Δ, TE."""
         return self[2:]
+
+    def changed(self, change: Callable[[Any], Any]) -> GradientTable:
+        """The table with each of its arrays changed."""
+        return GradientTable(*(None if values is None else change(values) for values in self))
 
 
 def find_groups(
