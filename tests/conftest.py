@@ -54,7 +54,9 @@ def sizes_of_users():
 def optimised(monkeypatch, sizes_of_users):
     """Programs are compiled as for users: with many voxels, arithmetic takes longer than the compiler."""
     options = {"xla_backend_optimization_level": 1, "xla_cpu_use_fusion_emitters": True}
-    monkeypatch.setattr(cache, "compiler_options", lambda device: options if device.platform == "cpu" else None)
+    monkeypatch.setattr(
+        cache, "compiler_options", lambda device, function="": options if device.platform == "cpu" else None
+    )
     monkeypatch.setattr(runner, "_compiled", functools.cache(runner._compiled.__wrapped__))
 
 

@@ -7,7 +7,7 @@ import json
 import os
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
@@ -177,24 +177,19 @@ def _fit(
     Raises:
         ResourceError: this machine's compiler computes wrong numbers.
     """
-    from ..batch import selftest
+    from ..batch import processors, selftest
     from ..fitting.pipeline import Result
 
     inputs, pipeline = job.inputs, job.pipeline
-    pool = ThreadPoolExecutor(4)
+    pool = ThreadPoolExecutor(3)
+    # One more than there are processors, as Python traces one program at a time.
+    compiler = ThreadPoolExecutor(processors.count() + 1)
     try:
         hashing = {name: pool.submit(sidecars.sha256, path) for name, path in inputs.files.items()}
         if unfinished.exists:  # is it this run?
             _begin(job, unfinished, hashing)
         sound = pool.submit(selftest.require_sound, pipeline.settings.device)
-        kernels, fods = pool.submit(pipeline.prepare_kernels), pool.submit(pipeline.prepare_fods)
-
-        def prepare_uncertainty() -> None:
-            kernels.result()
-            fods.result()
-            pipeline.prepare_uncertainty()
-
-        later = pool.submit(prepare_uncertainty)
+        kernels, fods, uncertainty = ([compiler.submit(each) for each in programs] for programs in pipeline.programs)
         if not job.request.no_report:
             pool.submit(_load_report)
         means, data, sample = reader.into(_store(job), progress)
@@ -204,9 +199,9 @@ def _fit(
         hashes, slab = _begin(job, unfinished, hashing)
         progress(COMPILE, 0, 1)
         sound.result()
-        kernels.result()
+        _wait(kernels)
         if job.memory.data == memory.Place.FILE:
-            later.result()
+            _wait([*fods, *uncertainty])
             memory.release()
         progress(COMPILE, 1, 1)
         clock.lap("wait for compilation")
@@ -215,9 +210,9 @@ def _fit(
             progress(stage, done, total)
             if done == total:
                 clock.lap(stage)
-                if stage == "fit" and not fods.done():
+                if stage == "fit" and not all(compiling.done() for compiling in fods):
                     progress(COMPILE, 0, 1)
-                    fods.result()
+                    _wait(fods)
                     memory.release()
                     progress(COMPILE, 1, 1)
                     clock.lap("wait for compilation of the FODs")
@@ -226,11 +221,18 @@ def _fit(
             rows = reading.rows_of(data, inputs.image)
             slabs = pipeline.slabs(means, rows, slab, watched, _background(job, sample))
             result = Result.joined(memory.released(slabs), job.voxels.count)
-        later.result()  # so that they are kept for the next process, even those that no voxel needed
+        _wait([*fods, *uncertainty])  # so that they are kept for the next process, even those that no voxel needed
         clock.lap("fit" if result.fods is None else "fit FODs")
         return result, hashes, sample
     finally:  # a compiler at work is not waited for
-        pool.shutdown(wait=False, cancel_futures=True)
+        for each in (pool, compiler):
+            each.shutdown(wait=False, cancel_futures=True)
+
+
+def _wait(futures: Iterable[Future[Any]]) -> None:
+    """Wait for each; raises what one of them raised."""
+    for future in futures:
+        future.result()
 
 
 def _background(job: Job, sample: plausibility.Sample) -> Background | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -26,7 +27,7 @@ from .programs import (
     sigmas,
     signals_of_means,
 )
-from .runner import Devices, Runner
+from .runner import Compilation, Devices, Runner
 from .sizes import size_of
 
 # Orders of harmonics that leave less than a few percent of usual noise of a signal, below and above this b in ms/µm².
@@ -92,33 +93,32 @@ class Corrector(Runner):
         self._means = self.program(expected_means, size, acquisition.weights, noise=noise)
         self._signals = self.program(signals_of_means, size, (), noise=noise)
 
-    def compile(
+    def programs(
         self, *, sigma: bool, correct: bool, floor: bool, deviation: bool, second: bool, magnitudes: bool = False
-    ) -> None:
-        """Compile now what will be used.
+    ) -> list[Compilation]:
+        """The programs that will be used.
 
         Args:
             sigma: `sigma`. correct: calls of the object, with a deviation or not. floor: `signals_of_means`, if
                 `correct`. second: `means`. magnitudes: calls that return them.
         """
-        volumes = len(self._volumes)
+        programs: list[Compilation] = []
+        volumes = _zeros(len(self._volumes))
         decay = _zeros(self._n - 1) if self._echoes else None
+        voxel = VolumesVoxel(volumes, _zeros(), _zeros(), dict.fromkeys(self._names, _zeros()), _zeros(len(L)))
         if sigma:
-            self._sigmas.compile(_zeros(len(self._smooth)))
+            programs.append(partial(self._sigmas.compile, _zeros(len(self._smooth))))
         if correct:
-            kernel = dict.fromkeys(self._names, _zeros())
-            turned = _zeros(3, 3) if deviation else None
-            voxel = VolumesVoxel(_zeros(volumes), _zeros(), _zeros(), kernel, _zeros(len(L)), turned, decay)
-            self._correct[False, False, False].compile(voxel)
+            turned = voxel._replace(deviation=_zeros(3, 3) if deviation else None, decay=decay)
+            programs.append(partial(self._correct[False, False, False].compile, turned))
         if magnitudes:
-            kernel = dict.fromkeys(self._names, _zeros())
-            turned = _zeros(3, 3)
-            voxel = VolumesVoxel(_zeros(volumes), _zeros(), _zeros(), kernel, _zeros(len(L)), turned, decay)
-            self._correct[False, False, True].compile(voxel)
+            turned = voxel._replace(deviation=_zeros(3, 3), decay=decay)
+            programs.append(partial(self._correct[False, False, True].compile, turned))
         if correct and floor:
-            self._signals.compile((_zeros(self._n), _zeros()))
+            programs.append(partial(self._signals.compile, (_zeros(self._n), _zeros())))
         if second:
-            self._means.compile(ExpectedVoxel(_zeros(volumes), _zeros(volumes), _zeros()))
+            programs.append(partial(self._means.compile, ExpectedVoxel(volumes, volumes, _zeros())))
+        return programs
 
     def sigma(self, signal: Rows, voxels: int) -> np.ndarray:
         """(voxels,) σ, from what smooth functions of the direction leave of each shell."""

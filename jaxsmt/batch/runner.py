@@ -21,6 +21,8 @@ from .sizes import BatchSize
 
 #: Where to compute: a device, several of one kind or a mesh of them, or None, the first that JAX finds.
 Devices: TypeAlias = "jax.Device | Sequence[jax.Device] | jax.sharding.Mesh | None"
+#: Compiles a program, so that the first call does not wait for it.
+Compilation: TypeAlias = Callable[[], Any]
 
 # Chunks that one GPU has at a time: while it computes one, another is copied.
 _IN_FLIGHT = 2

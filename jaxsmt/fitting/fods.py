@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from ..batch.corrector import Corrector, Rows
 from ..batch.fitters import FodFitter
 from ..batch.predictions import predicted_anisotropies, predicted_means
 from ..batch.programs import Fits
+from ..batch.runner import Compilation
 from ..models.model import SphericalMeanModel
 from ..physics.compartments import LEAST_ANISOTROPY
 from ..physics.convolution import ORDER_MAX, order_needed
@@ -100,22 +101,21 @@ class FodStage:
         points = sum(fitter.lobes.point for fitter in self._fitters)
         return results, 3 * results + 4 * points + 16
 
-    def compile(self) -> None:
-        """Compile now, so that the first call does not wait for it."""
-        with ThreadPoolExecutor() as pool:
-            waiting = [pool.submit(fitter.compile, fitter is not self._fitters[0]) for fitter in self._fitters]
-            if self._corrector is not None:
-                what = dict.fromkeys(("sigma", "correct", "floor", "deviation", "second"), False)
-                what["magnitudes"] = True
-                waiting.append(pool.submit(self._corrector.compile, **what))
-            for compiling in waiting:
-                compiling.result()
+    def programs(self) -> list[Compilation]:
+        """The programs of a fit, those that take longest to compile first."""
+        programs: list[Compilation] = [
+            partial(fitter.compile, fitter is not self._fitters[0]) for fitter in reversed(self._fitters)
+        ]
+        if self._corrector is not None:
+            what = dict.fromkeys(("sigma", "correct", "floor", "deviation", "second"), False)
+            programs += self._corrector.programs(**what, magnitudes=True)
+        return programs
 
-    def compile_uncertainty(self, effects: int) -> None:
-        """Compile the programs of standard deviations now, if asked for. effects: how many `Fit.effects` will have."""
-        if self.settings.uncertainty:
-            for fitter in self._fitters:
-                fitter.compile_uncertainty(effects)
+    def uncertainty_programs(self, effects: int) -> list[Compilation]:
+        """The programs of standard deviations, if they are asked for. effects: how many `Fit.effects` will have."""
+        if not self.settings.uncertainty:
+            return []
+        return [partial(fitter.compile_uncertainty, effects) for fitter in reversed(self._fitters)]
 
     def __call__(
         self,

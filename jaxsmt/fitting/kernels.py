@@ -18,6 +18,7 @@ from ..acquisition.echoes import decay_of, decay_of_volumes, echoes_of
 from ..batch.corrector import Corrector, Rows
 from ..batch.fitters import KernelFitter
 from ..batch.programs import Fits
+from ..batch.runner import Compilation
 from ..errors import JaxsmtWarning
 from ..models.model import SphericalMeanModel
 from ..models.priors import NormalPrior
@@ -165,11 +166,11 @@ class KernelStage:
         stage._maps = [values[part] for values in self._maps]
         return stage
 
-    def compile(self, second: bool = False) -> None:
-        """Compile now, so that the first call does not wait for it. second: `refit` will be called."""
-        self.fitter.compile()
+    def programs(self, second: bool = False) -> list[Compilation]:
+        """The programs of a fit. second: `refit` will be called."""
+        programs: list[Compilation] = [self.fitter.compile]
         if self._corrector is not None:
-            self._corrector.compile(
+            programs += self._corrector.programs(
                 sigma=self._sources is not None and self._sources.inside and not self._by_misfit,
                 correct=self.corrects or self._by_misfit,
                 floor=self.noise.magnitudes,
@@ -177,11 +178,11 @@ class KernelStage:
                 second=second,
                 magnitudes=second and self._deviation is not None,
             )
+        return programs
 
-    def compile_uncertainty(self) -> None:
-        """Compile the program of standard deviations now, if they are asked for."""
-        if self.settings.uncertainty:
-            self.fitter.compile_uncertainty()
+    def uncertainty_programs(self) -> list[Compilation]:
+        """The program of standard deviations, if they are asked for."""
+        return [self.fitter.compile_uncertainty] if self.settings.uncertainty else []
 
     def __call__(
         self,

@@ -13,6 +13,7 @@ import numpy as np
 from ..acquisition.acquisition import Acquisition
 from ..acquisition.background import Background
 from ..batch.corrector import Rows
+from ..batch.runner import Compilation
 from ..errors import InputError
 from ..models.model import SphericalMeanModel
 from ..status import FITTED
@@ -60,6 +61,14 @@ class Footprint(NamedTuple):
     kernels: int
     results: int
     slab: int
+
+
+class Programs(NamedTuple):
+    """What a pipeline runs, in the order in which it does; uncertainty: of standard deviations, last."""
+
+    kernels: list[Compilation]
+    fods: list[Compilation]
+    uncertainty: list[Compilation]
 
 
 class Pipeline:
@@ -126,22 +135,15 @@ class Pipeline:
         """Whether kernels and FODs are fitted twice, as FODs predict the noise floor best."""
         return self._kernels is not None and self._fods is not None and self._kernels.noise.magnitudes
 
-    def prepare_kernels(self) -> None:
-        """Compile the programs of the kernels now."""
-        if self._kernels is not None:
-            self._kernels.compile(second=self._twice)
-
-    def prepare_fods(self) -> None:
-        """Compile the programs of the FODs now."""
-        if self._fods is not None:
-            self._fods.compile()
-
-    def prepare_uncertainty(self) -> None:
-        """Compile the programs of standard deviations now, which are run last."""
-        if self._kernels is not None:
-            self._kernels.compile_uncertainty()
-            if self._fods is not None:
-                self._fods.compile_uncertainty(self._kernels.effects)
+    @property
+    def programs(self) -> Programs:
+        """What can be compiled before it is needed."""
+        kernels, fods = self._kernels, self._fods
+        of_kernels = [] if kernels is None else kernels.programs(second=self._twice)
+        uncertainty = [] if kernels is None else kernels.uncertainty_programs()
+        if kernels is not None and fods is not None:
+            uncertainty += fods.uncertainty_programs(kernels.effects)
+        return Programs(of_kernels, [] if fods is None else fods.programs(), uncertainty)
 
     def run(
         self,

@@ -77,8 +77,8 @@ def test_a_damaged_series_is_reported_before_the_compiler_has_ended(folder, seri
     """And the process ends then, whatever its threads still do."""
     spoil(folder, series, "cut")
     code = (
-        "import sys, time; from jaxsmt.app import cli; from jaxsmt.fitting.pipeline import Pipeline; "
-        "Pipeline.prepare_kernels = Pipeline.prepare_fods = lambda self: time.sleep(600); "
+        "import sys, time; from jaxsmt.app import cli; from jaxsmt.fitting.pipeline import Pipeline, Programs; "
+        "Pipeline.programs = Programs([lambda: time.sleep(600)], [lambda: time.sleep(600)], []); "
         "sys.argv[0] = 'jaxsmt'; cli.entry()"
     )
     series_and_folder = [str(folder / "sub-01_dwi.nii.gz"), "-o", str(folder / "out")]

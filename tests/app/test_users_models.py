@@ -6,7 +6,7 @@ import pytest
 
 from jaxsmt.app import catalogue, workflow
 from jaxsmt.errors import InputError
-from jaxsmt.fitting.pipeline import Pipeline
+from jaxsmt.fitting.pipeline import Pipeline, Programs
 from tests.app.commands import run
 
 HEAD = "import jax\nimport jax.numpy as jnp\nimport jaxsmt as js\n"
@@ -131,12 +131,12 @@ def test_what_a_model_raises_later_is_the_files_fault_too(folder, capsys, monkey
     path = folder / "model.py"
     path.write_text(HEAD + "def later():\n    raise ArithmeticError('late')\ndef build():\n    return js.smt()\n")
 
-    def prepare(self):
+    def prepare():
         namespace = {"__name__": "late"}
         exec(compile(path.read_text(), str(path), "exec"), namespace)
         namespace["later"]()
 
-    monkeypatch.setattr(Pipeline, "prepare_kernels", prepare)
+    monkeypatch.setattr(Pipeline, "programs", Programs([prepare], [], []))
     assert run(folder, "--model", f"{path}:build") == 2
     assert f"{path}: line 5: ArithmeticError: late" in capsys.readouterr().err
     assert not (folder / "out").exists()
@@ -145,9 +145,9 @@ def test_what_a_model_raises_later_is_the_files_fault_too(folder, capsys, monkey
 def test_presets_are_nobodys_fault(folder, monkeypatch):
     """A mistake of jaxsmt's own is not hidden."""
 
-    def prepare(self):
+    def prepare():
         raise ArithmeticError("ours")
 
-    monkeypatch.setattr(Pipeline, "prepare_kernels", prepare)
+    monkeypatch.setattr(Pipeline, "programs", Programs([prepare], [], []))
     with pytest.raises(ArithmeticError, match="ours"):
         workflow.run_fit(workflow.Request(folder / "sub-01_dwi.nii.gz", out=folder / "out"))

@@ -35,7 +35,7 @@ def fods(density, count, noise):
 def corrections():
     corrector = Corrector(js.smt().kernel, SCHEME, find("rician"))
     how = {"sigma": True, "correct": True, "floor": True, "deviation": True, "second": True}
-    return [partial(corrector.compile, **how)]
+    return corrector.programs(**how)
 
 
 CASES = {
