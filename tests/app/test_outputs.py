@@ -38,23 +38,28 @@ def test_output_that_cannot_be_written(folder, capsys):
     assert run(folder, "--prefix", "../x_", "--overwrite") == 2
 
 
-def test_disk_that_fills_up_leaves_nothing(folder, monkeypatch, capsys):
-    """From the third file on all fail half-way: the outputs get their names only when all are written."""
-    (folder / "out").mkdir()
+@pytest.mark.parametrize("position", [1, 2, 5, 9, 14])
+def test_disk_that_fills_up_leaves_nothing(folder, monkeypatch, capsys, position):
+    """From one file on all fail half-way: the outputs get their names only when all are written, and can be again."""
+    out = folder / "out"
+    out.mkdir()
     writes = []
     real = os.fsync
 
     def failing(descriptor):
         writes.append(descriptor)
-        if len(writes) >= 3:
+        if len(writes) >= position:
             raise OSError(28, "No space left on device")
         return real(descriptor)
 
-    monkeypatch.setattr(nifti.os, "fsync", failing)
-    assert run(folder) == 73
+    with monkeypatch.context() as full:
+        full.setattr(nifti.os, "fsync", failing)
+        assert run(folder) == 73
     assert "No space left" in capsys.readouterr().err
-    assert len(writes) > 3
-    assert not list((folder / "out").iterdir())
+    assert len(writes) >= position
+    assert not list(out.iterdir())
+    assert run(folder) == 0
+    assert (out / "sub-01_run.json").exists()
 
 
 def test_default_prefix():
