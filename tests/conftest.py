@@ -45,6 +45,13 @@ def reference() -> Path:
     return Path(folder)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def dropped_programs():
+    """Compiled programs and what was traced for them are megabytes each: those of many files would fill the memory."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture
 def sizes_of_users():
     """A test that uses this has the batches of users, not `small_batches`."""
