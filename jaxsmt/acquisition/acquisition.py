@@ -92,11 +92,12 @@ class Acquisition(Shown):
         table = GradientTable(bvals, unit_directions(bvals, bvecs, weighted, settings[2]), *settings)
         groups = tuple(find_groups(table, self.b0_threshold, self.shell_gap, self.spherical_mean))
         self.__dict__.update(table._asdict(), b_unit="s/mm2", groups=groups)
-        traced = {name: values for name, values in inputs._asdict().items() if is_traced(values) and np.ndim(values)}
+        traced = {name: values for name, values in inputs._asdict().items() if is_traced(values)}
         if traced:  # the shells are found by the known numbers; the values stay traced
             if "bvals" in traced:
                 traced["bvals"] = traced["bvals"] * to_s_per_mm2
-            self.__dict__.update(self.with_values(**traced).__dict__)
+            each = {name: v if np.ndim(v) else v * np.ones(bvals.size, v.dtype) for name, v in traced.items()}
+            self.__dict__.update(self.with_values(**each).__dict__)
 
     def __eq__(self, other: object) -> bool:
         return equal_fields(self, other) if isinstance(other, Acquisition) else NotImplemented

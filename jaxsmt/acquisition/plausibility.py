@@ -126,8 +126,11 @@ def _empty(series: _Series) -> Iterator[str]:
 
 def _copies(series: _Series) -> Iterator[str]:
     """Equal volumes, but those of b = 0 where all of them are equal, as without noise."""
-    weighted = np.concatenate([shell.volumes for shell in series.acquisition.shells[1:]])
-    b0 = series.acquisition.shells[0].volumes
+    shells = series.acquisition.shells
+    weighted, b0 = (
+        np.concatenate([shell.volumes for shell in shells if shell.zero == zero] or [np.empty(0, int)])
+        for zero in (False, True)
+    )
     values = series.sample.usable
     for volumes in (weighted, b0):
         first: dict[bytes, int] = {}
@@ -140,9 +143,10 @@ def _copies(series: _Series) -> Iterator[str]:
 
 
 def _alike(acquisition: Acquisition, a: int, b: int) -> bool:
-    """Whether two weighted volumes have the same direction, so that data without noise may be equal."""
+    """Whether two weighted volumes have the same direction, or none has one: data without noise may be equal."""
     g = acquisition.bvecs
-    return bool(acquisition.bvals[a] > 0 and abs(g[a] @ g[b]) > 0.999)
+    same = abs(g[a] @ g[b]) > 0.999 or not (g[a].any() or g[b].any())
+    return bool(acquisition.bvals[a] > acquisition.b0_threshold and same)
 
 
 def _saturated(series: _Series) -> Iterator[str]:

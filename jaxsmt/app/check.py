@@ -55,7 +55,7 @@ def check(request: Request, data: bool = False) -> None:
     of_data = "the data themselves are verified when they are read (--data)"
     if data:
         of_data = "the data are whole" + (", and can be what the table says" if not doubts else "")
-    print(f"no problems found in the headers and tables; {of_data}")
+    print(f"headers and tables can be read and go together; {of_data}")
 
 
 def _doubts(inputs: Inputs) -> list[str]:

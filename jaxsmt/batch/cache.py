@@ -52,7 +52,7 @@ class Cache:
 
     def size(self) -> int:
         """Bytes in it."""
-        return sum(size for _, size, _ in self._files())
+        return sum(size for _, size, _ in _files(self.folder))
 
     def load(self, name: str) -> bytes | None:
         """The content of a file, or None if there is none that is whole."""
@@ -80,7 +80,8 @@ class Cache:
                     raise
             self._prune()
         except OSError as error:
-            jax.config.update(_LEAST, float("inf"))  # JAX need not try
+            if self.compiled is not None:
+                jax.config.update(_LEAST, float("inf"))  # JAX need not try
             _say(f"the start-up cache {self.folder} cannot be written ({error.strerror}): the next start will be slow")
 
     def entries(self, name: str) -> list[Path]:
@@ -105,24 +106,25 @@ class Cache:
         if entries := self.entries(name):
             self.store(f"{name}.digest", _digest(entries))
 
-    def _files(self) -> list[tuple[float, int, Path]]:
-        """When each was used last, its size, and where it is."""
-        files = []
-        for path in self.folder.rglob("*"):
-            with suppress(OSError):
-                if stat.S_ISREG((found := path.lstat()).st_mode):
-                    files.append((found.st_mtime, found.st_size, path))
-        return files
-
     def _prune(self) -> None:
-        """Remove what was not used for longest, if there is too much."""
-        files = sorted(self._files())
+        """Remove what was not used for longest, if there is too much for all kinds of processors together."""
+        files = sorted(file for folder in self.folder.parent.glob("programs-*") for file in _files(folder))
         total, most = sum(size for _, size, _ in files), _most_bytes()
         for _, size, path in files:
             if total <= most:
                 break
             _discard(path)
             total -= size
+
+
+def _files(folder: Path) -> list[tuple[float, int, Path]]:
+    """Of each file in a folder: when it was used last, its size, and where it is."""
+    files = []
+    for path in folder.rglob("*"):
+        with suppress(OSError):
+            if stat.S_ISREG((found := path.lstat()).st_mode):
+                files.append((found.st_mtime, found.st_size, path))
+    return files
 
 
 _opening = threading.Lock()
@@ -143,7 +145,7 @@ def find() -> Cache | None:
     """The cache of this user; None: it is off, or cannot be trusted, which a warning says."""
     setting = os.environ.get(VARIABLE, "")
     with _opening:
-        folder = setting or _default()
+        folder = os.path.expanduser(setting) or _default()
         return None if folder == "off" or folder.startswith("~") else _open(folder)
 
 

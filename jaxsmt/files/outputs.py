@@ -150,8 +150,9 @@ def write_maps(
         for path in pool.map(write, _planned(maps)):
             written.append(path)
             progress()
-    except KeyboardInterrupt:  # what is being written is of no use
-        pool.shutdown(wait=False, cancel_futures=True)
+    except BaseException as error:
+        # Whoever removes the others after a failure finds them all; who interrupts does not wait.
+        pool.shutdown(wait=not isinstance(error, KeyboardInterrupt), cancel_futures=True)
         raise
     pool.shutdown()
     return written

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..errors import InputError
 from ..version import __version__
 from .formats import require_file
 
@@ -97,9 +98,16 @@ def orientation_encoding(parameter: str, values: int) -> dict[str, Any] | None:
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
-    """Hash of a file's bytes, as hexadecimal digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Hash of a file's bytes, as hexadecimal digits.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(error.strerror or str(error), file=path, fix="check the disk or the connection") from None
 
 
 def _finite(value: Any) -> Any:

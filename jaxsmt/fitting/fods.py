@@ -24,6 +24,7 @@ from ..physics.densities.base import Density
 from ..problems.fods import UNCERTAIN
 from ..problems.lobes import Lobes
 from ..status import FITTED, Status
+from .best_fods import BestFods
 from .fod_results import FodFit
 from .inputs import Voxels, deviation_of, require_linear
 from .results import Fit, FodModel
@@ -137,7 +138,7 @@ class FodStage:
         # For standard deviations, or for a second pass.
         keep = self.settings.uncertainty or not final
         points = [np.full((inside, f.lobes.point), np.nan, self.dtype) for f in self._fitters] if keep else []
-        best = _Best(data.status, self._fitters[-1].lobes, self.dtype)
+        best = BestFods(data.status, self._fitters[-1].lobes, self.dtype)
         todo = np.flatnonzero(np.isin(best.status, FITTED))
         choose = len(self._fitters) > 1
         for nth, fitter in enumerate(self._fitters):
@@ -164,7 +165,7 @@ class FodStage:
             best.sd = self._uncertainty(kernels, best, points, data)
         return self._assemble(kernels, best, data), points
 
-    def _uncertainty(self, kernels: Fit, best: _Best, points: Points, data: _Data) -> dict[str, np.ndarray]:
+    def _uncertainty(self, kernels: Fit, best: BestFods, points: Points, data: _Data) -> dict[str, np.ndarray]:
         """Standard deviations of the best lobes, NaN where there are none."""
         sd = {name: np.full(best.maps["weight"].shape, np.nan, self.dtype) for name in UNCERTAIN}
         for fitter, of_fitter in zip(self._fitters, points, strict=True):
@@ -176,9 +177,12 @@ class FodStage:
                 of_chosen = data.uncertainty(fitter, chosen, of_fitter[chosen], kernels)
                 for name, values in sd.items():
                     values[chosen, :count] = of_chosen[name]
+        # A kernel that is not CONVERGED has no error that lobes could take over; a direction depends little on it.
+        for name in set(sd) - {"direction"}:
+            sd[name][kernels.status != Status.CONVERGED] = np.nan
         return sd
 
-    def _assemble(self, kernels: Fit, best: _Best, data: _Data) -> FodFit:
+    def _assemble(self, kernels: Fit, best: BestFods, data: _Data) -> FodFit:
         fitted = np.isin(best.status, FITTED)
 
         def clear(values: np.ndarray) -> np.ndarray:
@@ -354,33 +358,6 @@ def _variation(values: np.ndarray) -> np.ndarray:
     """(voxels,) sums of squares of (voxels, volumes) about their means."""
     sums: np.ndarray = np.sum((values - values.mean(axis=1, keepdims=True)) ** 2, axis=1)
     return sums
-
-
-class _Best:
-    """The best FODs so far of the voxels inside the mask."""
-
-    def __init__(self, status: np.ndarray, lobes: Lobes, dtype: np.dtype):
-        shape = (len(status), lobes.count)
-        self.maps = {name: np.zeros(shape, dtype) for name in ("weight", "odi", "kappa", "beta")}
-        vectors = ("direction", "across")[: lobes.density.axes]
-        self.maps |= {name: np.zeros((*shape, 3), dtype) for name in vectors}
-        self.status, self.criterion = status, np.full(len(status), np.inf)
-        self.lobes, self.squares = np.zeros(len(status), np.uint8), np.zeros(len(status))
-        self.sd: dict[str, np.ndarray] | None = None
-
-    def put_uniform(self, voxels: np.ndarray, criterion: np.ndarray, fits: Fits) -> None:
-        """Take a uniform FOD as that of these voxels."""
-        self.criterion[voxels], self.squares[voxels] = criterion, fits.maps["uniform_squares"]
-        self.status[voxels] = Status.CONVERGED
-
-    def put(self, voxels: np.ndarray, criterion: np.ndarray, fits: Fits, chosen: np.ndarray) -> None:
-        """Take the chosen fits as those of these voxels."""
-        count = fits.maps["weight"].shape[1]
-        for name, values in self.maps.items():
-            values[voxels] = 0
-            values[voxels, :count] = fits.maps[name][chosen]
-        self.criterion[voxels], self.lobes[voxels] = criterion, count
-        self.squares[voxels], self.status[voxels] = fits.maps["squares"][chosen], fits.status[chosen]
 
 
 def _chosen(arrays: Mapping[str, np.ndarray], indices: np.ndarray) -> dict[str, np.ndarray]:

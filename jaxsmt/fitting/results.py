@@ -78,7 +78,8 @@ class Fit(WithStatus):
         status: `Status` codes, uint8.
         sigma: the noise of one volume, in units of the data, where the fit used or estimated it; else None.
         sigma_error: relative standard error of an estimated sigma; else None. sigma_from: what it was estimated from:
-            "residuals of smooth signals", "repeats of b = 0" or "misfit of kernel and FOD".
+            "residuals of smooth signals", "repeats of b = 0", "misfit of kernel and FOD" or "background outside the
+            mask", and "…, smooth over N voxels".
         residuals: what the model leaves of the shells' means; None where no voxel has a fit.
         misfit: where a diffusivity is at its bound in more than a fifth of the voxels: which, how often, and what the
             model leaves of each shell's mean; else None.

@@ -144,7 +144,8 @@ class Settings:
     )
     grad_dev: Any = option(
         None,
-        "gradient deviation L of gradients g' = (I + L)g in every voxel, nine volumes as of the HCP",
+        "gradient deviation L of gradients g' = (I + L)g in every voxel, nine volumes as of the HCP, in the axes of "
+        "FSL's directions; in Python in those of the acquisition",
         flag={"metavar": "F"},
         fact=None,
     )

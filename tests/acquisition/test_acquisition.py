@@ -137,3 +137,12 @@ def test_b0_is_none_without_such_volumes():
     full = scheme([1000])
     assert full.b0.volumes.tolist() == [0, 1]
     assert Acquisition(full.bvals[2:], full.bvecs[2:]).b0 is None
+
+
+def test_one_traced_time_for_all_volumes_keeps_its_derivative():
+    """A number of all volumes is as much an argument as one for each."""
+
+    def sum_of_delta(delta):
+        return sum(shell.delta for shell in scheme([1000, 2000], delta=delta, Delta=30.0).shells)
+
+    assert jax.grad(sum_of_delta)(12.0) == pytest.approx(3)

@@ -199,3 +199,14 @@ def test_volumes_are_named(samples):
         inside = np.array(sample.inside)
         inside[7 : 7 + count] = 0
         assert re.search(said, "\n".join(doubts_of(replace(sample, inside=inside), scheme)), re.MULTILINE)
+
+
+def test_volumes_of_spherical_encoding_may_be_equal():
+    """Without noise they are, as directions mean nothing there."""
+    scheme = js.simulate.hcp_scheme(2, 15, shells=(1000.0, 2000.0))
+    b_delta = np.where(scheme.bvals > 1500, 0.0, 1.0)
+    acquisition = js.Acquisition(scheme.bvals, scheme.bvecs, b_delta=b_delta)
+    values = np.random.default_rng(0).uniform(100, 200, (len(b_delta), 50))
+    values[b_delta == 0] = values[-1]
+    sample = Sample(values, np.zeros((len(b_delta), 0)), 0.0, np.dtype(float), np.inf)
+    assert not [text for text in doubts_of(sample, acquisition, None) if "copy" in text]

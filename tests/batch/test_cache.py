@@ -136,15 +136,17 @@ def test_a_cache_of_no_size_keeps_nothing(filled, expected):
 
 
 def test_what_was_not_used_for_longest_is_removed(tmp_path, monkeypatch):
-    """Reading counts as use."""
+    """Reading counts as use, and what processors of another kind left behind counts too."""
     monkeypatch.setenv("JAXSMT_CACHE_SIZE", "0.003")  # MB: three of these files
-    kept = cache.Cache(tmp_path, None)
-    for age, name in enumerate(["new", "old", "read"]):
+    here, elsewhere = (cache.Cache(tmp_path / f"programs-{kind}", None) for kind in ("here", "elsewhere"))
+    for age, (kept, name) in enumerate([(here, "new"), (elsewhere, "old"), (here, "read")]):
+        kept.folder.mkdir(exist_ok=True)
         kept.store(name, bytes(900))
-        os.utime(tmp_path / name, (1000 - age, 1000 - age))
-    kept.load("read")
-    kept.store("last", bytes(900))
-    assert {path.name for path in tmp_path.iterdir()} == {"new", "read", "last"}
+        os.utime(kept.folder / name, (1000 - age, 1000 - age))
+    here.load("read")
+    here.store("last", bytes(900))
+    assert {path.name for path in here.folder.iterdir()} == {"new", "read", "last"}
+    assert not list(elsewhere.folder.iterdir())
 
 
 def test_models_have_fingerprints():

@@ -1,5 +1,7 @@
 """Standard deviations of kernels and FODs, on simulated voxels whose truth is known."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -76,6 +78,14 @@ def test_standard_deviations_of_fods():
     assert 0.92 < np.mean(np.abs(z) < 1.96) < 0.98
     assert not np.any(fods.sd["weight"][inside])  # one lobe has it all
     assert np.isnan(fods.sd["odi"][fods.status == js.Status.AT_BOUND]).all()
+    # What a kernel at a bound leaves of its lobes is not known, but for their direction.
+    status = kernels.status.copy()
+    status[inside] = np.where(np.arange(inside.sum()) % 2, js.Status.CONVERGED, js.Status.AT_BOUND)
+    again = js.fit(dataclasses.replace(kernels, status=status).fod_model("watson"), ACQUISITION, data)
+    at_bound = inside & (status == js.Status.AT_BOUND)
+    assert np.isnan(again.sd["odi"][at_bound]).all()
+    assert np.isfinite(again.sd["odi"][inside & ~at_bound]).all()
+    assert np.isfinite(again.sd["direction"][inside]).all()
 
     # The fit is the Rician likelihood's: SciPy does not find better, in a voxel taken at random.
     weighted = ACQUISITION.bvals > 0

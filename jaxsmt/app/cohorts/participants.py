@@ -57,8 +57,9 @@ def _absolute(options: argparse.Namespace) -> argparse.Namespace:
     places = {name: value.absolute() for name, value in vars(options).items() if isinstance(value, Path)}
     if options.model.endswith(".py") or ".py:" in options.model:
         places["model"] = os.path.abspath(options.model)
-    if options.prior not in (None, "population"):
-        places["prior"] = os.path.abspath(options.prior)
+    for name in ("prior", "sigma", "b_shape", "echo_time"):  # words, numbers, or files
+        if (text := getattr(options, name)) is not None and os.path.exists(text):
+            places[name] = os.path.abspath(text)
     return argparse.Namespace(**{**vars(options), **places})
 
 
