@@ -214,8 +214,8 @@ class Acquisition(Shown):
         old = self.table
         new = GradientTable(bvals, bvecs, delta, Delta, b_delta, te)
         table = GradientTable(*(a if a is not None else b for a, b in zip(new, old, strict=True)))
-        for name, values, before in zip(GradientTable._fields, table, old, strict=True):
-            if values is not None and before is not None and np.shape(values) != before.shape:
+        for name, values in table._asdict().items():
+            if values is not None and np.shape(values) != (old.bvecs if name == "bvecs" else old.bvals).shape:
                 raise InputError(f"{name} of shape {np.shape(values)}", fix="one for each volume, as before")
         # All of one kind and precision.
         like = next((values for values in table if is_jax(values)), old.bvals)

@@ -39,7 +39,7 @@ class Unfinished:
         self._out, self._prefix = out, prefix
         self.folder = out / f".{prefix}unfinished"
         self._facts = self.folder / "run.json"
-        self._new = self.folder / "new"
+        self._new, self._mark = self.folder / "new", self.folder / "publishing"
         self._begun = self._published = False
         self._lock = out / f".{prefix}lock"
 
@@ -47,6 +47,11 @@ class Unfinished:
     def exists(self) -> bool:
         """Whether an earlier run was stopped."""
         return self._facts.exists()
+
+    @property
+    def published(self) -> bool:
+        """Whether an earlier run was stopped when outputs were going to their places, so that some may be its own."""
+        return self.exists and self._mark.exists()
 
     def is_of(self, run: Facts) -> bool:
         """Whether the earlier run is the one whose run.json says this.
@@ -138,6 +143,10 @@ class Unfinished:
         except OSError as error:
             raise nifti.output_error(error, self._new) from None
         yield self._new
+        try:
+            self._mark.touch()
+        except OSError as error:
+            raise nifti.output_error(error, self._mark) from None
         self._published = True  # at least some
         for path in sorted(self._new.iterdir(), key=lambda path: (path.name.endswith("run.json"), path.name)):
             try:

@@ -91,7 +91,7 @@ def run_fit(request: Request, progress: Progress = lambda *_: None, command: Seq
             clock.lap("check")
         with unfinished.locked(), unfinished.running():
             model, uncertainty = job.loaded.model, inputs.settings.uncertainty
-            targets.check_targets(request, model, uncertainty, inputs.files, unfinished.exists)
+            targets.check_targets(request, model, uncertainty, inputs.files, unfinished.published)
             with collected_warnings() as more:
                 result, hashes, sample = _fit(job, reader, unfinished, progress, clock)
             run = describe.run_facts(request, inputs, result.fit, result.fods, hashes, command)

@@ -81,7 +81,7 @@ class NoiseSources:
     @property
     def inside(self) -> bool:
         """Whether something inside the mask may tell."""
-        return self.asked != BACKGROUND and max(self.freedom, self.of_misfit) > 0
+        return self.asked != BACKGROUND and self.inside_tells
 
     @property
     def by_misfit(self) -> bool:

@@ -154,7 +154,8 @@ class Fit(WithStatus):
         Args:
             acquisition: another than that of the data; None: that of the data.
         Returns:
-            (..., shells) of b = 0 and each shell, in units of the data; 0 where a voxel has no fit.
+            (..., shells) of b = 0 and each shell, in units of the data; 0 where a voxel has no fit. Of several echo
+            times, all are as at the shortest, if no compartment has a T2.
         Raises:
             InputError: the model needs pulse timings that the acquisition does not have.
         """

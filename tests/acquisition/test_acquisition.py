@@ -146,3 +146,10 @@ def test_one_traced_time_for_all_volumes_keeps_its_derivative():
         return sum(shell.delta for shell in scheme([1000, 2000], delta=delta, Delta=30.0).shells)
 
     assert jax.grad(sum_of_delta)(12.0) == pytest.approx(3)
+
+
+@pytest.mark.parametrize("values", [80.0, np.full(3, 80.0)])
+def test_values_are_one_for_each_volume(values):
+    """Of what an acquisition did not have before, too."""
+    with pytest.raises(InputError, match="te of shape"):
+        scheme([1000, 2000]).with_values(te=values)

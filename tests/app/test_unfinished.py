@@ -10,6 +10,7 @@ import time
 import pytest
 
 from jaxsmt.app import unfinished
+from jaxsmt.app.unfinished import Unfinished
 from jaxsmt.batch.journal import Record
 from tests.app.commands import run
 
@@ -147,3 +148,19 @@ def test_another_sigma_is_told(folder, monkeypatch, capsys, sigma):
     assert run(folder, *FODS, *changed) == 2
     assert f"options sigma was 1, is {sigma}" in capsys.readouterr().err
     assert run(folder, *FODS, *changed, "--overwrite") == 0
+
+
+def test_a_run_that_was_stopped_before_it_wrote_gives_no_right_to_overwrite(tmp_path):
+    """What lies there then is another fit's; from the first output on it may be the run's own."""
+    out = tmp_path / "out"
+    out.mkdir()
+    unfinished = Unfinished(out, "x_")
+    unfinished.begin({"options": {}}, {}, 1, anew=False)
+    assert unfinished.exists
+    assert not unfinished.published
+    with unfinished.publishing() as folder:
+        (folder / "x_map.nii.gz").write_bytes(b"map")
+        assert not unfinished.published
+    assert unfinished.published
+    unfinished.finish()
+    assert not unfinished.published
