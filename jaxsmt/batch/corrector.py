@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -15,7 +17,9 @@ from ..geometry.harmonics import even_harmonics, n_coefficients
 from ..physics.compartments import Kernel
 from ..physics.noises.base import Noise
 from ..problems.corrections import LMAX, STEPS_OF_SIGMA, L, steps_of
+from ..problems.volume_kernel import VolumeKernel
 from . import journal
+from .fused import adds_up
 from .programs import (
     CorrectedVolumes,
     ExpectedVoxel,
@@ -26,7 +30,7 @@ from .programs import (
     sigmas,
     signals_of_means,
 )
-from .runner import Devices, Runner
+from .runner import Devices, Program, Runner
 from .sizes import size_of
 
 # Orders of harmonics that leave less than a few percent of usual noise of a signal, below and above this b in ms/µm².
@@ -67,30 +71,34 @@ class Corrector(Runner):
         weighted = [g for g, shell in zip(directions, shells, strict=True) if not shell.zero]
         weights = acquisition.weights[:, self._volumes]
         pulses, steps = tuple(shell.pulse for shell in shells), steps_of(weighted)
-        # One program for both: from a uniform FOD or from that of an earlier correction, with σ or without. Magnitudes,
-        # all volumes of every voxel, are another's.
-        self._correct = {
-            (again, with_sigma, magnitudes): self.program(
-                correct_volumes,
-                size,
-                VolumesShared(
-                    directions,
-                    pulses,
-                    weights,
-                    steps[again],
-                    STEPS_OF_SIGMA if with_sigma else 0,
-                ),
-                kernel=kernel,
-                noise=noise,
-                magnitudes=magnitudes,
-            )
-            for again in (False, True)
-            for with_sigma in (False, True)
-            for magnitudes in (False, True)
-        }
+        self._kernel, self._noise, self._size = kernel, noise, size
+        self._shells, self._weights, self._steps = (directions, pulses), weights, steps
         self._sigmas = self.program(sigmas, size, tuple(bases), noise=noise)
         self._means = self.program(expected_means, size, acquisition.weights, noise=noise)
         self._signals = self.program(signals_of_means, size, (), noise=noise)
+
+    @cached_property
+    def _correct(self) -> dict[tuple[bool, bool, bool], Program]:
+        """One program for both: from a uniform FOD or from that of an earlier correction, with σ or without.
+
+        Magnitudes, all volumes of every voxel, are another's. On a GPU with the kernel for it, if it works; that is
+        found out when a program is made, as it takes time.
+        """
+        fused = VolumeKernel()
+        suits = self.platform == "gpu" and self.dtype == np.float32
+        use = suits and adds_up(fused, self._noise, self.device)
+        return {
+            (again, with_sigma, magnitudes): self.program(
+                correct_volumes,
+                self._size,
+                VolumesShared(*self._shells, self._weights, self._steps[again], STEPS_OF_SIGMA if with_sigma else 0),
+                kernel=self._kernel,
+                noise=self._noise,
+                magnitudes=magnitudes,
+                fused=fused if use else None,
+            )
+            for again, with_sigma, magnitudes in itertools.product((False, True), repeat=3)
+        }
 
     def compile(
         self, *, sigma: bool, correct: bool, floor: bool, deviation: bool, second: bool, magnitudes: bool = False

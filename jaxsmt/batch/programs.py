@@ -21,6 +21,7 @@ from ..physics.signal import convolved
 from ..problems.base import Estimation
 from ..problems.corrections import LMAX, Corrected, FodSearch, correct, shell_design, volume_design
 from ..problems.kernels import Uncertainty
+from ..problems.volume_kernel import VolumeKernel
 from ..solvers import Solver
 from .lanes import blocks, where
 from .search import search_voxels, status_of
@@ -122,7 +123,7 @@ class VolumesShared(NamedTuple):
     steps_of_sigma: Any
 
 
-@partial(jax.jit, static_argnames=("kernel", "noise", "magnitudes", "lanes"))
+@partial(jax.jit, static_argnames=("kernel", "noise", "magnitudes", "fused", "lanes"))
 def correct_volumes(
     voxels: VolumesVoxel,
     shared: VolumesShared,
@@ -131,16 +132,20 @@ def correct_volumes(
     kernel: Kernel,
     noise: Noise,
     magnitudes: bool,
+    fused: VolumeKernel | None = None,
     lanes: int,
 ) -> CorrectedVolumes:
-    """`problems.corrections.correct` of the first `count` voxels of a chunk. magnitudes: are returned too."""
+    """`problems.corrections.correct` of the first `count` voxels of a chunk.
+
+    magnitudes: are returned too. fused: adds up over volumes on a GPU.
+    """
     nominal = tuple(even_harmonics(g, LMAX)[:, 1:] for g in shared.directions)
     squares = shared.weights**2
 
     def one(voxel: VolumesVoxel) -> CorrectedVolumes:
         usable = (voxel.sigma > 0) & (voxel.s0 > 0)
         sigma, s0 = jnp.where(usable, voxel.sigma, 1), jnp.where(usable, voxel.s0, 1)
-        corrected = _corrected(voxel._replace(sigma=sigma, s0=s0), nominal, shared, kernel, noise)
+        corrected = _corrected(voxel._replace(sigma=sigma, s0=s0), nominal, shared, kernel, noise, fused)
         means = jnp.matmul(shared.weights, corrected.real, precision="highest")
         # Of one σ for all volumes of a shell; the more so, the less they tell of their signals.
         variances = jnp.sum(squares, axis=1) ** 2 / jnp.matmul(squares, corrected.information, precision="highest")
@@ -162,6 +167,7 @@ def _corrected(
     shared: VolumesShared,
     kernel: Kernel,
     noise: Noise,
+    fused: VolumeKernel | None,
 ) -> Corrected:
     decay = (None,) * len(shared.pulses) if voxel.decay is None else tuple(voxel.decay)
 
@@ -170,7 +176,7 @@ def _corrected(
         return of_kernel if factor is None else factor * of_kernel
 
     search = FodSearch(voxel.fod, shared.steps, shared.steps_of_sigma)
-    meant = shell_design(nominal, tuple(map(moments, shared.pulses, decay)))
+    meant = shell_design(nominal, tuple(map(moments, shared.pulses, decay)), fused)
     if voxel.deviation is None:
         return correct(voxel.data, voxel.sigma, voxel.s0, meant, None, noise, search)
     harmonics, of_volumes = [], []

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ from jaxtyping import Float
 from ..geometry.harmonics import even_harmonics
 from ..physics.densities.base import watson_zonal
 from ..physics.noises.base import Noise
+from .volume_kernel import Linear, OfVolume, Sums, VolumeKernel
 
 #: Order of the FOD's harmonics.
 LMAX = 6
@@ -43,13 +44,14 @@ class Design(NamedTuple):
 
     E = K_0 + Σ_lm K_l Y_lm(g) c_lm (Funk-Hecke). Each shell's mean K_0, (n,) or (), matrix (n, coefficients) and scale
     (coefficients,), whose product is K_l Y_lm. grams: the matrices' products MᵀM where all voxels have the same; None:
-    they have not.
+    they have not. kernel: adds up over volumes on a GPU.
     """
 
     means: tuple[Array, ...]
     matrices: tuple[Array, ...]
     scales: tuple[Array, ...]
     grams: tuple[Array, ...] | None = None
+    kernel: VolumeKernel | None = None
 
     def linear(self, c: Array) -> list[Array]:
         """Each shell's part linear in c, (n,)."""
@@ -60,8 +62,27 @@ class Design(NamedTuple):
         """Each shell's signal over S0, (n,)."""
         return [mean + part for mean, part in zip(self.means, self.linear(c), strict=True)]
 
-    def squares(self, c: Array) -> list[Array]:
+    def sums(self, of_volume: OfVolume, c: Array, lane: Any, m: Array) -> Sums:
+        """What `of_volume(lane, E, m)` gives of all volumes, added up; see `Sums`. m: of all volumes, as in `split`."""
+        if self.kernel is not None:
+
+            def plain(linear: Linear, *of_voxel: Any) -> Sums:
+                return Design(*linear).sums(of_volume, *of_voxel)
+
+            return self.kernel(of_volume, plain, L, Linear(*self[:3]), c, lane, m)
+        each = [of_volume(lane, *of_shell) for of_shell in zip(self.signal(c), self.split(m), strict=True)]
+        back = jax.linear_transpose(self.linear, c)
+        return Sums(back([of_shell for of_shell, _ in each])[0], tuple(jnp.sum(of_shell) for _, of_shell in each))
+
+    def squares(self, c: Array) -> Sequence[Array]:
         """Each shell's sum of squares of what is linear in c, ()."""
+        if self.kernel is not None:
+
+            def plain(linear: Linear, c: Array, *nothing: None) -> Sums:
+                return Sums(None, tuple(Design(*linear).squares(c)))
+
+            linear = Linear(tuple(map(jnp.zeros_like, self.means)), self.matrices, self.scales)
+            return self.kernel(lambda lane, signal, m: (None, signal * signal), plain, L, linear, c, None, None).shells
         if self.grams is None:
             return [jnp.sum(part * part) for part in self.linear(c)]
         scaled = [scale * c for scale in self.scales]
@@ -80,10 +101,12 @@ class Design(NamedTuple):
         return jnp.sum(jnp.stack(parts), axis=0)
 
 
-def shell_design(harmonics: tuple[Array, ...], moments: tuple[Array, ...]) -> Design:
+def shell_design(
+    harmonics: tuple[Array, ...], moments: tuple[Array, ...], kernel: VolumeKernel | None = None
+) -> Design:
     """Of shells whose volumes have one b-value. harmonics: Y_lm, (n, coefficients) each. moments: K_0, K_2, … each."""
     grams = tuple(jnp.matmul(y.T, y, precision="highest") for y in harmonics)
-    return Design(tuple(k[0] for k in moments), harmonics, tuple(k[L // 2] for k in moments), grams)
+    return Design(tuple(k[0] for k in moments), harmonics, tuple(k[L // 2] for k in moments), grams, kernel)
 
 
 def volume_design(harmonics: tuple[Array, ...], moments: tuple[Array, ...]) -> Design:
@@ -114,7 +137,7 @@ class FodSearch(NamedTuple):
 def free_fod(
     actual: Design,
     nominal: Design,
-    m: Sequence[Array],
+    m: Float[Array, " volumes"],
     amplitude: Float[Array, ""],
     noise: Noise,
     search: FodSearch,
@@ -127,21 +150,25 @@ def free_fod(
     their root mean square tells.
 
     Args:
-        m: each shell's (n,) over σ. amplitude: S0 over σ.
+        m: (volumes,) over σ, b = 0 first. amplitude: S0 over σ.
     """
     penalty = jnp.asarray(1 / _SPREAD**2, search.fod.dtype)
-    back = jax.linear_transpose(actual.linear, search.fod)
+
+    def of_volume(amplitude: Array, signal: Array, m: Array) -> tuple[Array, Array]:
+        x = amplitude * signal
+        if noise.magnitudes:
+            x = jnp.maximum(x, _LEAST)
+        return noise.expected_real(m, x) - x, x * x
+
+    volumes = [len(matrix) for matrix in actual.matrices]
 
     def step(_: Array, state: tuple[Array, ...]) -> tuple[Array, ...]:
         c, d, before, size = state
-        # Computed anew from the coefficients, which is less to read and write than the signal.
-        x = [amplitude * signal for signal in actual.signal(c)]
-        if noise.magnitudes:
-            x = [jnp.maximum(of_shell, _LEAST) for of_shell in x]
-        told = [noise.information(jnp.sqrt(jnp.mean(of_shell * of_shell))) for of_shell in x]
+        # Signals are computed anew from the coefficients, which is less to read and write.
+        left, powers = actual.sums(of_volume, c, amplitude, m)
+        told = [noise.information(jnp.sqrt(of_shell / n)) for of_shell, n in zip(powers, volumes, strict=True)]
         weights = [amplitude**2 * jnp.maximum(of_shell, _LEAST_INFORMATION) for of_shell in told]
-        left = [noise.expected_real(of_m, of_x) - of_x for of_m, of_x in zip(m, x, strict=True)]
-        gradient = amplitude * back(left)[0] - penalty * c
+        gradient = amplitude * left - penalty * c
         steepest = gradient / (nominal.energy(weights) + penalty)
         d = steepest + jnp.maximum(_part(jnp.sum((gradient - before) * steepest), size), 0) * d
         squares = zip(weights, actual.squares(d), strict=True)
@@ -195,7 +222,7 @@ def correct(
     if noise.magnitudes:
         m = jnp.maximum(m, 0)
     zeros = data.shape[0] - sum(map(len, nominal.matrices))
-    c = free_fod(actual or nominal, nominal, nominal.split(m), amplitude, noise, search)
+    c = free_fod(actual or nominal, nominal, m, amplitude, noise, search)
 
     def predicted(design: Design) -> Array:
         weighted = [jnp.maximum(signal, 0) for signal in design.signal(c)]

@@ -1,0 +1,158 @@
+"""Sums over a voxel's volumes as one GPU kernel: each thread has a voxel and meets its volumes in a loop.
+
+Written as arrays, the signals of all volumes and what follows from each of them go to memory and come back for the next
+product. Here a thread keeps the coefficients and the sums in registers, and only the measurements are read. What a
+volume adds is computed by the same function as everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from .lane_kernel import BLOCK, called
+
+#: (lane, E, m) -> two numbers of a volume of the signal E and the measurement m, see `Sums`. The first, or m, may be
+#: None. lane: numbers of the voxel, a pytree.
+OfVolume: TypeAlias = Callable[[Any, Array, Any], tuple[Any, Array]]
+
+
+class Sums(NamedTuple):
+    """Over volumes. back: Σ of the first number times ∂E/∂c, (coefficients,), or None. shells: Σ of the second, each."""
+
+    back: Any
+    shells: tuple[Array, ...]
+
+
+class Linear(NamedTuple):
+    """Signals of volumes as a linear function of coefficients, E = mean + matrix (scale c), shell by shell.
+
+    means: () each. matrices: (n, coefficients). scales: (coefficients,), the same for all of one order.
+    """
+
+    means: tuple[Array, ...]
+    matrices: tuple[Array, ...]
+    scales: tuple[Array, ...]
+
+
+@dataclass(frozen=True)
+class VolumeKernel:
+    """`Sums` under vmap by a kernel written in Pallas; those of one voxel as usual.
+
+    Attributes:
+        interpret: run the kernel's steps one by one, for tests on a CPU.
+    """
+
+    interpret: bool = False
+
+    def __call__(
+        self, of_volume: OfVolume, plain: Callable[..., Sums], orders: np.ndarray, linear: Linear, *of_voxel: Any
+    ) -> Sums:
+        """Sums over the volumes of a voxel.
+
+        Args:
+            plain: `(linear, *of_voxel) -> Sums`, without the kernel. orders: l of each coefficient, ascending.
+            of_voxel: c, lane and m, (volumes,): those of the shells are the last.
+        """
+
+        @jax.custom_batching.custom_vmap
+        def sums(linear: Linear, *of_voxel: Any) -> Sums:
+            return plain(linear, *of_voxel)
+
+        @sums.def_vmap
+        def _(lanes: int, batched: Any, linear: Linear, *of_voxel: Any) -> tuple[Sums, Any]:
+            each, *of_others = batched
+            if any(each.matrices) or lanes % BLOCK:
+                axes = jax.tree.map(lambda one: 0 if one else None, tuple(batched))
+                out = jax.vmap(plain, in_axes=axes)(linear, *of_voxel)
+                return out, jax.tree.map(lambda _: True, out)
+            scales = tuple(scale[..., _firsts(orders)] for scale in linear.scales)
+            voxels = _Voxel(linear.means, scales, *of_voxel)
+            last = _lanes_last(lanes, _Voxel(each.means, each.scales, *of_others), voxels)
+            out = _of_lanes(of_volume, orders, linear.matrices, last, self.interpret)
+            return out._replace(back=None if out.back is None else out.back.T), jax.tree.map(lambda _: True, out)
+
+        return sums(linear, *of_voxel)
+
+
+def _firsts(orders: np.ndarray) -> np.ndarray:
+    """The first coefficient of each order."""
+    firsts: np.ndarray = np.unique(orders, return_index=True)[1]
+    return firsts
+
+
+def _lanes_last(lanes: int, batched: Any, numbers: Any) -> Any:
+    """Numbers of each lane, (…, lanes)."""
+
+    def of_all(batched: bool, leaf: Array) -> Array:
+        return jnp.moveaxis(leaf if batched else jnp.broadcast_to(leaf, (lanes, *leaf.shape)), 0, -1)
+
+    return jax.tree.map(of_all, batched, numbers)
+
+
+class _Voxel(NamedTuple):
+    """Numbers of a voxel, or of lanes if these are the last axis: of each shell K_0 and of each order K_l, and others."""
+
+    means: Any
+    scales: Any
+    c: Any
+    lane: Any
+    m: Any
+
+
+def _of_lanes(of_volume: OfVolume, orders: np.ndarray, matrices: Any, lanes: _Voxel, interpret: bool) -> Sums:
+    """Sums, the last axis is the lanes."""
+    like = jax.ShapeDtypeStruct(lanes.means[0].shape, lanes.c.dtype)
+    backwards = jax.eval_shape(of_volume, lanes.lane, like, None if lanes.m is None else like)[0] is not None
+    shapes = Sums(jax.ShapeDtypeStruct(lanes.c.shape, like.dtype) if backwards else None, (like,) * len(matrices))
+    arguments, tree = jax.tree.flatten((lanes, matrices))
+    results, tree_of_results = jax.tree.flatten(shapes)
+
+    def kernel(at: Any, *refs: Any) -> None:
+        voxel, rows = jax.tree.unflatten(tree, refs[: len(arguments)])
+        out: Sums = jax.tree.unflatten(tree_of_results, refs[len(arguments) :])
+        back, shells = _added_up(of_volume, orders, rows, voxel, at, backwards)
+        for ref, total in zip(out.shells, shells, strict=True):
+            ref[at] = total
+        for k, total in enumerate(back):
+            out.back[k, at] = total
+
+    sums: Sums = jax.tree.unflatten(tree_of_results, called(kernel, arguments, results, interpret))
+    return sums
+
+
+def _added_up(
+    of_volume: OfVolume, orders: np.ndarray, matrices: Any, refs: _Voxel, at: Any, backwards: bool
+) -> tuple[Sequence[Array], list[Array]]:
+    """`Sums` of the lanes of a block, from references; nothing is summed backwards if that is not asked for."""
+    c, lane = [refs.c[k, at] for k in range(len(orders))], jax.tree.map(lambda ref: ref[at], refs.lane)
+    zero, order_of = jnp.zeros_like(c[0]), np.unique(orders, return_inverse=True)[1].tolist()
+    back: Sequence[Array] = (zero,) * (len(orders) if backwards else 0)
+    counts, totals = [matrix.shape[0] for matrix in matrices], []
+    volume = 0 if refs.m is None else refs.m.shape[0] - sum(counts)
+    for n, matrix, mean, scales in zip(counts, matrices, refs.means, refs.scales, strict=True):
+        of_shell = mean[at], [scales[j, at] for j in range(scales.shape[0])]
+
+        def add(i: Any, sums: Any, volume: int = volume, matrix: Any = matrix, of_shell: Any = of_shell) -> Any:
+            (signal, scales), (back, total) = of_shell, sums
+            row = [matrix[i, k] for k in range(len(orders))]
+            parts = [row[k] * c[k] for k in range(len(orders))]
+            for j, scale in enumerate(scales):
+                signal = signal + scale * sum(part for part, of in zip(parts, order_of, strict=True) if of == j)
+            number, added = of_volume(lane, signal, None if refs.m is None else refs.m[volume + i, at])
+            if backwards:
+                by_order = [number * scale for scale in scales]
+                back = tuple(b + y * by_order[j] for b, y, j in zip(back, row, order_of, strict=True))
+            return back, total + added
+
+        back, total = jax.lax.fori_loop(0, n, add, (back, zero))
+        totals.append(total)
+        volume += n
+    return back, totals
