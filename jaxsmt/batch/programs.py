@@ -111,7 +111,7 @@ class VolumesVoxel(NamedTuple):
 
 
 class VolumesShared(NamedTuple):
-    """directions, pulses: each shell's (n, 3) and weighting above b = 0. weights: (shells, volumes) of the means.
+    """directions, pulses: each shell's (n, 3) and weighting above b = 0. weights: (volumes,) in the means.
 
     steps, steps_of_sigma: of the searches for FODs and for σ.
     """
@@ -140,18 +140,14 @@ def correct_volumes(
     magnitudes: are returned too. fused: adds up over volumes on a GPU.
     """
     nominal = tuple(even_harmonics(g, LMAX)[:, 1:] for g in shared.directions)
-    squares = shared.weights**2
 
     def one(voxel: VolumesVoxel) -> CorrectedVolumes:
         usable = (voxel.sigma > 0) & (voxel.s0 > 0)
         sigma, s0 = jnp.where(usable, voxel.sigma, 1), jnp.where(usable, voxel.s0, 1)
         corrected = _corrected(voxel._replace(sigma=sigma, s0=s0), nominal, shared, kernel, noise, fused)
-        means = jnp.matmul(shared.weights, corrected.real, precision="highest")
-        # Of one σ for all volumes of a shell; the more so, the less they tell of their signals.
-        variances = jnp.sum(squares, axis=1) ** 2 / jnp.matmul(squares, corrected.information, precision="highest")
         return CorrectedVolumes(
-            jnp.where(usable, means, 0),
-            variances,
+            jnp.where(usable, corrected.means, 0),
+            corrected.variances,
             jnp.where(usable, corrected.sigma, 0),
             jnp.where(usable, corrected.magnitude, 0) if magnitudes and corrected.magnitude is not None else None,
             jnp.where(usable & jnp.isfinite(corrected.fod), corrected.fod, 0),
@@ -178,7 +174,7 @@ def _corrected(
     search = FodSearch(voxel.fod, shared.steps, shared.steps_of_sigma)
     meant = shell_design(nominal, tuple(map(moments, shared.pulses, decay)), fused)
     if voxel.deviation is None:
-        return correct(voxel.data, voxel.sigma, voxel.s0, meant, None, noise, search)
+        return correct(voxel.data, shared.weights, voxel.sigma, voxel.s0, meant, None, noise, search)
     harmonics, of_volumes = [], []
     for pulse, factor, g in zip(shared.pulses, decay, shared.directions, strict=True):
         turned = g + jnp.matmul(g, voxel.deviation.T, precision="highest")
@@ -186,7 +182,7 @@ def _corrected(
         harmonics.append(even_harmonics(turned / jnp.sqrt(square)[:, None], LMAX)[:, 1:])
         of_volumes.append(jax.vmap(partial(_at_b, moments, pulse, factor))(pulse.b * square))
     actual = volume_design(tuple(harmonics), tuple(of_volumes))
-    return correct(voxel.data, voxel.sigma, voxel.s0, meant, actual, noise, search)
+    return correct(voxel.data, shared.weights, voxel.sigma, voxel.s0, meant, actual, noise, search)
 
 
 def _at_b(moments: Callable[..., Array], pulse: Pulse, level: Array | None, b: Array) -> Array:

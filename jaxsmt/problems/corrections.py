@@ -8,7 +8,8 @@ changed. Spherical means of such volumes are unbiased, and the kernel is fitted 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -62,17 +63,18 @@ class Design(NamedTuple):
         """Each shell's signal over S0, (n,)."""
         return [mean + part for mean, part in zip(self.means, self.linear(c), strict=True)]
 
-    def sums(self, of_volume: OfVolume, c: Array, lane: Any, m: Array) -> Sums:
-        """What `of_volume(lane, E, m)` gives of all volumes, added up; see `Sums`. m: of all volumes, as in `split`."""
+    def sums(self, of_volume: OfVolume, c: Array, lane: Any, *m: Array) -> Sums:
+        """What `of_volume(lane, E, *m)` gives of all volumes, added up; see `Sums`. m: each as in `split`."""
         if self.kernel is not None:
 
             def plain(linear: Linear, *of_voxel: Any) -> Sums:
                 return Design(*linear).sums(of_volume, *of_voxel)
 
-            return self.kernel(of_volume, plain, L, Linear(*self[:3]), c, lane, m)
-        each = [of_volume(lane, *of_shell) for of_shell in zip(self.signal(c), self.split(m), strict=True)]
-        back = jax.linear_transpose(self.linear, c)
-        return Sums(back([of_shell for of_shell, _ in each])[0], tuple(jnp.sum(of_shell) for _, of_shell in each))
+            return self.kernel(of_volume, plain, L, Linear(*self[:3]), c, lane, *m)
+        each = [of_volume(lane, *of_shell) for of_shell in zip(self.signal(c), *map(self.split, m), strict=True)]
+        firsts, seconds = zip(*each, strict=True)
+        back = None if firsts[0] is None else jax.linear_transpose(self.linear, c)(list(firsts))[0]
+        return Sums(back, tuple(map(jnp.sum, seconds)))
 
     def squares(self, c: Array) -> Sequence[Array]:
         """Each shell's sum of squares of what is linear in c, ()."""
@@ -82,7 +84,7 @@ class Design(NamedTuple):
                 return Sums(None, tuple(Design(*linear).squares(c)))
 
             linear = Linear(tuple(map(jnp.zeros_like, self.means)), self.matrices, self.scales)
-            return self.kernel(lambda lane, signal, m: (None, signal * signal), plain, L, linear, c, None, None).shells
+            return self.kernel(lambda lane, signal: (None, signal * signal), plain, L, linear, c, None).shells
         if self.grams is None:
             return [jnp.sum(part * part) for part in self.linear(c)]
         scaled = [scale * c for scale in self.scales]
@@ -188,23 +190,24 @@ def _part(of: Array, whole: Array) -> Array:
 
 
 class Corrected(NamedTuple):
-    """A voxel's volumes (b = 0 first), in units of the data.
+    """What a voxel's volumes tell of its spherical means, in units of the data.
 
-    real: expected real parts at the nominal gradients, for spherical means. magnitude: the same with their noise
-    floor, for likelihoods; None where gradients do not deviate, as it is the data then. information: what each volume
-    tells of its signal, 1 with Gaussian noise. sigma: of the noise, from the misfit of the prediction.
-    fod: coefficients of the free FOD, (27,).
+    means: of the expected real parts at the nominal gradients, (shells,). variances: of the means over σ², (shells,); of
+    one σ for all volumes of a shell, the more so, the less they tell of their signals. magnitude: (volumes,) b = 0
+    first, the same with their noise floor, for likelihoods; None where gradients do not deviate, as it is the data then.
+    sigma: of the noise, from the misfit of the prediction. fod: coefficients of the free FOD, (27,).
     """
 
-    real: Array
+    means: Array
+    variances: Array
     magnitude: Array | None
-    information: Array
     sigma: Array
     fod: Array
 
 
 def correct(
     data: Float[Array, " volumes"],
+    weights: Float[Array, " volumes"],
     sigma: Float[Array, ""],
     s0: Float[Array, ""],
     nominal: Design,
@@ -212,11 +215,11 @@ def correct(
     noise: Noise,
     search: FodSearch,
 ) -> Corrected:
-    """Volumes without what noise floor and deviating gradients are expected to have done to them.
+    """Spherical means without what noise floor and deviating gradients are expected to have done to the volumes.
 
     Args:
-        data: (volumes,) b = 0 first, then shell by shell. nominal: of the gradients that were meant.
-        actual: of those that were applied; None: they are the same.
+        data: (volumes,) b = 0 first, then shell by shell. weights: of the volumes in the means. nominal: of the
+            gradients that were meant. actual: of those that were applied; None: they are the same.
     """
     m, amplitude = data / sigma, s0 / sigma
     if noise.magnitudes:
@@ -224,18 +227,37 @@ def correct(
     zeros = data.shape[0] - sum(map(len, nominal.matrices))
     c = free_fod(actual or nominal, nominal, m, amplitude, noise, search)
 
-    def predicted(design: Design) -> Array:
-        weighted = [jnp.maximum(signal, 0) for signal in design.signal(c)]
-        return amplitude * jnp.concatenate([jnp.ones(zeros, m.dtype), *weighted])
+    def totals(of: Callable[..., Array], lane: Any, *numbers: Array) -> list[Array]:
+        """Shell by shell the sum of `of(lane, x, *numbers)`, of b = 0 too."""
 
-    x = predicted(actual or nominal)
-    real, information = noise.expected_real(m, x), noise.information(x)
+        def of_volume(lane: tuple[Array, Any], signal: Array, *numbers: Array) -> tuple[None, Array]:
+            amplitude, others = lane
+            return None, of(others, amplitude * jnp.maximum(signal, 0), *numbers)
+
+        shells = (actual or nominal).sums(of_volume, c, (amplitude, lane), *numbers).shells
+        at_zero = [jnp.sum(of(lane, amplitude, *(part[:zeros] for part in numbers)))] if zeros else []
+        return [*at_zero, *shells]
+
+    def predicted(design: Design) -> list[Array]:
+        return [amplitude * jnp.maximum(signal, 0) for signal in design.signal(c)]
+
+    applied, w = predicted(actual or nominal), nominal.split(weights)
+    information = [noise.information(of_shell) for of_shell in applied]
     # S0, the kernel, and as many coefficients as the data determine.
-    energy = amplitude**2 * nominal.energy([jnp.mean(of_shell) for of_shell in nominal.split(information)])
+    energy = amplitude**2 * nominal.energy(list(map(jnp.mean, information)))
     known = 3 + jnp.sum(energy / (energy + 1 / _SPREAD**2))
-    misfit = sigma * noise.relative_sigma(m, x, known, search.steps_of_sigma.astype(jnp.int32))
-    if actual is None:
-        return Corrected(sigma * real, None, information, misfit, c)
-    meant = predicted(nominal)
-    magnitude = m + noise.expected_magnitude(meant) - noise.expected_magnitude(x)
-    return Corrected(sigma * (real + meant - x), sigma * magnitude, information, misfit, c)
+    steps = search.steps_of_sigma.astype(jnp.int32)
+    misfit = noise.sigma_of_sums(lambda of, s: sum(totals(of, s, m)), len(m), known, steps)
+    means = jnp.stack(totals(lambda _, x, m, weight: weight * noise.expected_real(m, x), None, m, weights))
+    at_zero = [weights[:zeros]] if zeros else []
+    told = [jnp.sum(of**2) * noise.information(amplitude) for of in at_zero]
+    told += [jnp.sum(of_w**2 * of) for of_w, of in zip(w, information, strict=True)]
+    squares = [jnp.sum(of_w**2) ** 2 for of_w in (*at_zero, *w)]
+    magnitude = None
+    if actual is not None:
+        meant = predicted(nominal)
+        moved = [jnp.sum(of * (b - a)) for of, a, b in zip(w, applied, meant, strict=True)]
+        means = means + jnp.stack([jnp.zeros_like(s0)] * len(at_zero) + moved)
+        floors = (noise.expected_magnitude(jnp.concatenate(of)) for of in (meant, applied))
+        magnitude = sigma * m.at[zeros:].add(operator.sub(*floors))
+    return Corrected(sigma * means, jnp.stack(squares) / jnp.stack(told), magnitude, sigma * misfit, c)

@@ -19,9 +19,9 @@ from jax import Array
 
 from .lane_kernel import BLOCK, called
 
-#: (lane, E, m) -> two numbers of a volume of the signal E and the measurement m, see `Sums`. The first, or m, may be
-#: None. lane: numbers of the voxel, a pytree.
-OfVolume: TypeAlias = Callable[[Any, Array, Any], tuple[Any, Array]]
+#: (lane, E, *m) -> two numbers of a volume of the signal E, see `Sums`; the first may be None. lane: other numbers of
+#: the voxel, a pytree. m: of the volume.
+OfVolume: TypeAlias = Callable[..., tuple[Any, Array]]
 
 
 class Sums(NamedTuple):
@@ -59,7 +59,7 @@ class VolumeKernel:
 
         Args:
             plain: `(linear, *of_voxel) -> Sums`, without the kernel. orders: l of each coefficient, ascending.
-            of_voxel: c, lane and m, (volumes,): those of the shells are the last.
+            of_voxel: c, lane, and each m, (volumes,), of which those of the shells are the last.
         """
 
         @jax.custom_batching.custom_vmap
@@ -68,24 +68,19 @@ class VolumeKernel:
 
         @sums.def_vmap
         def _(lanes: int, batched: Any, linear: Linear, *of_voxel: Any) -> tuple[Sums, Any]:
-            each, *of_others = batched
+            each, of_c, of_lane, *of_m = batched
             if any(each.matrices) or lanes % BLOCK:
                 axes = jax.tree.map(lambda one: 0 if one else None, tuple(batched))
                 out = jax.vmap(plain, in_axes=axes)(linear, *of_voxel)
                 return out, jax.tree.map(lambda _: True, out)
-            scales = tuple(scale[..., _firsts(orders)] for scale in linear.scales)
-            voxels = _Voxel(linear.means, scales, *of_voxel)
-            last = _lanes_last(lanes, _Voxel(each.means, each.scales, *of_others), voxels)
-            out = _of_lanes(of_volume, orders, linear.matrices, last, self.interpret)
+            firsts = np.unique(orders, return_index=True)[1]
+            scales, (c, lane, *m) = tuple(scale[..., firsts] for scale in linear.scales), of_voxel
+            of_lanes = _lanes_last(lanes, (each.means, each.scales, of_c, of_lane), (linear.means, scales, c, lane))
+            volumes = [leaf.T if of_each else leaf for leaf, of_each in zip(m, of_m, strict=True)]
+            out = _of_lanes(of_volume, orders, linear.matrices, _Voxel(*of_lanes, volumes), self.interpret)
             return out._replace(back=None if out.back is None else out.back.T), jax.tree.map(lambda _: True, out)
 
         return sums(linear, *of_voxel)
-
-
-def _firsts(orders: np.ndarray) -> np.ndarray:
-    """The first coefficient of each order."""
-    firsts: np.ndarray = np.unique(orders, return_index=True)[1]
-    return firsts
 
 
 def _lanes_last(lanes: int, batched: Any, numbers: Any) -> Any:
@@ -98,19 +93,22 @@ def _lanes_last(lanes: int, batched: Any, numbers: Any) -> Any:
 
 
 class _Voxel(NamedTuple):
-    """Numbers of a voxel, or of lanes if these are the last axis: of each shell K_0 and of each order K_l, and others."""
+    """Numbers of lanes, which are the last axis: of each shell its mean and a scale of each order, and others.
+
+    m: (volumes, lanes) each, or (volumes,) of all.
+    """
 
     means: Any
     scales: Any
     c: Any
     lane: Any
-    m: Any
+    m: Sequence[Any]
 
 
 def _of_lanes(of_volume: OfVolume, orders: np.ndarray, matrices: Any, lanes: _Voxel, interpret: bool) -> Sums:
     """Sums, the last axis is the lanes."""
     like = jax.ShapeDtypeStruct(lanes.means[0].shape, lanes.c.dtype)
-    backwards = jax.eval_shape(of_volume, lanes.lane, like, None if lanes.m is None else like)[0] is not None
+    backwards = jax.eval_shape(of_volume, lanes.lane, like, *(like for _ in lanes.m))[0] is not None
     shapes = Sums(jax.ShapeDtypeStruct(lanes.c.shape, like.dtype) if backwards else None, (like,) * len(matrices))
     arguments, tree = jax.tree.flatten((lanes, matrices))
     results, tree_of_results = jax.tree.flatten(shapes)
@@ -136,7 +134,7 @@ def _added_up(
     zero, order_of = jnp.zeros_like(c[0]), np.unique(orders, return_inverse=True)[1].tolist()
     back: Sequence[Array] = (zero,) * (len(orders) if backwards else 0)
     counts, totals = [matrix.shape[0] for matrix in matrices], []
-    volume = 0 if refs.m is None else refs.m.shape[0] - sum(counts)
+    volume = max((ref.shape[0] for ref in refs.m), default=sum(counts)) - sum(counts)
     for n, matrix, mean, scales in zip(counts, matrices, refs.means, refs.scales, strict=True):
         of_shell = mean[at], [scales[j, at] for j in range(scales.shape[0])]
 
@@ -146,7 +144,8 @@ def _added_up(
             parts = [row[k] * c[k] for k in range(len(orders))]
             for j, scale in enumerate(scales):
                 signal = signal + scale * sum(part for part, of in zip(parts, order_of, strict=True) if of == j)
-            number, added = of_volume(lane, signal, None if refs.m is None else refs.m[volume + i, at])
+            m = [ref[volume + i, at] if len(ref.shape) == 2 else ref[volume + i] for ref in refs.m]
+            number, added = of_volume(lane, signal, *m)
             if backwards:
                 by_order = [number * scale for scale in scales]
                 back = tuple(b + y * by_order[j] for b, y, j in zip(back, row, order_of, strict=True))

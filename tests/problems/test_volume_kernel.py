@@ -29,7 +29,8 @@ def corrected(lanes, noise, kernel):
         moments = [zeppelin_legendre(jnp.float32(b), parallel, jnp.float32(0.3), LMAX) for b in (1, 3)]
         design = shell_design(harmonics, tuple(moments), kernel)
         search = FodSearch(jnp.zeros(27, jnp.float32), jnp.int32(4), jnp.int32(2))
-        return correct(data, jnp.float32(30), s0, design, None, find(noise), search)
+        weights = jnp.full(len(data), 0.1, jnp.float32)
+        return correct(data, weights, jnp.float32(30), s0, design, None, find(noise), search)
 
     return jax.jit(jax.vmap(one))(parallel, s0, data)
 
