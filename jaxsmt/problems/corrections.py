@@ -63,15 +63,15 @@ class Design(NamedTuple):
         """Each shell's signal over S0, (n,)."""
         return [mean + part for mean, part in zip(self.means, self.linear(c), strict=True)]
 
-    def sums(self, of_volume: OfVolume, c: Array, lane: Any, *m: Array) -> Sums:
-        """What `of_volume(lane, E, *m)` gives of all volumes, added up; see `Sums`. m: each as in `split`."""
+    def sums(self, of_volume: OfVolume, c: Array, lane: Any, m: Array) -> Sums:
+        """What `of_volume(lane, E, m)` gives of all volumes, added up; see `Sums`. m: as in `split`."""
         if self.kernel is not None:
 
             def plain(linear: Linear, *of_voxel: Any) -> Sums:
                 return Design(*linear).sums(of_volume, *of_voxel)
 
-            return self.kernel(of_volume, plain, L, Linear(*self[:3]), c, lane, *m)
-        each = [of_volume(lane, *of_shell) for of_shell in zip(self.signal(c), *map(self.split, m), strict=True)]
+            return self.kernel(of_volume, plain, L, Linear(*self[:3]), c, lane, m)
+        each = [of_volume(lane, *of_shell) for of_shell in zip(self.signal(c), self.split(m), strict=True)]
         firsts, seconds = zip(*each, strict=True)
         back = None if firsts[0] is None else jax.linear_transpose(self.linear, c)(list(firsts))[0]
         return Sums(back, tuple(map(jnp.sum, seconds)))
@@ -225,39 +225,44 @@ def correct(
     if noise.magnitudes:
         m = jnp.maximum(m, 0)
     zeros = data.shape[0] - sum(map(len, nominal.matrices))
-    c = free_fod(actual or nominal, nominal, m, amplitude, noise, search)
+    design = nominal if actual is None else actual
+    c = free_fod(design, nominal, m, amplitude, noise, search)
 
-    def totals(of: Callable[..., Array], lane: Any, *numbers: Array) -> list[Array]:
-        """Shell by shell the sum of `of(lane, x, *numbers)`, of b = 0 too."""
-
-        def of_volume(lane: tuple[Array, Any], signal: Array, *numbers: Array) -> tuple[None, Array]:
-            amplitude, others = lane
-            return None, of(others, amplitude * jnp.maximum(signal, 0), *numbers)
-
-        shells = (actual or nominal).sums(of_volume, c, (amplitude, lane), *numbers).shells
-        at_zero = [jnp.sum(of(lane, amplitude, *(part[:zeros] for part in numbers)))] if zeros else []
-        return [*at_zero, *shells]
+    def shells(zero: Array, weighted: list[Array]) -> list[Array]:
+        return [zero, *weighted] if zeros else weighted
 
     def predicted(design: Design) -> list[Array]:
-        return [amplitude * jnp.maximum(signal, 0) for signal in design.signal(c)]
+        weighted = [amplitude * jnp.maximum(signal, 0) for signal in design.signal(c)]
+        return shells(jnp.broadcast_to(amplitude, zeros), weighted)
 
-    applied, w = predicted(actual or nominal), nominal.split(weights)
-    information = [noise.information(of_shell) for of_shell in applied]
+    # Shell by shell, so that no more than this goes to a GPU's memory.
+    of_m, of_w = (shells(volumes[:zeros], nominal.split(volumes)) for volumes in (m, weights))
+    x = predicted(design)
+    real, information = (list(map(of, *args)) for of, *args in ((noise.expected_real, of_m, x), (noise.information, x)))
+
+    def total(of: Callable[..., Array], s: Array) -> Array:
+        if design.kernel is None:
+            return jnp.sum(of(s, jnp.concatenate(x), m))
+
+        def of_volume(lane: tuple[Array, Array], signal: Array, m: Array) -> tuple[None, Array]:
+            amplitude, s = lane
+            return None, of(s, amplitude * jnp.maximum(signal, 0), m)
+
+        return sum(design.sums(of_volume, c, (amplitude, s), m).shells, start=jnp.sum(of(s, amplitude, m[:zeros])))
+
     # S0, the kernel, and as many coefficients as the data determine.
-    energy = amplitude**2 * nominal.energy(list(map(jnp.mean, information)))
+    energy = amplitude**2 * nominal.energy([jnp.mean(of_shell) for of_shell in information[bool(zeros) :]])
     known = 3 + jnp.sum(energy / (energy + 1 / _SPREAD**2))
-    steps = search.steps_of_sigma.astype(jnp.int32)
-    misfit = noise.sigma_of_sums(lambda of, s: sum(totals(of, s, m)), len(m), known, steps)
-    means = jnp.stack(totals(lambda _, x, m, weight: weight * noise.expected_real(m, x), None, m, weights))
-    at_zero = [weights[:zeros]] if zeros else []
-    told = [jnp.sum(of**2) * noise.information(amplitude) for of in at_zero]
-    told += [jnp.sum(of_w**2 * of) for of_w, of in zip(w, information, strict=True)]
-    squares = [jnp.sum(of_w**2) ** 2 for of_w in (*at_zero, *w)]
+    misfit = sigma * noise.sigma_of_sums(total, len(m), known, search.steps_of_sigma.astype(jnp.int32))
     magnitude = None
     if actual is not None:
         meant = predicted(nominal)
-        moved = [jnp.sum(of * (b - a)) for of, a, b in zip(w, applied, meant, strict=True)]
-        means = means + jnp.stack([jnp.zeros_like(s0)] * len(at_zero) + moved)
-        floors = (noise.expected_magnitude(jnp.concatenate(of)) for of in (meant, applied))
-        magnitude = sigma * m.at[zeros:].add(operator.sub(*floors))
-    return Corrected(sigma * means, jnp.stack(squares) / jnp.stack(told), magnitude, sigma * misfit, c)
+        real = [of_real + after - before for of_real, after, before in zip(real, meant, x, strict=True)]
+        floors = [jnp.concatenate(list(map(noise.expected_magnitude, signals))) for signals in (meant, x)]
+        magnitude = sigma * (m + floors[0] - floors[1])
+    means = [jnp.matmul(w, of_shell, precision="highest") for w, of_shell in zip(of_w, real, strict=True)]
+    told = [
+        jnp.sum(w**2) ** 2 / jnp.matmul(w**2, of_shell, precision="highest")
+        for w, of_shell in zip(of_w, information, strict=True)
+    ]
+    return Corrected(sigma * jnp.stack(means), jnp.stack(told), magnitude, misfit, c)
