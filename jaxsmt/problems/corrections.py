@@ -8,8 +8,8 @@ changed. Spherical means of such volumes are unbiased, and the kernel is fitted 
 from __future__ import annotations
 
 import itertools
-import operator
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -93,8 +93,12 @@ class Design(NamedTuple):
 
     def split(self, volumes: Array) -> list[Array]:
         """Each shell's part of numbers of all volumes, of which those of b = 0 are the first."""
-        edges = np.cumsum([len(volumes) - sum(map(len, self.matrices)), *map(len, self.matrices)])
+        edges = np.cumsum([self.zeros(volumes), *map(len, self.matrices)])
         return [volumes[i:j] for i, j in itertools.pairwise(edges.tolist())]
+
+    def zeros(self, volumes: Array) -> int:
+        """How many of all volumes are of b = 0."""
+        return len(volumes) - sum(map(len, self.matrices))
 
     def energy(self, weights: list[Array]) -> Array:
         """Σ_i w_i (∂E_i/∂c)² over uniform directions, (coefficients,); of shells of one weight and one scale each."""
@@ -192,10 +196,10 @@ def _part(of: Array, whole: Array) -> Array:
 class Corrected(NamedTuple):
     """What a voxel's volumes tell of its spherical means, in units of the data.
 
-    means: of the expected real parts at the nominal gradients, (shells,). variances: of the means over σ², (shells,); of
-    one σ for all volumes of a shell, the more so, the less they tell of their signals. magnitude: (volumes,) b = 0
-    first, the same with their noise floor, for likelihoods; None where gradients do not deviate, as it is the data then.
-    sigma: of the noise, from the misfit of the prediction. fod: coefficients of the free FOD, (27,).
+    means: of the expected real parts at the nominal gradients, (shells,). variances: of the means over σ², (shells,);
+    the larger, the less the volumes tell of their signals. magnitude: (volumes,) b = 0 first, at the nominal gradients
+    with noise floor, for likelihoods; None where gradients do not deviate, as it is the data then. sigma: of the noise,
+    from the misfit of the prediction. fod: coefficients of the free FOD, (27,).
     """
 
     means: Array
@@ -224,45 +228,49 @@ def correct(
     m, amplitude = data / sigma, s0 / sigma
     if noise.magnitudes:
         m = jnp.maximum(m, 0)
-    zeros = data.shape[0] - sum(map(len, nominal.matrices))
-    design = nominal if actual is None else actual
+    design, zeros = nominal if actual is None else actual, nominal.zeros(m)
     c = free_fod(design, nominal, m, amplitude, noise, search)
 
-    def shells(zero: Array, weighted: list[Array]) -> list[Array]:
-        return [zero, *weighted] if zeros else weighted
+    def shells(volumes: Array) -> list[Array]:
+        return [volumes[:zeros], *nominal.split(volumes)] if zeros else nominal.split(volumes)
 
     def predicted(design: Design) -> list[Array]:
         weighted = [amplitude * jnp.maximum(signal, 0) for signal in design.signal(c)]
-        return shells(jnp.broadcast_to(amplitude, zeros), weighted)
+        return [jnp.broadcast_to(amplitude, zeros), *weighted] if zeros else weighted
 
-    # Shell by shell, so that no more than this goes to a GPU's memory.
-    of_m, of_w = (shells(volumes[:zeros], nominal.split(volumes)) for volumes in (m, weights))
+    # Shell by shell: what is as large as all volumes goes to a GPU's memory.
     x = predicted(design)
-    real, information = (list(map(of, *args)) for of, *args in ((noise.expected_real, of_m, x), (noise.information, x)))
-
-    def total(of: Callable[..., Array], s: Array) -> Array:
-        if design.kernel is None:
-            return jnp.sum(of(s, jnp.concatenate(x), m))
-
-        def of_volume(lane: tuple[Array, Array], signal: Array, m: Array) -> tuple[None, Array]:
-            amplitude, s = lane
-            return None, of(s, amplitude * jnp.maximum(signal, 0), m)
-
-        return sum(design.sums(of_volume, c, (amplitude, s), m).shells, start=jnp.sum(of(s, amplitude, m[:zeros])))
-
+    real, information = list(map(noise.expected_real, shells(m), x)), list(map(noise.information, x))
     # S0, the kernel, and as many coefficients as the data determine.
     energy = amplitude**2 * nominal.energy([jnp.mean(of_shell) for of_shell in information[bool(zeros) :]])
     known = 3 + jnp.sum(energy / (energy + 1 / _SPREAD**2))
-    misfit = sigma * noise.sigma_of_sums(total, len(m), known, search.steps_of_sigma.astype(jnp.int32))
+    total, steps = _total(design, c, amplitude, x, m), search.steps_of_sigma.astype(jnp.int32)
+    misfit = sigma * noise.sigma_of_sums(total, len(m), known, steps)
     magnitude = None
     if actual is not None:
         meant = predicted(nominal)
         real = [of_real + after - before for of_real, after, before in zip(real, meant, x, strict=True)]
         floors = [jnp.concatenate(list(map(noise.expected_magnitude, signals))) for signals in (meant, x)]
         magnitude = sigma * (m + floors[0] - floors[1])
-    means = [jnp.matmul(w, of_shell, precision="highest") for w, of_shell in zip(of_w, real, strict=True)]
-    told = [
-        jnp.sum(w**2) ** 2 / jnp.matmul(w**2, of_shell, precision="highest")
-        for w, of_shell in zip(of_w, information, strict=True)
-    ]
-    return Corrected(sigma * jnp.stack(means), jnp.stack(told), magnitude, misfit, c)
+    product, each = partial(jnp.matmul, precision="highest"), shells(weights)
+    means = jnp.stack(list(map(product, each, real)))
+    squares = jnp.stack([jnp.sum(w**2) for w in each])
+    told = jnp.stack([product(w**2, of_shell) for w, of_shell in zip(each, information, strict=True)])
+    return Corrected(sigma * means, squares**2 / told, magnitude, misfit, c)
+
+
+def _total(design: Design, c: Array, amplitude: Array, x: list[Array], m: Array) -> Callable[..., Array]:
+    """What `Noise.sigma_of_sums` asks for. x: that c predicts."""
+
+    def by_arrays(of: Callable[..., Array], s: Array) -> Array:
+        return jnp.sum(of(s, jnp.concatenate(x), m))
+
+    def by_kernel(of: Callable[..., Array], s: Array) -> Array:
+        def of_volume(lane: tuple[Array, Array], signal: Array, m: Array) -> tuple[None, Array]:
+            amplitude, s = lane
+            return None, of(s, amplitude * jnp.maximum(signal, 0), m)
+
+        weighted = design.sums(of_volume, c, (amplitude, s), m).shells
+        return sum(weighted, start=jnp.sum(of(s, amplitude, m[: design.zeros(m)])))
+
+    return by_arrays if design.kernel is None else by_kernel

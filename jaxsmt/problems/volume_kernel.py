@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
@@ -25,10 +24,13 @@ OfVolume: TypeAlias = Callable[..., tuple[Any, Array]]
 
 
 class Sums(NamedTuple):
-    """Over volumes. back: Σ of the first number times ∂E/∂c, (coefficients,), or None. shells: Σ of the second, each."""
+    """Over volumes.
+
+    back: of the first number times ∂E/∂c, (coefficients,), or None. shells: of the second number, () of each shell.
+    """
 
     back: Any
-    shells: tuple[Array, ...]
+    shells: Sequence[Any]
 
 
 class Linear(NamedTuple):
@@ -68,16 +70,16 @@ class VolumeKernel:
 
         @sums.def_vmap
         def _(lanes: int, batched: Any, linear: Linear, *of_voxel: Any) -> tuple[Sums, Any]:
-            each, of_c, of_lane, *of_m = batched
+            each, *of_others = batched
             if any(each.matrices) or lanes % BLOCK:
                 axes = jax.tree.map(lambda one: 0 if one else None, tuple(batched))
                 out = jax.vmap(plain, in_axes=axes)(linear, *of_voxel)
                 return out, jax.tree.map(lambda _: True, out)
             firsts = np.unique(orders, return_index=True)[1]
-            scales, (c, lane, *m) = tuple(scale[..., firsts] for scale in linear.scales), of_voxel
-            of_lanes = _lanes_last(lanes, (each.means, each.scales, of_c, of_lane), (linear.means, scales, c, lane))
-            volumes = [leaf.T if of_each else leaf for leaf, of_each in zip(m, of_m, strict=True)]
-            out = _of_lanes(of_volume, orders, linear.matrices, _Voxel(*of_lanes, volumes), self.interpret)
+            scales = tuple(scale[..., firsts] for scale in linear.scales)
+            numbers = _lanes_last(lanes, (each.means, each.scales, *of_others), (linear.means, scales, *of_voxel))
+            means, scales, c, lane, *m = numbers
+            out = _of_lanes(of_volume, orders, linear.matrices, _Lanes(means, scales, c, lane, m), self.interpret)
             return out._replace(back=None if out.back is None else out.back.T), jax.tree.map(lambda _: True, out)
 
         return sums(linear, *of_voxel)
@@ -92,11 +94,8 @@ def _lanes_last(lanes: int, batched: Any, numbers: Any) -> Any:
     return jax.tree.map(of_all, batched, numbers)
 
 
-class _Voxel(NamedTuple):
-    """Numbers of lanes, which are the last axis: of each shell its mean and a scale of each order, and others.
-
-    m: (volumes, lanes) each, or (volumes,) of all.
-    """
+class _Lanes(NamedTuple):
+    """Numbers of lanes, which are the last axis: each shell's mean, its scale of each order, and what differs."""
 
     means: Any
     scales: Any
@@ -105,7 +104,7 @@ class _Voxel(NamedTuple):
     m: Sequence[Any]
 
 
-def _of_lanes(of_volume: OfVolume, orders: np.ndarray, matrices: Any, lanes: _Voxel, interpret: bool) -> Sums:
+def _of_lanes(of_volume: OfVolume, orders: np.ndarray, matrices: Any, lanes: _Lanes, interpret: bool) -> Sums:
     """Sums, the last axis is the lanes."""
     like = jax.ShapeDtypeStruct(lanes.means[0].shape, lanes.c.dtype)
     backwards = jax.eval_shape(of_volume, lanes.lane, like, *(like for _ in lanes.m))[0] is not None
@@ -127,7 +126,7 @@ def _of_lanes(of_volume: OfVolume, orders: np.ndarray, matrices: Any, lanes: _Vo
 
 
 def _added_up(
-    of_volume: OfVolume, orders: np.ndarray, matrices: Any, refs: _Voxel, at: Any, backwards: bool
+    of_volume: OfVolume, orders: np.ndarray, matrices: Any, refs: _Lanes, at: Any, backwards: bool
 ) -> tuple[Sequence[Array], list[Array]]:
     """`Sums` of the lanes of a block, from references; nothing is summed backwards if that is not asked for."""
     c, lane = [refs.c[k, at] for k in range(len(orders))], jax.tree.map(lambda ref: ref[at], refs.lane)
@@ -144,8 +143,7 @@ def _added_up(
             parts = [row[k] * c[k] for k in range(len(orders))]
             for j, scale in enumerate(scales):
                 signal = signal + scale * sum(part for part, of in zip(parts, order_of, strict=True) if of == j)
-            m = [ref[volume + i, at] if len(ref.shape) == 2 else ref[volume + i] for ref in refs.m]
-            number, added = of_volume(lane, signal, *m)
+            number, added = of_volume(lane, signal, *(ref[volume + i, at] for ref in refs.m))
             if backwards:
                 by_order = [number * scale for scale in scales]
                 back = tuple(b + y * by_order[j] for b, y, j in zip(back, row, order_of, strict=True))
