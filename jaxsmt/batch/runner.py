@@ -17,13 +17,10 @@ import numpy as np
 
 from ..errors import InputError, JaxsmtWarning, ResourceError
 from . import cache, journal, processors
-from .sizes import BatchSize
+from .sizes import IN_FLIGHT, BatchSize
 
 #: Where to compute: a device, several of one kind or a mesh of them, or None, the first that JAX finds.
 Devices: TypeAlias = "jax.Device | Sequence[jax.Device] | jax.sharding.Mesh | None"
-
-# Chunks that one GPU has at a time: while it computes one, another is copied.
-_IN_FLIGHT = 2
 
 
 def find_device(name: str = "auto") -> jax.Device:
@@ -174,7 +171,7 @@ class Program:
     @property
     def _workers(self) -> int:
         """For each device."""
-        return max(1, processors.count() // len(self.runner.devices)) if self.runner.platform == "cpu" else _IN_FLIGHT
+        return max(1, processors.count() // len(self.runner.devices)) if self.runner.platform == "cpu" else IN_FLIGHT
 
     def _parts(self, count: int) -> list[slice]:
         """The voxels of each part."""
