@@ -66,7 +66,7 @@ class Corrector(Runner):
         self.freedom = sum(n - k for n, k in (basis.shape for basis in bases))
         #: Whether these are of b = 0 alone.
         self.repeats = all(basis.shape[1] == 1 for basis in bases)
-        size = size_of("corrections", self.device)
+        size = size_of("corrections", self.device, len(self._volumes))
         directions = tuple(_directions(acquisition, shell) for shell in shells)
         weighted = [g for g, shell in zip(directions, shells, strict=True) if not shell.zero]
         weights = acquisition.weights[:, self._volumes].sum(axis=0)  # a volume is one shell's

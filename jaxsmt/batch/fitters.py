@@ -206,7 +206,7 @@ class FodFitter(Runner):
 
     @property
     def _fits(self) -> Program:
-        size = size_of("fods", self.device)
+        size = size_of("fods", self.device, self._volumes)
         return self.program(
             fit_voxels,
             size,
@@ -218,7 +218,9 @@ class FodFitter(Runner):
 
     @property
     def _uncertainties(self) -> Program:
-        return self.program(uncertainties, size_of("fods", self.device), self._shared, estimation=self._estimation)
+        return self.program(
+            uncertainties, size_of("fods", self.device, self._volumes), self._shared, estimation=self._estimation
+        )
 
     def compile(self, worth: bool = False) -> None:
         """Compile now, for calls with or without `worth`."""

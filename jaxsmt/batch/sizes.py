@@ -30,7 +30,7 @@ class Needs(NamedTuple):
     """What fills a GPU.
 
     threads: lanes of one of its processors, as many as have room for their numbers in its 65,536 registers, or half of
-    them where each lane has much to do. bytes: of memory for a voxel of a chunk with 1,000 volumes, all told.
+    them where each lane has much to do. bytes: of memory for each volume of a voxel, all told, as the compiler tells.
     """
 
     threads: int
@@ -38,15 +38,18 @@ class Needs(NamedTuple):
 
 
 #: By what is computed.
-NEEDS = {"kernels": Needs(1_024, 500), "fods": Needs(128, 12_000), "corrections": Needs(256, 30_000)}
+NEEDS = {"kernels": Needs(1_024, 150), "fods": Needs(128, 9), "corrections": Needs(256, 250)}
 #: Chunks that one GPU has at a time: while it computes one, another is copied.
 IN_FLIGHT = 2
 _SHARE = 0.5  # of a GPU's memory, for these
 _LEAST = 128  # lanes, a block of them
 
 
-def size_of(kind: str, device: Any = None) -> BatchSize:
-    """The sizes of a kind of work on a device; None: JAX's first. A GPU tells its processors and its memory."""
+def size_of(kind: str, device: Any = None, volumes: int = 1) -> BatchSize:
+    """The sizes of a kind of work on a device; None: JAX's first. A GPU tells its processors and its memory.
+
+    volumes: of a voxel; 1 where it has but a few numbers.
+    """
     device = jax.local_devices()[0] if device is None else device
     if device.platform == "cpu":
         return SIZES[kind]["cpu"]
@@ -54,7 +57,7 @@ def size_of(kind: str, device: Any = None) -> BatchSize:
     cores, memory = getattr(device, "core_count", None), memory_of(device)
     lanes = usual.lanes if cores is None else max(_LEAST, 1 << round(math.log2(cores * needs.threads)))
     chunk = lanes * (usual.chunk // usual.lanes)
-    while memory is not None and chunk > _LEAST and IN_FLIGHT * chunk * needs.bytes > _SHARE * memory:
+    while memory is not None and chunk > _LEAST and IN_FLIGHT * chunk * volumes * needs.bytes > _SHARE * memory:
         chunk //= 2
     return BatchSize(chunk, min(lanes, chunk))
 
