@@ -134,8 +134,8 @@ class Program:
         """Results of `count` voxels, NumPy arrays (count, …).
 
         The voxels are divided into equal parts of at most a chunk, as many for each core of a CPU or for each GPU;
-        small work is not divided. A GPU has two workers, so that it computes while the other's part is copied, which XLA
-        does through pinned memory of its own. A part goes to the device that is free first, which no number depends on.
+        small work is not divided. A GPU has two workers, so that it computes while the other's part is copied, which
+        XLA does through pinned memory. A part goes to the device that is free first, which no number depends on.
         While a journal is open, parts that it has are not computed again, but for the last of them, which shows that it
         belongs to these voxels.
 
