@@ -27,6 +27,7 @@ from .volume_kernel import Linear, OfVolume, Sums, VolumeKernel
 LMAX = 6
 #: Orders l of its coefficients but the first.
 L = np.concatenate([np.full(2 * l + 1, l, np.int32) for l in range(2, LMAX + 1, 2)])
+_ORDER = L // 2 - 1  # the same as numbers from 0 on
 # Standard deviation of coefficients 4π ψ_lm of lobes of this κ and any axis: what keeps them finite where the kernel
 # is isotropic.
 _SPREAD = np.sqrt(4 * np.pi) * watson_zonal(20.0, LMAX)[L // 2]
@@ -43,16 +44,22 @@ _LEAST_INFORMATION = 0.25  # of a shell, whose strongest volumes tell more
 class Design(NamedTuple):
     """Volumes above b = 0 as a linear function of a FOD's coefficients c = 4π ψ_lm, l ≥ 2, shell by shell.
 
-    E = K_0 + Σ_lm K_l Y_lm(g) c_lm (Funk-Hecke). Each shell's mean K_0, (n,) or (), matrix (n, coefficients) and scale
-    (coefficients,), whose product is K_l Y_lm. grams: the matrices' products MᵀM where all voxels have the same; None:
-    they have not. kernel: adds up over volumes on a GPU.
+    E = K_0 + Σ_lm K_l Y_lm(g) c_lm (Funk-Hecke). Each shell's mean K_0, (n,) or (), matrix (n, coefficients) and
+    moments (orders,), whose products are K_l Y_lm. scales: the moment of each coefficient. grams: the matrices'
+    products MᵀM where all voxels have the same; None: they have not. kernel: adds up over volumes on a GPU.
     """
 
     means: tuple[Array, ...]
     matrices: tuple[Array, ...]
+    moments: tuple[Array, ...]
     scales: tuple[Array, ...]
     grams: tuple[Array, ...] | None = None
     kernel: VolumeKernel | None = None
+
+    @classmethod
+    def of(cls, linear: Linear, grams: tuple[Array, ...] | None = None, kernel: VolumeKernel | None = None) -> Design:
+        """With all that follows from these."""
+        return cls(*linear, tuple(of_orders[_ORDER] for of_orders in linear.moments), grams, kernel)
 
     def linear(self, c: Array) -> list[Array]:
         """Each shell's part linear in c, (n,)."""
@@ -68,9 +75,9 @@ class Design(NamedTuple):
         if self.kernel is not None:
 
             def plain(linear: Linear, *of_voxel: Any) -> Sums:
-                return Design(*linear).sums(of_volume, *of_voxel)
+                return Design.of(linear).sums(of_volume, *of_voxel)
 
-            return self.kernel(of_volume, plain, L, Linear(*self[:3]), c, lane, m)
+            return self.kernel(of_volume, plain, _ORDER, Linear(*self[:3]), c, lane, m)
         each = [of_volume(lane, *of_shell) for of_shell in zip(self.signal(c), self.split(m), strict=True)]
         firsts, seconds = zip(*each, strict=True)
         back = None if firsts[0] is None else jax.linear_transpose(self.linear, c)(list(firsts))[0]
@@ -81,10 +88,10 @@ class Design(NamedTuple):
         if self.kernel is not None:
 
             def plain(linear: Linear, c: Array, *nothing: None) -> Sums:
-                return Sums(None, tuple(Design(*linear).squares(c)))
+                return Sums(None, tuple(Design.of(linear).squares(c)))
 
-            linear = Linear(tuple(map(jnp.zeros_like, self.means)), self.matrices, self.scales)
-            return self.kernel(lambda lane, signal: (None, signal * signal), plain, L, linear, c, None).shells
+            linear = Linear(tuple(map(jnp.zeros_like, self.means)), self.matrices, self.moments)
+            return self.kernel(lambda lane, signal: (None, signal * signal), plain, _ORDER, linear, c, None).shells
         if self.grams is None:
             return [jnp.sum(part * part) for part in self.linear(c)]
         scaled = [scale * c for scale in self.scales]
@@ -102,9 +109,12 @@ class Design(NamedTuple):
 
     def energy(self, weights: list[Array]) -> Array:
         """Σ_i w_i (∂E_i/∂c)² over uniform directions, (coefficients,); of shells of one weight and one scale each."""
-        each = zip(self.matrices, self.scales, weights, strict=True)
-        parts = [len(matrix) / (4 * np.pi) * weight * scale**2 for matrix, scale, weight in each]
-        return jnp.sum(jnp.stack(parts), axis=0)
+        # Of each order, which a GPU reads and writes sooner; a CPU adds up sooner than it gathers.
+        factors = self.scales if self.kernel is None else self.moments
+        each = zip(self.matrices, factors, weights, strict=True)
+        parts = [len(matrix) / (4 * np.pi) * weight * factor**2 for matrix, factor, weight in each]
+        total = jnp.sum(jnp.stack(parts), axis=0)
+        return total if self.kernel is None else total[_ORDER]
 
 
 def shell_design(
@@ -112,14 +122,14 @@ def shell_design(
 ) -> Design:
     """Of shells whose volumes have one b-value. harmonics: Y_lm, (n, coefficients) each. moments: K_0, K_2, … each."""
     grams = tuple(jnp.matmul(y.T, y, precision="highest") for y in harmonics)
-    return Design(tuple(k[0] for k in moments), harmonics, tuple(k[L // 2] for k in moments), grams, kernel)
+    return Design.of(Linear(tuple(k[0] for k in moments), harmonics, tuple(k[1:] for k in moments)), grams, kernel)
 
 
 def volume_design(harmonics: tuple[Array, ...], moments: tuple[Array, ...]) -> Design:
     """Of volumes that each have a b-value of their own. moments: (n, LMAX/2 + 1) of each shell."""
     matrices = tuple(y * k[:, L // 2] for y, k in zip(harmonics, moments, strict=True))
-    ones = jnp.ones_like(matrices[0][0])
-    return Design(tuple(k[:, 0] for k in moments), matrices, (ones,) * len(matrices))
+    ones = jnp.ones_like(moments[0][0, 1:])
+    return Design.of(Linear(tuple(k[:, 0] for k in moments), matrices, (ones,) * len(matrices)))
 
 
 def steps_of(directions: Sequence[np.ndarray]) -> tuple[int, int]:

@@ -34,14 +34,14 @@ class Sums(NamedTuple):
 
 
 class Linear(NamedTuple):
-    """Signals of volumes as a linear function of coefficients, E = mean + matrix (scale c), shell by shell.
+    """Signals of volumes as a linear function of coefficients, E_i = mean + Σ_k matrix_ik moment_o(k) c_k, by shell.
 
-    means: () each. matrices: (n, coefficients). scales: (coefficients,), the same for all of one order.
+    means: () each. matrices: (n, coefficients). moments: (orders,).
     """
 
     means: tuple[Array, ...]
     matrices: tuple[Array, ...]
-    scales: tuple[Array, ...]
+    moments: tuple[Array, ...]
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class VolumeKernel:
         """Sums over the volumes of a voxel.
 
         Args:
-            plain: `(linear, *of_voxel) -> Sums`, without the kernel. orders: l of each coefficient, ascending.
+            plain: `(linear, *of_voxel) -> Sums`, without the kernel. orders: the order o of each coefficient, from 0.
             of_voxel: c, lane, and each m, (volumes,), of which those of the shells are the last.
         """
 
@@ -75,11 +75,9 @@ class VolumeKernel:
                 axes = jax.tree.map(lambda one: 0 if one else None, tuple(batched))
                 out = jax.vmap(plain, in_axes=axes)(linear, *of_voxel)
                 return out, jax.tree.map(lambda _: True, out)
-            firsts = np.unique(orders, return_index=True)[1]
-            scales = tuple(scale[..., firsts] for scale in linear.scales)
-            numbers = _lanes_last(lanes, (each.means, each.scales, *of_others), (linear.means, scales, *of_voxel))
-            means, scales, c, lane, *m = numbers
-            out = _of_lanes(of_volume, orders, linear.matrices, _Lanes(means, scales, c, lane, m), self.interpret)
+            numbers = (linear.means, linear.moments, *of_voxel)
+            means, moments, c, lane, *m = _lanes_last(lanes, (each.means, each.moments, *of_others), numbers)
+            out = _of_lanes(of_volume, orders, linear.matrices, _Lanes(means, moments, c, lane, m), self.interpret)
             return out._replace(back=None if out.back is None else out.back.T), jax.tree.map(lambda _: True, out)
 
         return sums(linear, *of_voxel)
@@ -95,10 +93,10 @@ def _lanes_last(lanes: int, batched: Any, numbers: Any) -> Any:
 
 
 class _Lanes(NamedTuple):
-    """Numbers of lanes, which are the last axis: each shell's mean, its scale of each order, and what differs."""
+    """Numbers of lanes, which are the last axis: each shell's mean and moments, and what else differs."""
 
     means: Any
-    scales: Any
+    moments: Any
     c: Any
     lane: Any
     m: Sequence[Any]
@@ -130,23 +128,23 @@ def _added_up(
 ) -> tuple[Sequence[Array], list[Array]]:
     """`Sums` of the lanes of a block, from references; nothing is summed backwards if that is not asked for."""
     c, lane = [refs.c[k, at] for k in range(len(orders))], jax.tree.map(lambda ref: ref[at], refs.lane)
-    zero, order_of = jnp.zeros_like(c[0]), np.unique(orders, return_inverse=True)[1].tolist()
+    zero = jnp.zeros_like(c[0])
     back: Sequence[Array] = (zero,) * (len(orders) if backwards else 0)
     counts, totals = [matrix.shape[0] for matrix in matrices], []
     volume = max((ref.shape[0] for ref in refs.m), default=sum(counts)) - sum(counts)
-    for n, matrix, mean, scales in zip(counts, matrices, refs.means, refs.scales, strict=True):
-        of_shell = mean[at], [scales[j, at] for j in range(scales.shape[0])]
+    for n, matrix, mean, moments in zip(counts, matrices, refs.means, refs.moments, strict=True):
+        of_shell = mean[at], [moments[j, at] for j in range(moments.shape[0])]
 
         def add(i: Any, sums: Any, volume: int = volume, matrix: Any = matrix, of_shell: Any = of_shell) -> Any:
-            (signal, scales), (back, total) = of_shell, sums
+            (signal, moments), (back, total) = of_shell, sums
             row = [matrix[i, k] for k in range(len(orders))]
             parts = [row[k] * c[k] for k in range(len(orders))]
-            for j, scale in enumerate(scales):
-                signal = signal + scale * sum(part for part, of in zip(parts, order_of, strict=True) if of == j)
+            for j, moment in enumerate(moments):
+                signal = signal + moment * sum(part for part, order in zip(parts, orders, strict=True) if order == j)
             number, added = of_volume(lane, signal, *(ref[volume + i, at] for ref in refs.m))
             if backwards:
-                by_order = [number * scale for scale in scales]
-                back = tuple(b + y * by_order[j] for b, y, j in zip(back, row, order_of, strict=True))
+                by_order = [number * moment for moment in moments]
+                back = tuple(b + y * by_order[j] for b, y, j in zip(back, row, orders, strict=True))
             return back, total + added
 
         back, total = jax.lax.fori_loop(0, n, add, (back, zero))
