@@ -69,7 +69,7 @@ class Corrector(Runner):
         size = size_of("corrections", self.device, len(self._volumes))
         directions = tuple(_directions(acquisition, shell) for shell in shells)
         weighted = [g for g, shell in zip(directions, shells, strict=True) if not shell.zero]
-        weights = acquisition.weights[:, self._volumes].sum(axis=0)  # a volume is one shell's
+        weights = acquisition.weights[:, self._volumes]
         pulses, steps = tuple(shell.pulse for shell in shells), steps_of(weighted)
         self._kernel, self._noise, self._size = kernel, noise, size
         self._shells, self._weights, self._steps = (directions, pulses), weights, steps

@@ -111,7 +111,7 @@ class VolumesVoxel(NamedTuple):
 
 
 class VolumesShared(NamedTuple):
-    """directions, pulses: each shell's (n, 3) and weighting above b = 0. weights: (volumes,) in the means.
+    """directions, pulses: each shell's (n, 3) and weighting above b = 0. weights: (shells, volumes) of the means.
 
     steps, steps_of_sigma: of the searches for FODs and for σ.
     """

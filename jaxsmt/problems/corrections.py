@@ -221,7 +221,7 @@ class Corrected(NamedTuple):
 
 def correct(
     data: Float[Array, " volumes"],
-    weights: Float[Array, " volumes"],
+    weights: Float[Array, "shells volumes"],
     sigma: Float[Array, ""],
     s0: Float[Array, ""],
     nominal: Design,
@@ -232,7 +232,7 @@ def correct(
     """Spherical means without what noise floor and deviating gradients are expected to have done to the volumes.
 
     Args:
-        data: (volumes,) b = 0 first, then shell by shell. weights: of the volumes in the means. nominal: of the
+        data: (volumes,) b = 0 first, then shell by shell. weights: (shells, volumes) of the means. nominal: of the
             gradients that were meant. actual: of those that were applied; None: they are the same.
     """
     m, amplitude = data / sigma, s0 / sigma
@@ -248,25 +248,34 @@ def correct(
         weighted = [amplitude * jnp.maximum(signal, 0) for signal in design.signal(c)]
         return [jnp.broadcast_to(amplitude, zeros), *weighted] if zeros else weighted
 
-    # Shell by shell: what is as large as all volumes goes to a GPU's memory.
+    def each(of: Callable[..., Array], *volumes: list[Array]) -> list[Array]:
+        # What is as large as all volumes goes to a GPU's memory; a CPU is quicker with all of them.
+        return shells(of(*map(jnp.concatenate, volumes))) if design.kernel is None else list(map(of, *volumes))
+
     x = predicted(design)
-    real, information = list(map(noise.expected_real, shells(m), x)), list(map(noise.information, x))
+    real, information = each(noise.expected_real, shells(m), x), each(noise.information, x)
     # S0, the kernel, and as many coefficients as the data determine.
     energy = amplitude**2 * nominal.energy([jnp.mean(of_shell) for of_shell in information[bool(zeros) :]])
     known = 3 + jnp.sum(energy / (energy + 1 / _SPREAD**2))
     total, steps = _total(design, c, amplitude, x, m), search.steps_of_sigma.astype(jnp.int32)
-    misfit = sigma * noise.sigma_of_sums(total, len(m), known, steps)
+    misfit = noise.sigma_of_sums(total, len(m), known, steps)
     magnitude = None
     if actual is not None:
         meant = predicted(nominal)
         real = [of_real + after - before for of_real, after, before in zip(real, meant, x, strict=True)]
         floors = [jnp.concatenate(list(map(noise.expected_magnitude, signals))) for signals in (meant, x)]
         magnitude = sigma * (m + floors[0] - floors[1])
-    product, each = partial(jnp.matmul, precision="highest"), shells(weights)
-    means = jnp.stack(list(map(product, each, real)))
-    squares = jnp.stack([jnp.sum(w**2) for w in each])
-    told = jnp.stack([product(w**2, of_shell) for w, of_shell in zip(each, information, strict=True)])
-    return Corrected(sigma * means, squares**2 / told, magnitude, misfit, c)
+    product = partial(jnp.matmul, precision="highest")
+
+    def sums(weights: Array, values: list[Array]) -> Array:
+        if design.kernel is None:
+            return product(weights, jnp.concatenate(values))
+        rows = [shells(row)[i] for i, row in enumerate(weights)]
+        return jnp.stack(list(map(product, rows, values)))
+
+    squares = weights**2
+    variances = jnp.sum(squares, axis=1) ** 2 / sums(squares, information)
+    return Corrected(sigma * sums(weights, real), variances, magnitude, sigma * misfit, c)
 
 
 def _total(design: Design, c: Array, amplitude: Array, x: list[Array], m: Array) -> Callable[..., Array]:

@@ -23,13 +23,14 @@ def voxels(lanes, noise, kernel):
     rng = np.random.default_rng(0)
     harmonics = tuple(jnp.asarray(even_harmonics(fibonacci_sphere(n), LMAX)[:, 1:], jnp.float32) for n in SIZES)
     parallel, s0 = (jnp.asarray(rng.uniform(*of, lanes), jnp.float32) for of in ((1, 3), (200, 900)))
+    shell = np.repeat(np.arange(3), (ZEROS, *SIZES))
+    weights = jnp.asarray((shell == np.arange(3)[:, None]) / np.bincount(shell)[:, None], jnp.float32)
     data = s0[:, None] * jnp.asarray(rng.uniform(0, 1, (lanes, ZEROS + sum(SIZES))), jnp.float32)
 
     def one(parallel, s0, data):
         moments = [zeppelin_legendre(jnp.float32(b), parallel, jnp.float32(0.3), LMAX) for b in (1, 3)]
         design = shell_design(harmonics, tuple(moments), kernel)
         search = FodSearch(jnp.zeros(27, jnp.float32), jnp.int32(4), jnp.int32(2))
-        weights = jnp.full(len(data), 0.1, jnp.float32)
         return correct(data, weights, jnp.float32(30), s0, design, None, noise, search)
 
     return jax.jit(jax.vmap(one)), (parallel, s0, data)
