@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import jax
@@ -16,7 +17,9 @@ from ..geometry.harmonics import even_harmonics, n_coefficients
 from ..physics.compartments import Kernel
 from ..physics.noises.base import Noise
 from ..problems.corrections import LMAX, STEPS_OF_SIGMA, L, steps_of
+from ..problems.volume_kernel import VolumeKernel
 from . import journal
+from .fused import adds_up
 from .programs import (
     CorrectedVolumes,
     ExpectedVoxel,
@@ -27,7 +30,7 @@ from .programs import (
     sigmas,
     signals_of_means,
 )
-from .runner import Compilation, Devices, Runner
+from .runner import Compilation, Devices, Program, Runner
 from .sizes import size_of
 
 # Orders of harmonics that leave less than a few percent of usual noise of a signal, below and above this b in ms/µm².
@@ -63,35 +66,39 @@ class Corrector(Runner):
         self.freedom = sum(n - k for n, k in (basis.shape for basis in bases))
         #: Whether these are of b = 0 alone.
         self.repeats = all(basis.shape[1] == 1 for basis in bases)
-        size = size_of("corrections", self.platform)
+        size = size_of("corrections", self.device, len(self._volumes))
         directions = tuple(_directions(acquisition, shell) for shell in shells)
         weighted = [g for g, shell in zip(directions, shells, strict=True) if not shell.zero]
         weights = acquisition.weights[:, self._volumes]
         pulses, steps = tuple(shell.pulse for shell in shells), steps_of(weighted)
-        # One program for both: from a uniform FOD or from that of an earlier correction, with σ or without. Magnitudes,
-        # all volumes of every voxel, are another's.
-        self._correct = {
-            (again, with_sigma, magnitudes): self.program(
-                correct_volumes,
-                size,
-                VolumesShared(
-                    directions,
-                    pulses,
-                    weights,
-                    steps[again],
-                    STEPS_OF_SIGMA if with_sigma else 0,
-                ),
-                kernel=kernel,
-                noise=noise,
-                magnitudes=magnitudes,
-            )
-            for again in (False, True)
-            for with_sigma in (False, True)
-            for magnitudes in (False, True)
-        }
+        self._kernel, self._noise, self._size = kernel, noise, size
+        self._shells, self._weights, self._steps = (directions, pulses), weights, steps
         self._sigmas = self.program(sigmas, size, tuple(bases), noise=noise)
         self._means = self.program(expected_means, size, acquisition.weights, noise=noise)
         self._signals = self.program(signals_of_means, size, (), noise=noise)
+
+    @cached_property
+    def _correct(self) -> dict[tuple[bool, bool, bool], Program]:
+        """One program for both: from a uniform FOD or from that of an earlier correction, with σ or without.
+
+        Magnitudes, all volumes of every voxel, are another's. On a GPU with the kernel for it, if it works; that is
+        found out when a program is made, as it takes time.
+        """
+        fused = VolumeKernel()
+        suits = self.platform == "gpu" and self.dtype == np.float32
+        use = suits and adds_up(fused, self._noise, self.device)
+        return {
+            (again, with_sigma, magnitudes): self.program(
+                correct_volumes,
+                self._size,
+                VolumesShared(*self._shells, self._weights, self._steps[again], STEPS_OF_SIGMA if with_sigma else 0),
+                kernel=self._kernel,
+                noise=self._noise,
+                magnitudes=magnitudes,
+                fused=fused if use else None,
+            )
+            for again, with_sigma, magnitudes in itertools.product((False, True), repeat=3)
+        }
 
     def programs(
         self, *, sigma: bool, correct: bool, floor: bool, deviation: bool, second: bool, magnitudes: bool = False
@@ -110,15 +117,18 @@ class Corrector(Runner):
             programs.append(partial(self._sigmas.compile, _zeros(len(self._smooth))))
         if correct:
             turned = voxel._replace(deviation=_zeros(3, 3) if deviation else None, decay=decay)
-            programs.append(partial(self._correct[False, False, False].compile, turned))
+            programs.append(partial(self._compile_correct, turned, False))
         if magnitudes:
             turned = voxel._replace(deviation=_zeros(3, 3), decay=decay)
-            programs.append(partial(self._correct[False, False, True].compile, turned))
+            programs.append(partial(self._compile_correct, turned, True))
         if correct and floor:
             programs.append(partial(self._signals.compile, (_zeros(self._n), _zeros())))
         if second:
             programs.append(partial(self._means.compile, ExpectedVoxel(volumes, volumes, _zeros())))
         return programs
+
+    def _compile_correct(self, voxel: VolumesVoxel, magnitudes: bool) -> None:
+        self._correct[False, False, magnitudes].compile(voxel)
 
     def sigma(self, signal: Rows, voxels: int) -> np.ndarray:
         """(voxels,) σ, from what smooth functions of the direction leave of each shell."""

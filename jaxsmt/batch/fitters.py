@@ -78,7 +78,7 @@ class KernelFitter(Runner):
 
     @property
     def _fits(self) -> Program:
-        size = size_of("kernels", self.platform)
+        size = size_of("kernels", self.device)
         return self.program(
             fit_voxels,
             size,
@@ -90,7 +90,7 @@ class KernelFitter(Runner):
 
     @property
     def _uncertainties(self) -> Program:
-        size = size_of("kernels", self.platform)
+        size = size_of("kernels", self.device)
         return self.program(uncertainties, size, self._shared, estimation=self._estimation)
 
     def compile(self) -> None:
@@ -206,7 +206,7 @@ class FodFitter(Runner):
 
     @property
     def _fits(self) -> Program:
-        size = size_of("fods", self.platform)
+        size = size_of("fods", self.device, self._volumes)
         return self.program(
             fit_voxels,
             size,
@@ -218,7 +218,9 @@ class FodFitter(Runner):
 
     @property
     def _uncertainties(self) -> Program:
-        return self.program(uncertainties, size_of("fods", self.platform), self._shared, estimation=self._estimation)
+        return self.program(
+            uncertainties, size_of("fods", self.device, self._volumes), self._shared, estimation=self._estimation
+        )
 
     def compile(self, worth: bool = False) -> None:
         """Compile now, for calls with or without `worth`."""

@@ -21,6 +21,7 @@ from ..physics.signal import convolved
 from ..problems.base import Estimation
 from ..problems.corrections import LMAX, Corrected, FodSearch, correct, shell_design, volume_design
 from ..problems.kernels import Uncertainty
+from ..problems.volume_kernel import VolumeKernel
 from ..solvers import Solver
 from .lanes import blocks, where
 from .search import search_voxels, status_of
@@ -122,7 +123,7 @@ class VolumesShared(NamedTuple):
     steps_of_sigma: Any
 
 
-@partial(jax.jit, static_argnames=("kernel", "noise", "magnitudes", "lanes"))
+@partial(jax.jit, static_argnames=("kernel", "noise", "magnitudes", "fused", "lanes"))
 def correct_volumes(
     voxels: VolumesVoxel,
     shared: VolumesShared,
@@ -131,22 +132,22 @@ def correct_volumes(
     kernel: Kernel,
     noise: Noise,
     magnitudes: bool,
+    fused: VolumeKernel | None = None,
     lanes: int,
 ) -> CorrectedVolumes:
-    """`problems.corrections.correct` of the first `count` voxels of a chunk. magnitudes: are returned too."""
+    """`problems.corrections.correct` of the first `count` voxels of a chunk.
+
+    magnitudes: are returned too. fused: adds up over volumes on a GPU.
+    """
     nominal = tuple(even_harmonics(g, LMAX)[:, 1:] for g in shared.directions)
-    squares = shared.weights**2
 
     def one(voxel: VolumesVoxel) -> CorrectedVolumes:
         usable = (voxel.sigma > 0) & (voxel.s0 > 0)
         sigma, s0 = jnp.where(usable, voxel.sigma, 1), jnp.where(usable, voxel.s0, 1)
-        corrected = _corrected(voxel._replace(sigma=sigma, s0=s0), nominal, shared, kernel, noise)
-        means = jnp.matmul(shared.weights, corrected.real, precision="highest")
-        # Of one σ for all volumes of a shell; the more so, the less they tell of their signals.
-        variances = jnp.sum(squares, axis=1) ** 2 / jnp.matmul(squares, corrected.information, precision="highest")
+        corrected = _corrected(voxel._replace(sigma=sigma, s0=s0), nominal, shared, kernel, noise, fused)
         return CorrectedVolumes(
-            jnp.where(usable, means, 0),
-            variances,
+            jnp.where(usable, corrected.means, 0),
+            corrected.variances,
             jnp.where(usable, corrected.sigma, 0),
             jnp.where(usable, corrected.magnitude, 0) if magnitudes and corrected.magnitude is not None else None,
             jnp.where(usable & jnp.isfinite(corrected.fod), corrected.fod, 0),
@@ -162,6 +163,7 @@ def _corrected(
     shared: VolumesShared,
     kernel: Kernel,
     noise: Noise,
+    fused: VolumeKernel | None,
 ) -> Corrected:
     decay = (None,) * len(shared.pulses) if voxel.decay is None else tuple(voxel.decay)
 
@@ -170,9 +172,9 @@ def _corrected(
         return of_kernel if factor is None else factor * of_kernel
 
     search = FodSearch(voxel.fod, shared.steps, shared.steps_of_sigma)
-    meant = shell_design(nominal, tuple(map(moments, shared.pulses, decay)))
+    meant = shell_design(nominal, tuple(map(moments, shared.pulses, decay)), fused)
     if voxel.deviation is None:
-        return correct(voxel.data, voxel.sigma, voxel.s0, meant, None, noise, search)
+        return correct(voxel.data, shared.weights, voxel.sigma, voxel.s0, meant, None, noise, search)
     harmonics, of_volumes = [], []
     for pulse, factor, g in zip(shared.pulses, decay, shared.directions, strict=True):
         turned = g + jnp.matmul(g, voxel.deviation.T, precision="highest")
@@ -180,7 +182,7 @@ def _corrected(
         harmonics.append(even_harmonics(turned / jnp.sqrt(square)[:, None], LMAX)[:, 1:])
         of_volumes.append(jax.vmap(partial(_at_b, moments, pulse, factor))(pulse.b * square))
     actual = volume_design(tuple(harmonics), tuple(of_volumes))
-    return correct(voxel.data, voxel.sigma, voxel.s0, meant, actual, noise, search)
+    return correct(voxel.data, shared.weights, voxel.sigma, voxel.s0, meant, actual, noise, search)
 
 
 def _at_b(moments: Callable[..., Array], pulse: Pulse, level: Array | None, b: Array) -> Array:

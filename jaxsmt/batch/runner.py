@@ -17,15 +17,12 @@ import numpy as np
 
 from ..errors import InputError, JaxsmtWarning, ResourceError
 from . import cache, journal, processors
-from .sizes import BatchSize
+from .sizes import IN_FLIGHT, BatchSize
 
 #: Where to compute: a device, several of one kind or a mesh of them, or None, the first that JAX finds.
 Devices: TypeAlias = "jax.Device | Sequence[jax.Device] | jax.sharding.Mesh | None"
 #: Compiles a program, so that the first call does not wait for it.
 Compilation: TypeAlias = Callable[[], Any]
-
-# Chunks that one GPU has at a time: while it computes one, another is copied.
-_IN_FLIGHT = 2
 
 
 def find_device(name: str = "auto") -> jax.Device:
@@ -139,9 +136,10 @@ class Program:
         """Results of `count` voxels, NumPy arrays (count, …).
 
         The voxels are divided into equal parts of at most a chunk, as many for each core of a CPU or for each GPU;
-        small work is not divided. A GPU has two workers, so that it computes while the other's part is copied. A part
-        goes to the device that is free first, which no number depends on. While a journal is open, parts that it has
-        are not computed again, but for the last of them, which shows that it belongs to these voxels.
+        small work is not divided. A GPU has two workers, so that it computes while the other's part is copied, which
+        XLA does through pinned memory. A part goes to the device that is free first, which no number depends on.
+        While a journal is open, parts that it has are not computed again, but for the last of them, which shows that it
+        belongs to these voxels.
 
         Args:
             voxels: `(slice) -> arrays (n, …)` of those voxels. progress: told how many voxels are done, part by part.
@@ -176,7 +174,7 @@ class Program:
     @property
     def _workers(self) -> int:
         """For each device."""
-        return max(1, processors.count() // len(self.runner.devices)) if self.runner.platform == "cpu" else _IN_FLIGHT
+        return max(1, processors.count() // len(self.runner.devices)) if self.runner.platform == "cpu" else IN_FLIGHT
 
     def _parts(self, count: int) -> list[slice]:
         """The voxels of each part."""

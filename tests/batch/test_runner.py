@@ -11,7 +11,8 @@ import pytest
 import jaxsmt as js
 from jaxsmt.batch import runner
 from jaxsmt.batch.runner import Runner, block_size, compilations, find_device, in_blocks
-from jaxsmt.batch.sizes import SIZES, BatchSize, size_of
+from jaxsmt.batch.sizes import NEEDS, SIZES, BatchSize, size_of
+from jaxsmt.problems.lane_kernel import BLOCK
 
 CHUNK = BatchSize(chunk=16, lanes=4)
 
@@ -63,12 +64,45 @@ def test_blocks_are_those_of_one_call(count):
     np.testing.assert_array_equal(out, x.sum(axis=1).astype(np.float32))
 
 
-def test_sizes_of_all_kinds(sizes_of_users):
-    """A chunk holds its lanes, and every kind of work has sizes for a CPU and for any other device."""
+class Gpu:
+    """A device that tells this of itself; None: it does not."""
+
+    platform = "gpu"
+
+    def __init__(self, cores=None, memory=None):
+        if cores is not None:
+            self.core_count = cores
+        self._memory = memory
+
+    def memory_stats(self):
+        if self._memory is None:
+            raise jax.errors.JaxRuntimeError("only for addressable devices")
+        return {"bytes_limit": self._memory}
+
+
+@pytest.mark.parametrize(
+    "device",
+    [jax.devices("cpu")[0], Gpu(), Gpu(132, 60 << 30), Gpu(1, 1 << 30), Gpu(132, 1 << 20)],
+    ids=["CPU", "silent", "large", "small", "without memory"],
+)
+def test_sizes_of_all_kinds(sizes_of_users, device):
+    """A chunk holds its lanes, and every kind of work has sizes; a GPU's lanes fill blocks."""
     for kind in SIZES:
-        for platform in ("cpu", "gpu", "tpu"):
-            size = size_of(kind, platform)
-            assert size.chunk % size.lanes == 0
+        size = size_of(kind, device)
+        assert size.chunk % size.lanes == 0
+        assert size.lanes % BLOCK == 0 or device.platform == "cpu"
+
+
+def test_sizes_follow_the_device():
+    """One that tells nothing is taken for an H100; fewer processors get fewer lanes, less memory smaller chunks."""
+    for kind, sizes in SIZES.items():
+        volumes = 1 if kind == "kernels" else 300
+        assert size_of(kind, Gpu(), volumes) == size_of(kind, Gpu(132, 60 << 30), volumes) == sizes["gpu"]
+        fewer, less = size_of(kind, Gpu(33), volumes), size_of(kind, Gpu(132, 1 << 28), volumes)
+        assert fewer == (sizes["gpu"].chunk // 4, sizes["gpu"].lanes // 4)
+        taken = 2 * less.chunk * volumes * NEEDS[kind].bytes
+        assert taken <= 1 << 27 < 2 * taken
+        assert size_of(kind, jax.devices("cpu")[0]) == sizes["cpu"]
 
 
 def test_what_cannot_compute_is_refused():

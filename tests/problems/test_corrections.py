@@ -47,7 +47,7 @@ def test_steps_are_enough(name, noise):
     def predicted(m, steps):
         def one(m):
             search = FodSearch(jnp.zeros(27, jnp.float32), steps, jnp.int32(0))
-            c = free_fod(design, design, design.split(m), jnp.float32(SNR), find(noise), search)
+            c = free_fod(design, design, m, jnp.float32(SNR), find(noise), search)
             return SNR * jnp.concatenate(design.signal(c))
 
         return jax.vmap(one)(m)

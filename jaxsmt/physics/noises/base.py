@@ -235,22 +235,45 @@ class Noise:
             >>> round(float(find("gaussian").relative_sigma(m, x, jnp.asarray(1.0))), 3)
             1.155
         """
-        n = m.shape[0]
+        return self.sigma_of_sums(lambda of, s: jnp.sum(of(s, x, m)), m.shape[0], known, steps)
+
+    def sigma_of_sums(
+        self, total: Callable[[Callable[..., Array], Array], Array], n: int, known: Array, steps: Array | int
+    ) -> Array:
+        """Return `relative_sigma` from sums over volumes.
+
+        Args:
+            total: `(of, s) -> Σ of(s, x, m)` over the volumes, with () numbers s.
+            n: number of volumes.
+            known: see `relative_sigma`.
+            steps: see there.
+
+        Returns:
+            (), in the unit of m and x.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> from jaxsmt.physics.noises import find
+            >>> total = lambda of, s: sum(of(s, 2.0, m) for m in jnp.asarray([1.0, 3.0, 1.0, 3.0]))
+            >>> round(float(find("gaussian").sigma_of_sums(total, 4, jnp.asarray(1.0), 8)), 3)
+            1.155
+        """
         if not self.magnitudes:
-            return jnp.sqrt(jnp.sum((m - x) ** 2) / (n - known))
+            return jnp.sqrt(total(lambda s, x, m: (m - x) ** 2, jnp.ones_like(known)) / (n - known))
 
         # Where the signal is strong what is expected of all channels but the first is σ² each, whatever the data: all
         # but one of them go to the other side of the equation, lest each iteration gains only 1/channels of the way.
         rest = self.channels - 1
 
-        def step(square: Array) -> Array:
-            s = jnp.sqrt(square)
+        def across(s: Array, x: Array, m: Array) -> Array:
             # m² + x² - 2 m E[real] is (m - x)² and this, without the difference of large numbers.
-            across = 2 * s * x * (m / s - self.expected_real(m / s, x / s))
-            freedom = self.channels * n - known
+            return 2 * s * x * (m / s - self.expected_real(m / s, x / s))
+
+        def step(square: Array) -> Array:
+            s, freedom = jnp.sqrt(square), self.channels * n - known
             if rest > 1:
-                freedom = freedom - (rest - 1) / rest * jnp.sum(across) / square
-            return jnp.sum((m - x) ** 2 + across / rest) / freedom
+                freedom = freedom - (rest - 1) / rest * total(across, s) / square
+            return total(lambda s, x, m: (m - x) ** 2 + across(s, x, m) / rest, s) / freedom
 
         # Plain iteration converges slowly where volumes are few: from the second on it is a secant's step.
         def secant(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
@@ -260,7 +283,7 @@ class Noise:
             ahead = square + (value - square) / (1 - jnp.clip(slope, -1, 0.9))
             return jnp.clip(ahead, value / 2, 2 * value), square, value
 
-        one = jnp.ones_like(m[0])
+        one = jnp.ones_like(known)
         return jnp.sqrt(_fixed_point(secant, (one, one, one), steps)[0])
 
     def sigma_from_residuals(self, data: Array, bases: tuple[Array, ...]) -> Array:
