@@ -61,7 +61,7 @@ class FodStage:
         self.model, self.acquisition, self.settings = model, acquisition, settings
         self.noise = settings.distribution
         kernel = model.spherical.kernel
-        self._b0, *_ = acquisition.shells
+        self._zeros = [shell for shell in acquisition.shells if shell.zero]
         shells = [shell for shell in acquisition.shells if not shell.zero]
         self._volumes = np.concatenate([shell.volumes for shell in shells])
         pulses = [shell.pulse for shell in shells]
@@ -218,7 +218,7 @@ class _Data:
         self._kernel = {name: kernels.parameters[name] for name in kernels.model.kernel.names}
         self._sigma = kernels.sigma
         self.status = kernels.status.copy()
-        self.volumes = len(stage._b0.volumes) + len(stage._volumes)
+        self.volumes = sum(len(shell.volumes) for shell in stage._zeros) + len(stage._volumes)
         self._decay = self._measured_decay()
         self.at_zero, self.total = self._measure(kernels)
         if stage._corrector is not None:
@@ -316,7 +316,7 @@ class _Data:
         if not stage._echoes:
             return None
         means = np.ones((len(self._s0), len(stage._echoes)))
-        zeros = [shell.volumes for shell in stage.acquisition.shells if shell.zero]
+        zeros = [shell.volumes for shell in stage._zeros]
         for i in range(0, len(means), _BLOCK):
             block = slice(i, min(i + _BLOCK, len(means)))
             rows = self._measured_rows(block)
@@ -326,28 +326,29 @@ class _Data:
 
     def _decay_above_zero(self, indices: np.ndarray) -> np.ndarray | None:
         """Those of the shells that FODs are fitted to, in the voxels with these indices."""
-        zeros = sum(group.zero for group in self._stage.acquisition.groups)
-        return None if self._decay is None else self._decay[indices, zeros:]
+        return None if self._decay is None else self._decay[indices, len(self._stage._zeros) :]
 
     def _measure(self, kernels: Fit) -> tuple[np.ndarray, np.ndarray]:
         """`at_zero` and `total`; voxels whose data cannot be used get their status."""
         stage, rows = self._stage, self._measured_rows
-        b0, n0 = stage._b0, len(stage._b0.volumes)
+        pulses = [shell.pulse for shell in stage._zeros]
+        counts = [len(shell.volumes) for shell in stage._zeros]
         zero, total = np.zeros(len(self._s0)), np.zeros(len(self._s0))
-        volumes = np.concatenate([b0.volumes, stage._volumes])
+        volumes = np.concatenate([*(shell.volumes for shell in stage._zeros), stage._volumes])
         usable = np.flatnonzero(np.isin(self.status, FITTED))
         # Decay between echo times is nothing that a FOD explains.
         decay = None if self._decay is None else decay_of_volumes(stage.acquisition, self._decay)
         for i in range(0, len(usable), _BLOCK):
             at = usable[i : i + _BLOCK]
-            expected = np.ones(len(at))
+            expected = np.ones((len(at), len(pulses)))
             kernel = kernels.model.kernel
-            if kernel.relaxing or (b0.b and kernels.settings.s0 == "fit"):
-                means = predicted_means(kernel, [b0.pulse], _chosen(self._kernel, at), stage.dtype)
-                expected = means[:, 0].astype(float)
+            if kernel.relaxing or (any(pulse.b for pulse in pulses) and kernels.settings.s0 == "fit"):
+                expected = predicted_means(kernel, pulses, _chosen(self._kernel, at), stage.dtype).astype(float)
+            if self._decay is not None:
+                expected = expected * self._decay[at, : len(pulses)]
             with np.errstate(over="ignore", invalid="ignore"):
                 y = rows(at)[:, volumes] / self._s0[at][:, None]
-                zero[at] = np.sum((y[:, :n0] - expected[:, None]) ** 2, axis=1)
+                zero[at] = np.sum((y[:, : sum(counts)] - np.repeat(expected, counts, axis=1)) ** 2, axis=1)
                 total[at] = _variation(y if decay is None else y / decay[at][:, volumes])
                 self.status[at[np.abs(y).max(axis=1) > _LARGEST]] = Status.NO_SIGNAL
                 self.status[at[~np.isfinite(total[at])]] = Status.NON_FINITE

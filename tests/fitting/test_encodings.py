@@ -139,3 +139,13 @@ def test_gradient_deviations_at_several_echo_times():
     fit = js.fit(js.smt(), acquisition, series_of(acquisition), grad_dev=np.zeros((2, 3, 3)), sigma=1e-2)
     for parameter, values in TRUTH.items():
         np.testing.assert_allclose(fit.parameters[parameter], values, rtol=2e-3)
+
+
+def test_residuals_of_fods_count_b0_of_every_echo_time():
+    """Two of its volumes that differ around the same mean leave kernel and FOD as they are."""
+    acquisition = acquisition_of("echoes")
+    data = series_of(acquisition)
+    late = np.flatnonzero((acquisition.bvals == 0) & (acquisition.te == 90))
+    data[:, late] += np.array(S0)[:, None] * [0.01, -0.01]
+    fods = js.fit(js.FodModel(js.smt(), "watson", 1), acquisition, data)
+    np.testing.assert_allclose(fods.mse, 2 * 0.01**2 / data.shape[1], rtol=1e-3)
