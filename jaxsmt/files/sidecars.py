@@ -39,12 +39,6 @@ def map_name(prefix: str, model: str, parameter: str, description: str = "") -> 
     return f"{prefix}model-{model}_param-{label(parameter)}{desc}_dwimap"
 
 
-def former_map_names(prefix: str, model: str, parameter: str) -> list[str]:
-    """Names that earlier versions gave to a map and to its standard deviation, without extension."""
-    plain = parameter.replace("_", "").replace(".", "")
-    return [f"{prefix}model-{model}_{desc}param-{plain}_dwimap" for desc in ("", "desc-sd_")]
-
-
 def default_prefix(dwi: Path) -> str:
     """The series' name up to `_dwi` without `desc-…`, else its stem and an underscore.
 

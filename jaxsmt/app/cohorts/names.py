@@ -12,7 +12,6 @@ from pathlib import Path
 from ...errors import InputError, JaxsmtWarning
 
 _NAME = re.compile(r"((?:[A-Za-z0-9]+-[A-Za-z0-9+]+_)*)([A-Za-z0-9]+)((?:\.[A-Za-z0-9]+)+)")
-_IMAGES = (".nii.gz", ".nii")
 
 
 @dataclass(frozen=True)
