@@ -16,8 +16,8 @@ from jax.typing import ArrayLike
 from ..acquisition.acquisition import Acquisition
 from ..acquisition.arguments import require_acquisition
 from ..acquisition.echoes import decay_of, echoes_of
-from ..acquisition.shells import Pulse
-from ..batch.fitters import checked_weights, means_pulses, of_scheme
+from ..acquisition.shells import Pulse, pulses_of_fit
+from ..batch.fitters import checked_weights, of_scheme
 from ..batch.search import minimum, status_of
 from ..errors import InputError
 from ..models.information import require_scheme
@@ -184,7 +184,7 @@ def _kernel(
         rows = jnp.where(jnp.isfinite(rows), rows, 0)  # as for `_clean`
     means = tuple(jnp.matmul(row, signal, precision="highest") for row in rows)
     fit_s0 = options.s0 == "fit"
-    pulses = means_pulses(acquisition, fit_s0)
+    pulses = pulses_of_fit(acquisition.shells, fit_s0)
     zero = not _traced(pulses[0].b) and bool(pulses[0].b == 0)
     problem = ShellMeans(static, fit_s0, prior.names, *of_scheme(model, acquisition, zero))
     mean, sd, root = jax.tree.map(number, (prior.mean, prior.sd, prior.root))

@@ -16,6 +16,7 @@ from .. import display
 from ..acquisition.acquisition import Acquisition
 from ..acquisition.arguments import require_acquisition
 from ..acquisition.arrays import real_array, real_number
+from ..acquisition.shells import pulses_of_fit
 from ..batch.predictions import mixture_densities, mixture_harmonics, predicted_means, predicted_signals
 from ..batch.programs import LobeArrays
 from ..errors import InputError
@@ -212,10 +213,10 @@ class FodFit(WithStatus):
             dtype=self.mse.dtype,
         )
         signal = np.zeros((self.status.size, acquisition.bvals.size), self.mse.dtype)
-        uniform = predicted_means(model.kernel, acquisition.pulses, values, self.mse.dtype)
-        exact = acquisition.b0 if kernels.settings.s0 == "mean" else None
+        of_fit = pulses_of_fit(acquisition.shells, kernels.settings.s0 == "fit")
+        uniform = predicted_means(model.kernel, of_fit, values, self.mse.dtype)
         for shell, mean in zip(acquisition.shells, uniform.T, strict=True):
-            signal[:, shell.volumes] = 1.0 if shell is exact else mean[:, None]
+            signal[:, shell.volumes] = mean[:, None]
         some = weight.sum(axis=1) > 0
         signal[np.ix_(some, np.concatenate([shell.volumes for shell in shells]))] = mixed[some]
         fitted = np.isin(self.status, FITTED).reshape(-1, 1)
