@@ -22,6 +22,7 @@ from ..batch.programs import LobeArrays
 from ..errors import InputError
 from ..files import map_table, nifti, outputs
 from ..files.gradients import fsl_to_scanner
+from ..geometry.dispersion import kappa_from_odi
 from ..geometry.harmonics import BASES, n_coefficients, to_basis
 from ..physics.convolution import ORDER_MAX, order_needed
 from ..status import FITTED
@@ -126,7 +127,7 @@ class FodFit(WithStatus):
         shape = directions.shape
         if len(shape) != 2 or shape[1] != 3 or not np.allclose((directions**2).sum(axis=1), 1, atol=0.01):
             raise InputError(f"vertices= of shape {shape} are no unit vectors", fix="give (n, 3) vectors of length 1")
-        widest = 1 / np.tan(np.pi / 2 * odi_floor) if odi_floor else np.inf
+        widest = float(kappa_from_odi(np.asarray(odi_floor)))
         scale = np.minimum(1, widest / np.maximum(self.parameters["kappa"], 1e-6))
         weights, lobes = self._lobes(scale)
         family, device = self.model.family, self.device
