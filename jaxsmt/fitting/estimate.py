@@ -167,8 +167,8 @@ def _kernel(
 ) -> tuple[dict[str, Array], Array]:
     """Parameters, S0 and status from the spherical means."""
     prior = _prior_of(model, options)
-    deviations = prior.sd or (1.0,) * len(prior.names)
-    informed = [n for n, sd in zip(prior.names, deviations, strict=True) if _may_hold(n, sd, model)]
+    known = zip(prior.names, prior.sd or (1.0,) * len(prior.names), strict=True)
+    informed = [name for name, sd in known if _may_hold(name, sd, model)]
     require_scheme(model, acquisition, options.s0, len(model.free) - len(informed))
     static, numbers, maps = model.without_values()
     if maps:

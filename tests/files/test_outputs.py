@@ -104,7 +104,7 @@ def test_maps_are_skull_stripped_if_a_voxel_was_left_out():
 
 
 def test_standard_deviations_are_of_maps_that_have_one():
-    """Not of R², and not of maps whose deviation was not computed."""
+    """Not of R², and not of maps whose standard deviation was not computed."""
     maps = {"s0": STATUS, "fa": STATUS, "r2": STATUS, "status": STATUS}
     assert MapSet("smt", maps, {}, {"s0": STATUS, "r2": STATUS}).with_sd == ("s0",)
     assert MapSet("smt", maps, {}).with_sd == ()
