@@ -161,7 +161,7 @@ def _results(
     values = written.maps(model.name, _names(model))
     kernels = {name: of_map for name, of_map in values.items() if name not in map_table.of_fits("kernel")}
     sigma = run["options"].get("sigma")  # None: nothing needed it
-    given = None if sigma is None else sigma_of(inputs.settings, voxels)
+    of_settings = None if sigma is None else sigma_of(inputs.settings, voxels)
     sigma = sigma or {}
     fit = Fit(
         model=model,
@@ -172,7 +172,7 @@ def _results(
         s0=values["s0"],
         quality={name: values[name] for name in ("mse", "r2")},
         status=values["status"].astype(np.uint8),
-        sigma=values.get("sigma", given),
+        sigma=values.get("sigma", of_settings),
         sigma_error=sigma.get("relative_error"),
         sigma_from=sigma.get("from"),
         second=_seconds(values),
@@ -264,9 +264,9 @@ class _Written:
         """
         prefix = self._request.file_prefix
         of_file = {f"{sidecars.map_name(prefix, model, name, desc)}.nii.gz": name for name in names}
-        wanted = {file: of_file[file] for file in self._files if file in of_file}
+        written = {file: of_file[file] for file in self._files if file in of_file}
         # The page draws FODs from their lobes.
-        return {name: self._read(self._request.out / file) for file, name in wanted.items() if name != "fod"}
+        return {name: self._read(self._request.out / file) for file, name in written.items() if name != "fod"}
 
     def _read(self, path: Path) -> np.ndarray:
         image, mask = nifti.open_image(path), self._inputs.mask

@@ -91,8 +91,8 @@ class SecondSolution:
             assert valley is not None
             voxels = at[i : i + _BLOCK]
             here = {name: maps[name][voxels] for name in self.model.kernel.names}
-            own = self._predicted(here)
-            least = self._costs(means[:, voxels], sigma[voxels], own[:, None])[:, 0]
+            fitted = self._predicted(here)
+            least = self._costs(means[:, voxels], sigma[voxels], fitted[:, None])[:, 0]
             profile, par = self._profiles(means[:, voxels], sigma[voxels], valley)
             within = profile - least[:, None] < _WITHIN
             first = np.argmax(within, axis=1)
