@@ -16,6 +16,8 @@ from .formats import require_file
 
 #: The program, as sidecars and run.json name it.
 SOFTWARE = {"name": "jaxsmt", "version": __version__}
+#: Of BIDS, which data sets that are written follow.
+BIDS_VERSION = "1.10.0"
 
 
 def label(name: str) -> str:
