@@ -224,7 +224,7 @@ def tried(table: Table, number: int) -> dict[str, Any]:
         raise AssertionError(f"{table.what}, {check}: {again} of turned lobes, {named[check]} of turned lines")
     wrong = [turn for turn in TURNS if not corrects(turn, TURNS[0], table.across)]
     said = {turn: named[turn] for turn in wrong if named[turn] is not None}
-    right = [b.length / b.given for t, b in said.items() if any(corrects(one, t, table.across) for one in b.turns)]
+    right = [b.length / b.unturned for t, b in said.items() if any(corrects(one, t, table.across) for one in b.turns)]
     return {
         "what": table.what,
         "voxels": int(np.count_nonzero(table.mask)),

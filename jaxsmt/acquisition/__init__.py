@@ -1,5 +1,5 @@
 """The measurement: b-values, directions, shells, and the weights of their spherical means.
 
 In: a gradient table. Out: an `Acquisition` and its shells, spherical means of a series.
-Imports `geometry` and `files`; of its modules only `pytree` knows JAX.
+Imports `geometry`, `files`, `display` and `errors`; of its modules only `pytree` knows JAX.
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -105,6 +105,21 @@ class Shell:
             setting += f", b_Δ = {self.b_delta:.2g}"
         what = f"b = {1000 * self.b:.0f} s/mm²{setting}: {n} volume{'s' * (n > 1)}"
         return f"{what}, harmonic order {self.order}" if self.order else what
+
+
+def pulses_of_fit(shells: Sequence[Shell], s0_fitted: bool) -> tuple[Pulse, ...]:
+    """Diffusion weighting of each shell as a fit has it.
+
+    Where S0 is not fitted it is the b = 0 mean, of the shortest echo time, itself: the b of that mean is exactly 0.
+
+    Args:
+        shells: of an acquisition, b = 0 first.
+        s0_fitted: whether S0 is fitted with the model.
+    Returns:
+        (shells,) in the same order.
+    """
+    first, *others = (shell.pulse for shell in shells)
+    return (first._replace(b=0.0) if shells[0].zero and not s0_fitted else first, *others)
 
 
 class VolumeGroup(NamedTuple):

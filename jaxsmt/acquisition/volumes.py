@@ -136,9 +136,9 @@ def _left(values: np.ndarray, harmonics: np.ndarray, kept: np.ndarray) -> tuple[
     whole = np.linalg.solve(triangle.T, harmonics.T).T  # of the kept volumes the basis
     left = values - whole @ (basis.T @ values[kept])
     leverage = np.sum(whole**2, axis=1)
-    own = np.where(kept, np.maximum(1 - leverage, 1 - _LEVERAGE), 1)  # part of a kept volume's error that is left
-    variance = np.where(kept, own, 1 + leverage)
-    return left.mean(axis=1) / own, np.sqrt(np.mean(left**2, axis=1) / variance)
+    remains = np.where(kept, np.maximum(1 - leverage, 1 - _LEVERAGE), 1)  # part of a kept volume's error that is left
+    variance = np.where(kept, remains, 1 + leverage)
+    return left.mean(axis=1) / remains, np.sqrt(np.mean(left**2, axis=1) / variance)
 
 
 def _harmonics(directions: np.ndarray, highest: int) -> tuple[int, np.ndarray]:

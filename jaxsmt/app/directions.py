@@ -38,7 +38,7 @@ def direction_warnings(inputs: Inputs, fods: FodFit | None) -> list[str]:
     doubt = " (which of the two, so few slices do not tell)" if len(better.turns) > 1 else ""
     found = (
         f"the directions do not go together with the image: with {turns} in the gradient table{doubt}, fibres run on "
-        f"over {better.length:.1f} mm instead of {better.given:.1f} mm. The kernel's maps hardly depend on this, "
+        f"over {better.length:.1f} mm instead of {better.unturned:.1f} mm. The kernel's maps hardly depend on this, "
         "directions and FODs do"
     )
     fix = fix_of(better.turns[0], inputs.files)

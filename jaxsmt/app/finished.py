@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 from ..acquisition.volumes import VolumeResiduals
 from ..errors import InputError
 from ..files import map_table, masks, nifti, sidecars
-from . import catalogue
+from . import catalogue, run_json
 from .inputs import Inputs, naming, open_inputs
 from .request import Request, make_request
 from .unfinished import Unfinished
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from ..fitting.results import Fit
     from ..models.model import SphericalMeanModel
 
-_RUN = "run.json"
 # Of a FOD's maps, those with a value, or a vector, for each lobe.
 _OF_LOBES, _VECTORS = ("weight", "odi", "kappa", "beta"), ("direction", "across")
 _SECOND = ("second", "second_lambda_par", "second_fraction")
@@ -43,7 +41,7 @@ def draw_again(out: Path, prefix: str | None = None) -> Path:
         ResourceError: a fit writes here at the moment.
     """
     path = _find(out, prefix)
-    unfinished = Unfinished(out, path.name.removesuffix(_RUN))
+    unfinished = Unfinished(out, path.name.removesuffix(run_json.NAME))
     with unfinished.locked():
         run = _read(path)
         request = _request(run, path)
@@ -101,29 +99,22 @@ def _find(out: Path, prefix: str | None) -> Path:
     """The run.json of the fit."""
     if not out.is_dir():
         raise InputError("no such folder", file=out, fix="name the folder of the maps")
-    found = sorted(out.glob(f"*{_RUN}")) if prefix is None else [out / f"{prefix}{_RUN}"]
+    found = sorted(out.glob(f"*{run_json.NAME}")) if prefix is None else [out / f"{prefix}{run_json.NAME}"]
     found = [path for path in found if path.is_file()]
     if not found:
         raise InputError("holds no finished fit", file=out, fix="name the folder of its maps, where run.json is")
     if len(found) > 1:
-        prefixes = ", ".join(path.name.removesuffix(_RUN) for path in found)
+        prefixes = ", ".join(path.name.removesuffix(run_json.NAME) for path in found)
         raise InputError(f"holds {len(found)} fits: {prefixes}", file=out, fix="name one with prefix=")
     return found[0]
 
 
 def _read(path: Path) -> dict[str, Any]:
     """What run.json says."""
-    try:
-        run = json.loads(path.read_text("utf-8"))
-        for name in ("asked", "inputs", "options", "shells", "timings_s", "warnings", "voxels", "maps"):
-            run[name]
-    except OSError as error:
-        raise InputError(error.strerror or str(error), file=path, fix="check the disk") from None
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise InputError("is no run.json of a fit by this version", file=path, fix=_AGAIN) from None
-    if not sidecars.is_whole(run):
-        raise InputError("has changed since it was written", file=path, fix=_AGAIN)
-    return dict(run)
+    run = run_json.require(path, _AGAIN)
+    if not {"asked", "inputs", "options", "shells", "timings_s", "warnings", "voxels", "maps"} <= run.keys():
+        raise InputError("is no run.json of a fit by this version", file=path, fix=_AGAIN)
+    return run
 
 
 def _request(run: Mapping[str, Any], path: Path) -> Request:
@@ -134,7 +125,7 @@ def _request(run: Mapping[str, Any], path: Path) -> Request:
         if "function" in run["inputs"].get("model", {}):
             values["model"] = f"{files['model']}:{run['inputs']['model']['function']}"
         values |= {name: files[name] for name in ("dwi", "mask", "bval", "bvec", "grad") if name in files}
-        prefix = path.name.removesuffix(_RUN)
+        prefix = path.name.removesuffix(run_json.NAME)
         return make_request({**values, "out": path.parent, "prefix": prefix, "viewer": run.get("viewer", False)})
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise InputError(f"is no run.json of a fit by this version ({error})", file=path, fix=_AGAIN) from None
@@ -161,7 +152,7 @@ def _results(
     values = written.maps(model.name, _names(model))
     kernels = {name: of_map for name, of_map in values.items() if name not in map_table.of_fits("kernel")}
     sigma = run["options"].get("sigma")  # None: nothing needed it
-    given = None if sigma is None else sigma_of(inputs.settings, voxels)
+    of_settings = None if sigma is None else sigma_of(inputs.settings, voxels)
     sigma = sigma or {}
     fit = Fit(
         model=model,
@@ -172,7 +163,7 @@ def _results(
         s0=values["s0"],
         quality={name: values[name] for name in ("mse", "r2")},
         status=values["status"].astype(np.uint8),
-        sigma=values.get("sigma", given),
+        sigma=values.get("sigma", of_settings),
         sigma_error=sigma.get("relative_error"),
         sigma_from=sigma.get("from"),
         second=_seconds(values),
@@ -264,9 +255,9 @@ class _Written:
         """
         prefix = self._request.file_prefix
         of_file = {f"{sidecars.map_name(prefix, model, name, desc)}.nii.gz": name for name in names}
-        wanted = {file: of_file[file] for file in self._files if file in of_file}
+        written = {file: of_file[file] for file in self._files if file in of_file}
         # The page draws FODs from their lobes.
-        return {name: self._read(self._request.out / file) for file, name in wanted.items() if name != "fod"}
+        return {name: self._read(self._request.out / file) for file, name in written.items() if name != "fod"}
 
     def _read(self, path: Path) -> np.ndarray:
         image, mask = nifti.open_image(path), self._inputs.mask

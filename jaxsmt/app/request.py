@@ -132,8 +132,8 @@ class Request:
 
     def deciding(self) -> dict[str, Any]:
         """The options that decide the maps, beside the input files, as they were asked for."""
-        own = (name for name, (declared, _) in options_of(Request).items() if declared.fact is not None)
-        return {"model": self.model, **{name: getattr(self, name) for name in own}, **self.settings}
+        deciding = (name for name, (declared, _) in options_of(Request).items() if declared.fact is not None)
+        return {"model": self.model, **{name: getattr(self, name) for name in deciding}, **self.settings}
 
     def facts(self) -> dict[str, Any]:
         """What sidecars and run.json say of the options."""

@@ -69,8 +69,8 @@ def _times(outcome: Outcome) -> Iterator[_Row]:
     yield "time:", f"{sum(seconds.values()):.1f} s ({stages})"
     voxels = outcome.voxels.count
     rates = [(stage, seconds[stage]) for stage in ("fit", "fit FODs") if stage in seconds]
-    told = ", ".join(f"{stage} {voxels / max(spent, 1e-3):,.0f} voxels/s" for stage, spent in rates)
-    yield "speed:", told
+    speeds = ", ".join(f"{stage} {voxels / max(spent, 1e-3):,.0f} voxels/s" for stage, spent in rates)
+    yield "speed:", speeds
 
 
 def _files(outcome: Outcome) -> Iterator[_Row]:

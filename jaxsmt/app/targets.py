@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 from ..errors import InputError
 from ..files import map_table, outputs
 from ..physics import densities
+from . import run_json
 from .request import Request
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ def map_names(model: SphericalMeanModel) -> tuple[str, ...]:
     return (*shown, *map_table.of_fits("kernel"))
 
 
-def run_json(request: Request) -> Path:
+def path_of_run(request: Request) -> Path:
     """The summary of the run."""
-    return request.out / f"{request.file_prefix}run.json"
+    return request.out / f"{request.file_prefix}{run_json.NAME}"
 
 
 def report(request: Request) -> Path:
@@ -52,7 +52,7 @@ def check_targets(
     if request.fod != "none":
         names += outputs.file_names(prefix, model.name + request.fod, map_table.of_fits("fod"), uncertainty)
     paths = [request.out / name for name in names]
-    paths += [run_json(request), *([] if request.no_report else [report(request)])]
+    paths += [path_of_run(request), *([] if request.no_report else [report(request)])]
     _refuse_inputs(paths, inputs)
     paths += [outputs.sidecar_path(path) for path in paths if path.name.endswith(".nii.gz")]
     taken = [path.name for path in paths if os.path.lexists(path)]
@@ -82,12 +82,12 @@ def remove_earlier(request: Request, model: SphericalMeanModel, keep: Iterable[s
     keep: names that stay, of its inputs.
     """
     prefix, kept = request.file_prefix, set(keep)
-    with suppress(OSError, ValueError, RecursionError):
-        stated = json.loads(run_json(request).read_text("utf-8")).get("report")
+    stated = (run_json.read(path_of_run(request)) or {}).get("report")
+    with suppress(OSError):
         # A page that is younger than the facts of the run is another prefix's.
-        if stated and report(request).stat().st_mtime_ns <= run_json(request).stat().st_mtime_ns:
+        if stated and report(request).stat().st_mtime_ns <= path_of_run(request).stat().st_mtime_ns:
             report(request).unlink()
-    run_json(request).unlink(missing_ok=True)
+    path_of_run(request).unlink(missing_ok=True)
     outputs.remove_stale(request.out, prefix, model.name, map_names(model), kept)
     for density in densities.names():
         outputs.remove_stale(request.out, prefix, model.name + density, map_table.of_fits("fod"), kept)

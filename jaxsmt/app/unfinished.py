@@ -19,6 +19,7 @@ from typing import Any
 
 from ..errors import InputError, JaxsmtWarning, ResourceError
 from ..files import nifti, sidecars
+from . import run_json
 
 try:
     import fcntl
@@ -38,7 +39,7 @@ class Unfinished:
     def __init__(self, out: Path, prefix: str):
         self._out, self._prefix = out, prefix
         self.folder = out / f".{prefix}unfinished"
-        self._facts = self.folder / "run.json"
+        self._facts = self.folder / run_json.NAME
         self._new, self._mark = self.folder / "new", self.folder / "publishing"
         self._begun = self._published = False
         self._lock = out / f".{prefix}lock"
@@ -148,7 +149,7 @@ class Unfinished:
         except OSError as error:
             raise nifti.output_error(error, self._mark) from None
         self._published = True  # at least some
-        for path in sorted(self._new.iterdir(), key=lambda path: (path.name.endswith("run.json"), path.name)):
+        for path in sorted(self._new.iterdir(), key=lambda path: (path.name.endswith(run_json.NAME), path.name)):
             try:
                 path.replace(self._out / path.name)
             except OSError as error:
@@ -162,11 +163,7 @@ class Unfinished:
 
     def _earlier(self) -> dict[str, Any] | None:
         """What the earlier run was asked for; None if there is none that can be read."""
-        try:
-            facts = json.loads(self._facts.read_text("utf-8"))
-        except (OSError, ValueError, RecursionError):
-            return None
-        return facts if isinstance(facts, dict) else None
+        return run_json.read(self._facts)
 
     def _locked_file(self) -> int | None:
         """A descriptor that holds the lock; None where the file system has no locks."""

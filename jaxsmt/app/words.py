@@ -15,7 +15,6 @@ _ALIASES = {
     "bvals": "bval",
     "bvecs": "bvec",
     "density": "fod",
-    "family": "fod",
     "n_fibres": "fibres",
     "b_delta": "b_shape",
     "te": "echo_time",

@@ -130,13 +130,13 @@ def _write(
             if residuals is not None and residuals.exception() is None:
                 run |= residuals.result()[1]
             clock.lap("write")
-            finished.write_facts(folder / targets.run_json(request).name, run)
+            finished.write_facts(folder / targets.path_of_run(request).name, run)
             if request.overwrite:
                 targets.remove_earlier(request, result.fit.model, [path.name for path in job.inputs.files.values()])
         if drawing is not None:
             _write_page(request, drawing, run)
             clock.lap("write")
-            finished.write_facts(targets.run_json(request), run)
+            finished.write_facts(targets.path_of_run(request), run)
     finally:  # a stopped run does not wait for pictures
         pool.shutdown(wait=False, cancel_futures=True)
     return [request.out / path.name for path in files]

@@ -138,7 +138,7 @@ def turn_off() -> None:
 
 def hits() -> int:
     """How many programs this process has had from the cache so far."""
-    return len(_every_hit)
+    return len(_programs_from_cache)
 
 
 def find() -> Cache | None:
@@ -197,7 +197,7 @@ def _from(
     entries = kept.entries(name)
     executable = lowered.compile(options)
     if _hits() > before:
-        _every_hit.append(name)
+        _programs_from_cache.append(name)
     else:
         kept.seal(name)
         # With other options of the compiler there would be another entry.
@@ -318,8 +318,8 @@ def _processor() -> str:
     features = platform.python_version() + platform.processor() + platform.machine()
     with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        wanted = ("model name", "flags", "Features", "CPU part")
-        features += "".join(sorted({line for line in lines if line.split("\t")[0].rstrip(": ") in wanted}))
+        entries = ("model name", "flags", "Features", "CPU part")
+        features += "".join(sorted({line for line in lines if line.split("\t")[0].rstrip(": ") in entries}))
     return hashlib.sha256(features.encode()).hexdigest()[:16]
 
 
@@ -331,7 +331,7 @@ def _most_bytes() -> float:
 
 
 _of_thread = threading.local()
-_every_hit: list[str] = []  # names of the programs
+_programs_from_cache: list[str] = []  # names
 
 
 def _listen(event: str, **_: Any) -> None:

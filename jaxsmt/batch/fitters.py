@@ -14,7 +14,7 @@ import numpy as np
 from ..acquisition.acquisition import Acquisition
 from ..acquisition.arrays import real_array
 from ..acquisition.echoes import echoes_of
-from ..acquisition.shells import Pulse
+from ..acquisition.shells import Pulse, pulses_of_fit
 from ..errors import InputError, JaxsmtWarning
 from ..models.information import require_determined
 from ..models.model import SphericalMeanModel
@@ -62,7 +62,7 @@ class KernelFitter(Runner):
         self.model, self.acquisition, self.fit_s0, self.prior = model, acquisition, fit_s0, prior
         static, numbers, self.maps = model.without_values()
         weights = checked_weights(weights, acquisition, prior)
-        pulses = means_pulses(acquisition, fit_s0)
+        pulses = pulses_of_fit(acquisition.shells, fit_s0)
         names = () if prior is None else prior.names
         search = ShellMeans(static, fit_s0, names, *of_scheme(model, acquisition, pulses[0].b == 0))
         if prior is not None:
@@ -300,12 +300,6 @@ class FodFitter(Runner):
 def one_of(voxels: Any) -> Any:
     """The shapes of one voxel of arrays (n, …)."""
     return jax.tree.map(lambda a: jax.ShapeDtypeStruct(np.shape(a)[1:], np.dtype(float)), voxels)
-
-
-def means_pulses(acquisition: Acquisition, fit_s0: bool) -> tuple[Pulse, ...]:
-    """Weighting of b = 0 and each shell. Where S0 is not fitted the b = 0 mean is S0 itself, so its b is exactly 0."""
-    first, *others = acquisition.pulses
-    return (first if fit_s0 else first._replace(b=0.0), *others)
 
 
 def of_scheme(model: SphericalMeanModel, acquisition: Acquisition, zero: bool) -> tuple[bool, tuple[int, ...]]:

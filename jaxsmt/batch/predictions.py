@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..acquisition.shells import Pulse
+from ..geometry.harmonics import n_coefficients
 from ..physics.apodisation import fan_gains, gains
 from ..physics.compartments import Kernel
 from ..physics.densities.base import Density
@@ -84,7 +85,6 @@ def mixture_harmonics(
 
     ripple: 0: as they are, cut at the order; else lobes too narrow for it are apodised, see `physics.apodisation`.
     """
-    coefficients = (lmax + 1) * (lmax + 2) // 2
     points = (lmax // 2 + 1) * (2 * lmax + 1)
     degrees = np.repeat(np.arange(lmax // 2 + 1), 4 * np.arange(lmax // 2 + 1) + 1)
 
@@ -99,7 +99,7 @@ def mixture_harmonics(
         return np.asarray(found) * of_degrees[:, degrees]
 
     floats = points * len(family.basis(lmax).powers)
-    return _mixture(harmonics, weights, lobes, coefficients, floats, device)
+    return _mixture(harmonics, weights, lobes, n_coefficients(lmax), floats, device)
 
 
 def mixture_densities(

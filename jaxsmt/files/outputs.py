@@ -68,11 +68,6 @@ class MapSet:
         sd = self.sd
         return () if sd is None else tuple(name for name in map_table.with_sd(self.maps) if name in sd)
 
-    def file_names(self, prefix: str) -> list[str]:
-        """Names of the NIfTI files."""
-        names = file_names(prefix, self.model, self.maps)
-        return names + [f"{sidecars.map_name(prefix, self.model, name, 'sd')}.nii.gz" for name in self.with_sd]
-
     def __len__(self) -> int:
         return len(self.maps) + len(self.with_sd)
 
@@ -96,13 +91,11 @@ def file_names(prefix: str, model: str, maps: Iterable[str], sd: bool = False) -
 
 
 def remove_stale(folder: Path, prefix: str, model: str, maps: Iterable[str], keep: Collection[str]) -> None:
-    """Remove what an earlier fit of a model has left: files of these maps, under today's and former names.
+    """Remove what an earlier fit of a model has left: files of these maps.
 
     keep: names of files that stay.
     """
-    maps = list(maps)
-    former = (f"{name}.nii.gz" for m in maps for name in sidecars.former_map_names(prefix, model, m))
-    for name in {*file_names(prefix, model, maps, sd=True), *former} - set(keep):
+    for name in set(file_names(prefix, model, maps, sd=True)) - set(keep):
         for path in (folder / name, sidecar_path(folder / name)):
             path.unlink(missing_ok=True)
 

@@ -17,6 +17,8 @@ from .formats import require_file
 
 #: The program, as sidecars and run.json name it.
 SOFTWARE = {"name": "jaxsmt", "version": __version__}
+#: Of BIDS, which data sets that are written follow.
+BIDS_VERSION = "1.10.0"
 
 
 def label(name: str) -> str:
@@ -38,12 +40,6 @@ def map_name(prefix: str, model: str, parameter: str, description: str = "") -> 
     """
     desc = f"_desc-{description}" if description else ""
     return f"{prefix}model-{model}_param-{label(parameter)}{desc}_dwimap"
-
-
-def former_map_names(prefix: str, model: str, parameter: str) -> list[str]:
-    """Names that earlier versions gave to a map and to its standard deviation, without extension."""
-    plain = parameter.replace("_", "").replace(".", "")
-    return [f"{prefix}model-{model}_{desc}param-{plain}_dwimap" for desc in ("", "desc-sd_")]
 
 
 def default_prefix(dwi: Path) -> str:

@@ -16,8 +16,8 @@ from jax.typing import ArrayLike
 from ..acquisition.acquisition import Acquisition
 from ..acquisition.arguments import require_acquisition
 from ..acquisition.echoes import decay_of, echoes_of
-from ..acquisition.shells import Pulse
-from ..batch.fitters import checked_weights, means_pulses, of_scheme
+from ..acquisition.shells import Pulse, pulses_of_fit
+from ..batch.fitters import checked_weights, of_scheme
 from ..batch.search import minimum, status_of
 from ..errors import InputError
 from ..models.information import require_scheme
@@ -167,8 +167,8 @@ def _kernel(
 ) -> tuple[dict[str, Array], Array]:
     """Parameters, S0 and status from the spherical means."""
     prior = _prior_of(model, options)
-    deviations = prior.sd or (1.0,) * len(prior.names)
-    informed = [n for n, sd in zip(prior.names, deviations, strict=True) if _may_hold(n, sd, model)]
+    known = zip(prior.names, prior.sd or (1.0,) * len(prior.names), strict=True)
+    informed = [name for name, sd in known if _may_hold(name, sd, model)]
     require_scheme(model, acquisition, options.s0, len(model.free) - len(informed))
     static, numbers, maps = model.without_values()
     if maps:
@@ -184,7 +184,7 @@ def _kernel(
         rows = jnp.where(jnp.isfinite(rows), rows, 0)  # as for `_clean`
     means = tuple(jnp.matmul(row, signal, precision="highest") for row in rows)
     fit_s0 = options.s0 == "fit"
-    pulses = means_pulses(acquisition, fit_s0)
+    pulses = pulses_of_fit(acquisition.shells, fit_s0)
     zero = not _traced(pulses[0].b) and bool(pulses[0].b == 0)
     problem = ShellMeans(static, fit_s0, prior.names, *of_scheme(model, acquisition, zero))
     mean, sd, root = jax.tree.map(number, (prior.mean, prior.sd, prior.root))

@@ -16,11 +16,13 @@ from .. import display
 from ..acquisition.acquisition import Acquisition
 from ..acquisition.arguments import require_acquisition
 from ..acquisition.arrays import real_array, real_number
+from ..acquisition.shells import pulses_of_fit
 from ..batch.predictions import mixture_densities, mixture_harmonics, predicted_means, predicted_signals
 from ..batch.programs import LobeArrays
 from ..errors import InputError
 from ..files import map_table, nifti, outputs
 from ..files.gradients import fsl_to_scanner
+from ..geometry.dispersion import kappa_from_odi
 from ..geometry.harmonics import BASES, n_coefficients, to_basis
 from ..physics.convolution import ORDER_MAX, order_needed
 from ..status import FITTED
@@ -125,7 +127,7 @@ class FodFit(WithStatus):
         shape = directions.shape
         if len(shape) != 2 or shape[1] != 3 or not np.allclose((directions**2).sum(axis=1), 1, atol=0.01):
             raise InputError(f"vertices= of shape {shape} are no unit vectors", fix="give (n, 3) vectors of length 1")
-        widest = 1 / np.tan(np.pi / 2 * odi_floor) if odi_floor else np.inf
+        widest = float(kappa_from_odi(np.asarray(odi_floor)))
         scale = np.minimum(1, widest / np.maximum(self.parameters["kappa"], 1e-6))
         weights, lobes = self._lobes(scale)
         family, device = self.model.family, self.device
@@ -212,10 +214,10 @@ class FodFit(WithStatus):
             dtype=self.mse.dtype,
         )
         signal = np.zeros((self.status.size, acquisition.bvals.size), self.mse.dtype)
-        uniform = predicted_means(model.kernel, acquisition.pulses, values, self.mse.dtype)
-        exact = acquisition.b0 if kernels.settings.s0 == "mean" else None
+        of_fit = pulses_of_fit(acquisition.shells, kernels.settings.s0 == "fit")
+        uniform = predicted_means(model.kernel, of_fit, values, self.mse.dtype)
         for shell, mean in zip(acquisition.shells, uniform.T, strict=True):
-            signal[:, shell.volumes] = 1.0 if shell is exact else mean[:, None]
+            signal[:, shell.volumes] = mean[:, None]
         some = weight.sum(axis=1) > 0
         signal[np.ix_(some, np.concatenate([shell.volumes for shell in shells]))] = mixed[some]
         fitted = np.isin(self.status, FITTED).reshape(-1, 1)

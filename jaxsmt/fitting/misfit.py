@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from ..acquisition.acquisition import Acquisition
 from ..acquisition.echoes import echoes_of
-from ..acquisition.shells import Pulse
+from ..acquisition.shells import Pulse, pulses_of_fit
 from ..batch.predictions import predicted_means
 from ..models.model import SphericalMeanModel
 from ..physics.compartments import Kernel
@@ -85,10 +85,9 @@ def residuals_of(
     if not at.size:
         return None
     at = at[:: -(-at.size // _ENOUGH)]
-    b0 = None if s0_fitted else acquisition.b0
     return ShellResiduals(
         model.kernel,
-        tuple(shell.pulse._replace(b=0.0) if shell is b0 else shell.pulse for shell in acquisition.shells),
+        pulses_of_fit(acquisition.shells, s0_fitted),
         {parameter: maps[parameter][at] for parameter in model.kernel.names},
         means[:, at] / maps["s0"][at],
         max(echoes_of(acquisition, model.kernel.relaxing), default=0) + 1,

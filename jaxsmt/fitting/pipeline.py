@@ -121,9 +121,9 @@ class Pipeline:
     @property
     def footprint(self) -> Footprint:
         """How many numbers a voxel has, about."""
-        results, kernels, deviations = (0, 0, 0) if self._kernels is None else self._kernels.footprint
+        results, kernels, sd = (0, 0, 0) if self._kernels is None else self._kernels.footprint
         of_fods, fods = (0, 0) if self._fods is None else self._fods.footprint
-        return Footprint(kernels, results + of_fods, kernels + deviations + fods)
+        return Footprint(kernels, results + of_fods, kernels + sd + fods)
 
     @property
     def lobes(self) -> int:

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from .. import display
 from ..acquisition.acquisition import Acquisition
 from ..acquisition.arguments import require_acquisition
+from ..acquisition.shells import pulses_of_fit
 from ..batch.predictions import predicted_means
 from ..errors import InputError
 from ..files import outputs
@@ -163,8 +164,7 @@ class Fit(WithStatus):
         require_acquisition(acquisition)
         acquisition = acquisition.concrete()
         self.model.kernel.require(acquisition.pulses)
-        exact = acquisition.b0 if self.settings.s0 == "mean" else None  # as in the fit
-        pulses = [s.pulse._replace(b=0.0) if s is exact else s.pulse for s in acquisition.shells]
+        pulses = pulses_of_fit(acquisition.shells, self.settings.s0 == "fit")
         values = {name: self.parameters[name].ravel() for name in self.model.kernel.names}
         means = predicted_means(self.model.kernel, pulses, values, self.s0.dtype)
         fitted = np.isin(self.status, FITTED)[..., None]

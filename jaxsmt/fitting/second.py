@@ -16,6 +16,7 @@ from jaxtyping import Float
 
 from ..acquisition.acquisition import Acquisition
 from ..acquisition.echoes import echoes_of
+from ..acquisition.shells import pulses_of_fit
 from ..batch.predictions import predicted_means
 from ..errors import InputError
 from ..models.model import SphericalMeanModel
@@ -90,8 +91,8 @@ class SecondSolution:
             assert valley is not None
             voxels = at[i : i + _BLOCK]
             here = {name: maps[name][voxels] for name in self.model.kernel.names}
-            own = self._predicted(here)
-            least = self._costs(means[:, voxels], sigma[voxels], own[:, None])[:, 0]
+            fitted = self._predicted(here)
+            least = self._costs(means[:, voxels], sigma[voxels], fitted[:, None])[:, 0]
             profile, par = self._profiles(means[:, voxels], sigma[voxels], valley)
             within = profile - least[:, None] < _WITHIN
             first = np.argmax(within, axis=1)
@@ -139,8 +140,7 @@ class SecondSolution:
 
     def _predicted(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
         """(n, shells) means over S0."""
-        b0 = None if self.s0_fitted else self.acquisition.b0
-        pulses = [s.pulse._replace(b=0.0) if s is b0 else s.pulse for s in self.acquisition.shells]
+        pulses = pulses_of_fit(self.acquisition.shells, self.s0_fitted)
         return predicted_means(self.model.kernel, pulses, values, np.dtype(float))
 
     def _costs(self, means: np.ndarray, sigma: np.ndarray, predicted: np.ndarray) -> np.ndarray:

@@ -52,12 +52,12 @@ class Better(NamedTuple):
     """Turns with which fibres go on for longer than as they are given.
 
     turns: the best one, or two that the image cannot tell apart. length: of lines with the best one, mean, in units of
-    the voxels' size. given: that of the directions as they are.
+    the voxels' size. unturned: that of the directions as they are.
     """
 
     turns: tuple[Turn, ...]
     length: float
-    given: float
+    unturned: float
 
 
 def better_turns(axes: np.ndarray, at: np.ndarray, size: np.ndarray, frame: np.ndarray) -> Better | None:

@@ -147,12 +147,12 @@ class NormalPrior:
         if not isinstance(prior, Mapping):
             raise InputError(f"a prior of type {type(prior).__name__}", fix=fix)
         try:
-            means, deviations = np.array(list(prior.values()), float).reshape(-1, 2).T
+            means, sd = np.array(list(prior.values()), float).reshape(-1, 2).T
         except (TypeError, ValueError):
             raise InputError(f"a prior {dict(prior)}", fix=f"{fix}, numbers") from None
-        if np.any(deviations <= 0):
+        if np.any(sd <= 0):
             raise InputError("a prior's standard deviation is not positive", fix="above 0")
-        return cls(tuple(prior), means, np.diag(deviations**2))
+        return cls(tuple(prior), means, np.diag(sd**2))
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> NormalPrior:

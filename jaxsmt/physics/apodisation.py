@@ -97,8 +97,8 @@ def _table(density: Density, lmax: int, ripple: float) -> tuple[np.ndarray, np.n
     begin, end = (watson_zonal(kappa, lmax)[1] for kappa in (widest, _BLEND * widest))
     lobes = density.zonals(grid, lmax)
     share = np.clip((lobes[:, 1:2] - begin) / (end - begin), 0, 1)
-    given = (1 - share) * lobes + share * narrowest_lobe(lmax, ripple)
-    return grid, np.where(share > 0, given / np.where(share > 0, lobes, 1), 1.0)
+    blended = (1 - share) * lobes + share * narrowest_lobe(lmax, ripple)
+    return grid, np.where(share > 0, blended / np.where(share > 0, lobes, 1), 1.0)
 
 
 def fan_gains(density: Density, concentrations: np.ndarray, lmax: int, ripple: float) -> np.ndarray:

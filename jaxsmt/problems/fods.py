@@ -115,9 +115,8 @@ class FodEstimation:
         assert voxel.sigma is not None
 
         def under(kernel: dict[str, Array]) -> Data:
-            return Data(
-                shared.directions, shared.harmonics, self._moments(kernel, shared, voxel.decay), voxel.y
-            )  # no y
+            # y is None: standard deviations need no data.
+            return Data(shared.directions, shared.harmonics, self._moments(kernel, shared, voxel.decay), voxel.y)
 
         signal, columns = lobes.linearise(under(voxel.kernel), x)
         weighed = columns * (lobes.noise.information(signal / voxel.sigma) / voxel.sigma**2)[None]

@@ -172,7 +172,7 @@ class Lobes:
         if self.fused is not None:  # no arrays are made, as there are none in kernels
             each = [function(lobe) for lobe in lobes]
             return jax.tree.map(lambda *tuples: sum(tuples, ()), *each, is_leaf=_is_flat)
-        return jax.tree.map(_in_turn, _each(function, lobes), is_leaf=_is_flat)
+        return jax.tree.map(_lobe_by_lobe, _each(function, lobes), is_leaf=_is_flat)
 
     def at_bound(self, x: Point) -> Array:
         """Whether a lobe is isotropic or as narrow as it may be, or a weight is 0."""
@@ -344,7 +344,7 @@ def _is_flat(values: Any) -> bool:
     return isinstance(values, tuple) and not isinstance(values[0], tuple)
 
 
-def _in_turn(values: Point) -> Point:
+def _lobe_by_lobe(values: Point) -> Point:
     """(lobes,) each, as scalars lobe by lobe."""
     return tuple(jnp.stack(values, axis=1).reshape(-1))
 

@@ -143,11 +143,11 @@ def _label(ax: Axes, strip: Strip, indices: np.ndarray, x: np.ndarray, height: f
         ax.text(1.13, -0.06, f"and {left_out} more", fontsize=7, va="center", color=_ODD, transform=ax.transAxes)
 
 
-def spread(wanted: np.ndarray, gap: float) -> np.ndarray:
-    """Places from 0 to 1 in the order of those that are wanted, at least `gap` apart, close to them.
+def spread(preferred: np.ndarray, gap: float) -> np.ndarray:
+    """Places from 0 to 1 in the order of those that are preferred, at least `gap` apart, close to them.
 
     Args:
-        wanted: (n,) numbers from 0 to 1. gap: at most 1/(n - 1).
+        preferred: (n,) numbers from 0 to 1. gap: at most 1/(n - 1).
     Returns:
         (n,) places.
 
@@ -155,9 +155,9 @@ def spread(wanted: np.ndarray, gap: float) -> np.ndarray:
         >>> spread(np.array([0.5, 0.5, 0.9]), 0.1).round(3).tolist()
         [0.45, 0.55, 0.9]
     """
-    order = np.argsort(wanted, kind="stable")
+    order = np.argsort(preferred, kind="stable")
     groups: list[tuple[float, int]] = []  # centre and number of labels that touch each other
-    for value in wanted[order]:
+    for value in preferred[order]:
         centre, n = float(value), 1
         while groups and groups[-1][0] + groups[-1][1] * gap / 2 > centre - n * gap / 2:
             before, m = groups.pop()

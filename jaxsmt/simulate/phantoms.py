@@ -14,6 +14,7 @@ from ..acquisition.acquisition import Acquisition
 from ..acquisition.arguments import require_acquisition
 from ..acquisition.arrays import equal_fields
 from ..errors import InputError, shown
+from ..geometry.dispersion import odi_from_kappa
 from . import anatomy
 from .schemes import hcp_scheme
 from .signals import rician, zeppelin_signal
@@ -240,7 +241,7 @@ def _fods(axes: np.ndarray, kappa: np.ndarray, mix: np.ndarray) -> dict[str, np.
     weight, kappa = (np.take_along_axis(values, order, axis=1) for values in (weight, kappa))
     present = weight > 0
     direction = np.where(present[..., None], np.take_along_axis(axes, order[..., None], axis=1), 0)
-    odi = np.where(present, 2 / np.pi * np.arctan2(1, kappa), 0)
+    odi = np.where(present, odi_from_kappa(kappa), 0)
     return {
         "nfibres": present.sum(axis=1),
         "direction": direction.reshape(-1, 9),

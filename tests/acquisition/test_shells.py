@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from jaxsmt import Acquisition, InputError, JaxsmtWarning
+from jaxsmt.acquisition.shells import pulses_of_fit
 from jaxsmt.geometry.quadrature import gradient_directions
 from tests.acquisition.test_acquisition import scheme
 
@@ -76,6 +77,17 @@ def test_noise_of_the_mean():
     shell = scheme([1000]).shells[1]
     assert shell.variance == np.sum(shell.weights**2)
     assert 1 <= shell.amplification <= 1.05
+
+
+def test_b_of_the_b0_mean_is_exactly_0_where_s0_is_not_fitted():
+    """It is S0 itself then, though its volumes were measured at b = 5; a first shell that is not b = 0 keeps its b."""
+    directions = np.concatenate([np.zeros((1, 3)), gradient_directions(15)])
+    shells = Acquisition(np.repeat([5.0, 1000.0], [1, 15]), directions).shells
+    measured = tuple(shell.pulse for shell in shells)
+    assert measured[0].b == 0.005
+    assert pulses_of_fit(shells, s0_fitted=True) == measured
+    assert pulses_of_fit(shells, s0_fitted=False) == (measured[0]._replace(b=0.0), measured[1])
+    assert pulses_of_fit(shells[1:], s0_fitted=False) == measured[1:]
 
 
 def test_warning_points_at_the_caller():

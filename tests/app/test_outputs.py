@@ -86,11 +86,11 @@ def test_names_hold_letters_and_digits_and_differ():
         outputs.file_names("s_", "mine", ["a.b", "AB"])
 
 
-def test_maps_of_former_names_are_replaced_too(folder):
-    """Standard deviations were called desc-sd_param-…: they must not stay beside new maps."""
+def test_standard_deviations_of_an_earlier_fit_are_removed(folder):
+    """They must not stay beside new maps."""
     (folder / "out").mkdir()
-    stale = ["sub-01_model-smt_desc-sd_param-lambdapar_dwimap", "sub-01_model-smtwatson_desc-sd_param-odi_dwimap"]
-    others = ["sub-02_model-smt_desc-sd_param-lambdapar_dwimap", "sub-01_model-mine_param-lambdapar_dwimap"]
+    stale = ["sub-01_model-smt_param-lambdapar_desc-sd_dwimap", "sub-01_model-smtwatson_param-odi_desc-sd_dwimap"]
+    others = ["sub-02_model-smt_param-lambdapar_desc-sd_dwimap", "sub-01_model-mine_param-lambdapar_dwimap"]
     for name in [*stale, *others]:
         for extension in (".nii.gz", ".json"):
             (folder / "out" / f"{name}{extension}").write_text("of an earlier fit")

@@ -1,4 +1,4 @@
-"""Sidecars: numbers that JSON has, content that was changed, orientations, and names of before."""
+"""Sidecars: numbers that JSON has, content that was changed, orientations, and what is said of a model."""
 
 import hashlib
 import json
@@ -57,14 +57,6 @@ def test_the_degree_of_harmonics_follows_from_their_number(degree):
 def test_maps_without_orientations_have_no_encoding():
     assert sidecars.orientation_encoding("fa", 1) is None
     assert {sidecars.orientation_encoding(name, 6)["Type"] for name in ("direction", "across")} == {"unit3vector"}
-
-
-def test_former_names_are_those_that_were_written():
-    """Dots and underscores went, capitals stayed; desc stood before param."""
-    assert sidecars.former_map_names("s_", "mine", "stick.Lambda_par") == [
-        "s_model-mine_param-stickLambdapar_dwimap",
-        "s_model-mine_desc-sd_param-stickLambdapar_dwimap",
-    ]
 
 
 def test_what_is_said_of_a_model():

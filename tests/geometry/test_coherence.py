@@ -54,7 +54,7 @@ def test_all_turns_of_an_oblique_bundle_are_found():
         assert better is not None, turn
         assert len(better.turns) == 1
         assert undone(turn, better.turns[0])
-        assert better.length > better.given / 0.9
+        assert better.length > better.unturned / 0.9
 
 
 def test_turns_are_those_of_the_frame():

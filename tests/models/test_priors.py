@@ -27,7 +27,7 @@ def test_priors_compare_by_content():
         prior.mean[0] = 2.0
 
 
-def test_a_prior_of_means_and_deviations():
+def test_a_prior_of_means_and_standard_deviations():
     prior = js.NormalPrior.make({"lambda_par": (2.0, 0.5), "fraction": (0.3, 0.1)}, js.smt())
     np.testing.assert_allclose(prior.covariance, np.diag([0.25, 0.01]))
     mean, root = prior.rooted(np.float64)

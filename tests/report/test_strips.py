@@ -86,9 +86,9 @@ def test_the_text_tells_what_the_picture_shows():
     assert Strip("a", ["x"], [np.nan]).text == "a: no values"
 
 
-@pytest.mark.parametrize("wanted", [[0.0] * 5, [1.0] * 5, [0.5] * 8, [0, 0.01, 0.5, 0.99, 1], [0.3], []])
-def test_labels_are_spread_within_the_panel(wanted):
-    places = spread(np.array(wanted, float), 0.1)
+@pytest.mark.parametrize("preferred", [[0.0] * 5, [1.0] * 5, [0.5] * 8, [0, 0.01, 0.5, 0.99, 1], [0.3], []])
+def test_labels_are_spread_within_the_panel(preferred):
+    places = spread(np.array(preferred, float), 0.1)
     assert np.all(np.diff(places) >= 0.1 - 1e-9)
     assert np.all((places >= 0) & (places <= 1))
 

@@ -12,7 +12,6 @@ from ...errors import InputError, OutputError
 from ...files import nifti, outputs, sidecars
 from . import layouts
 
-_BIDS_VERSION = "1.10.0"
 _DESCRIPTION = "dataset_description.json"
 #: Folder of the logs, in the output data set.
 LOGS = "logs"
@@ -101,7 +100,7 @@ def _description(out: Path, source: Path, kind: str) -> dict[str, Any]:
         made_by["CodeURL"] = address
     return {
         "Name": f"Diffusion MRI maps of {_stated(_name_of(source))}",
-        "BIDSVersion": _BIDS_VERSION,
+        "BIDSVersion": sidecars.BIDS_VERSION,
         "DatasetType": "derivative",
         "GeneratedBy": [made_by],
         "SourceDatasets": [_source(source)],

@@ -12,7 +12,6 @@ from pathlib import Path
 from ...errors import InputError, JaxsmtWarning
 
 _NAME = re.compile(r"((?:[A-Za-z0-9]+-[A-Za-z0-9+]+_)*)([A-Za-z0-9]+)((?:\.[A-Za-z0-9]+)+)")
-_IMAGES = (".nii.gz", ".nii")
 
 
 @dataclass(frozen=True)
@@ -129,7 +128,7 @@ class Tree:
 
 def _applies(file: BidsFile, series: BidsFile, desc: str | None) -> bool:
     """Whether all entities of a file are those of the series, and `desc` what it must be."""
-    wanted = {**series.entities} if desc is None else {**series.entities, "desc": desc}
+    labels = {**series.entities} if desc is None else {**series.entities, "desc": desc}
     if desc is not None and file.entities.get("desc") != desc:
         return False
-    return all(wanted.get(entity) == label for entity, label in file.entities.items())
+    return all(labels.get(entity) == label for entity, label in file.entities.items())

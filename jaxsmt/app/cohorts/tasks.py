@@ -15,7 +15,7 @@ from typing import Any
 from ...batch import processors
 from ...errors import JaxsmtError, OutputError
 from ...files import nifti, outputs, sidecars
-from .. import describe, memory, result_table, targets, words
+from .. import describe, memory, result_table, run_json, targets, words
 from ..inputs import Inputs, open_inputs
 from ..request import Request
 from ..workflow import Outcome, Progress, run_fit
@@ -113,7 +113,7 @@ def is_complete(request: Request) -> bool:
     Raises:
         InputError: the inputs are bad.
     """
-    run = _read_run(targets.run_json(request))
+    run = _read_run(targets.path_of_run(request))
     if run.get("software") != sidecars.SOFTWARE or not _has_files(request, run):
         return False
     inputs = open_inputs(request)
@@ -123,11 +123,8 @@ def is_complete(request: Request) -> bool:
 
 def _read_run(path: Path) -> Mapping[str, Any]:
     """What a run.json says; nothing if there is none that can be read."""
-    try:
-        run = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return run if isinstance(run, dict) and sidecars.is_whole(run) else {}
+    run = run_json.read(path)
+    return run if run is not None and sidecars.is_whole(run) else {}
 
 
 def _has_files(request: Request, run: Mapping[str, Any]) -> bool:

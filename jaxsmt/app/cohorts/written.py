@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import InputError
-from ...files import outputs, sidecars
+from ...files import outputs
 from ...status import Status
+from .. import run_json
 from .dataset import LOGS
 
 _MAP = re.compile(r"(?P<prefix>.*?)model-[^_]+_(?:[^_]+_)*dwimap\.nii\.gz", re.DOTALL)
-_RUN = "run.json"
+_AGAIN = "fit this participant again"
 _LOG = ".log"
 _FOLDERS = re.compile(r"sub-[^_]+_(ses-[^_]+_)?")  # of a prefix, what names its folders
 _ENTITY = re.compile(r"([A-Za-z0-9]+)-(.+)", re.DOTALL)
@@ -56,7 +57,7 @@ class FittedSeries:
     @property
     def is_complete(self) -> bool:
         """Whether its fit has ended: run.json is written last."""
-        return (self.folder / f"{self.prefix}{_RUN}").is_file()
+        return (self.folder / f"{self.prefix}{run_json.NAME}").is_file()
 
     @property
     def has_maps(self) -> bool:
@@ -106,8 +107,8 @@ def _in(folder: Path) -> Iterator[Path]:
 def _prefixes(folder: Path) -> Iterator[str]:
     """The prefix of each map and each run.json of a folder."""
     for path in _in(folder):
-        if path.name.endswith(_RUN):
-            yield path.name.removesuffix(_RUN)
+        if path.name.endswith(run_json.NAME):
+            yield path.name.removesuffix(run_json.NAME)
         elif match := _MAP.fullmatch(path.name):
             yield match["prefix"]
 
@@ -143,11 +144,9 @@ def read_run(series: FittedSeries) -> Run:
     Raises:
         InputError: run.json cannot be read, or is none of a fit.
     """
-    path = series.folder / f"{series.prefix}{_RUN}"
+    path = series.folder / f"{series.prefix}{run_json.NAME}"
+    run = run_json.require(path, _AGAIN)
     try:
-        run = json.loads(path.read_text("utf-8"))
-        if not sidecars.is_whole(run):
-            raise InputError("has changed since it was written", file=path, fix="fit this participant again")
         options = run["options"]
         counts = {"kernel": _counts(run["voxels"])}
         if "fod_voxels" in run:
@@ -163,12 +162,8 @@ def read_run(series: FittedSeries) -> Run:
             warnings=tuple(map(_text, run["warnings"])),
             version=_text(run["software"]["version"]),
         )
-    except OSError as error:
-        raise InputError(error.strerror or str(error), file=path, fix="check the disk") from None
-    except InputError:
-        raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise InputError("is no run.json of a fit", file=path, fix="fit this participant again") from None
+        raise InputError("is no run.json of a fit", file=path, fix=_AGAIN) from None
 
 
 def _counts(voxels: Mapping[str, Any]) -> dict[Status, int]:

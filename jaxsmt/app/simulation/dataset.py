@@ -14,7 +14,6 @@ from ...files import map_table, nifti, series, sidecars
 from ...simulate import Phantom
 from .options import Simulation
 
-_BIDS_VERSION = "1.10.0"
 _SUBJECTS = 2
 # How far subjects may be from the mean brain: factors are uniform between 1 - spread and 1 + spread.
 _SPREAD = {"lambda_par": 0.08, "fraction": 0.15, "s0": 0.1}
@@ -174,7 +173,7 @@ def _write_json(image: Path, content: Mapping[str, Any]) -> None:
 def _describe(folder: Path, name: str, **more: Any) -> None:
     """Write what a data set is."""
     made_by = {"Name": sidecars.SOFTWARE["name"], "Version": sidecars.SOFTWARE["version"]}
-    content = {"Name": name, "BIDSVersion": _BIDS_VERSION, "GeneratedBy": [made_by], **more}
+    content = {"Name": name, "BIDSVersion": sidecars.BIDS_VERSION, "GeneratedBy": [made_by], **more}
     nifti.write_bytes(folder / "dataset_description.json", sidecars.to_json(content))
 
 

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ... import FodFit, FodModel, Status
+from ...geometry.dispersion import kappa_from_odi
 from ..orientations import directions_from_mu, frame_of, mu_from_directions
 from ..parameters import Parameters, not_covered
 from ..schemes import DmipyAcquisitionScheme
@@ -138,7 +139,7 @@ def _lobe(model: FodParameters, values: Mapping[str, np.ndarray], i: int) -> dic
     """jaxsmt's parameters of the i-th lobe, of shapes that broadcast."""
     prefix = model.distribution_prefix(i)
     axis, odi = directions_from_mu(values[f"{prefix}mu"]), values[f"{prefix}odi"]
-    kappa = 1 / np.tan(np.pi / 2 * odi)
+    kappa = kappa_from_odi(odi)
     beta, across = np.zeros(()), np.zeros(3)
     if model.distribution == "bingham":
         y, z = frame_of(axis)

@@ -261,10 +261,10 @@ class SphericalMeanParameters(Parameters):
         signals = []
         for members in self.translation.members.values():
             kernel = Kernel(tuple((name, model.compartment()) for name, model in members.items()))
-            own = {name: values[name] for name in kernel.names if name not in kernel.weights}
+            of_compartments = {name: values[name] for name in kernel.names if name not in kernel.weights}
             total = sum(values[weight] for weight in kernel.weights)
             shares = {weight: values[weight] / np.where(total > 0, total, 1) for weight in kernel.weights}
-            signals.append(self._means(kernel, acquisition_scheme, own | shares))
+            signals.append(self._means(kernel, acquisition_scheme, of_compartments | shares))
         return np.stack(signals, axis=-1)
 
     @staticmethod

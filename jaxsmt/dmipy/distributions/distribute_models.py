@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ... import InputError, bingham, signal, watson
+from ...geometry.dispersion import kappa_from_odi
 from ...physics.compartments import Kernel
 from ...physics.densities.base import Lobe
 from .. import refuse
@@ -236,7 +237,7 @@ class SD1WatsonDistributed(_Distributed):
 
     def _lobe(self, values: Mapping[str, ArrayLike], prefix: str) -> Lobe:
         axis, odi = _value(values, f"{prefix}mu"), _value(values, f"{prefix}odi")
-        return watson(jnp.asarray(directions_from_mu(axis)), jnp.asarray(1 / np.tan(np.pi / 2 * odi)))
+        return watson(jnp.asarray(directions_from_mu(axis)), jnp.asarray(kappa_from_odi(odi)))
 
 
 class SD2BinghamDistributed(_Distributed):
@@ -267,7 +268,7 @@ class SD2BinghamDistributed(_Distributed):
         axis = directions_from_mu(_value(values, f"{prefix}mu"))
         psi, odi, share = (_value(values, prefix + name) for name in ("psi", "odi", "beta_fraction"))
         y, z = frame_of(axis)
-        kappa = 1 / np.tan(np.pi / 2 * odi)
+        kappa = kappa_from_odi(odi)
         across = np.cos(psi) * y + np.sin(psi) * z
         return bingham(*map(jnp.asarray, (axis, kappa, kappa * share, across)))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ...physics.densities.base import kappa_from_odi, odi_from_kappa
+from ...geometry.dispersion import kappa_from_odi, odi_from_kappa
 from .. import refuse
 
 __all__ = ["kappa2odi", "odi2kappa"]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def names() -> tuple[str, ...]:
     """What `FodModel` takes, and `fod=` on the command line."""
-    return tuple(sorted((m.name for m in iter_modules(__path__) if m.name != "base"), reverse=True))
+    return tuple(sorted(m.name for m in iter_modules(__path__) if m.name != "base"))
 
 
 def find(name: str) -> Density:

@@ -21,7 +21,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from ...geometry import frames
+from ...geometry import dispersion, frames
 from ...geometry.harmonics import even_harmonics
 from ..frame_harmonics import NODES, FrameHarmonics, frame_harmonics, half_sphere_rule
 
@@ -30,25 +30,15 @@ LARGEST = 128.0
 
 
 def odi_from_kappa(kappa: ArrayLike) -> Array:
-    """Orientation dispersion index ODI = (2/π)·arctan(1/κ): 1 is isotropic, 0 is parallel.
-
-    Args:
-        kappa: concentration κ ≥ 0, (...); inf is parallel.
-    Returns:
-        ODI in [0, 1], (...).
-
-    Source: Zhang et al. 2012, NeuroImage 61:1000, doi:10.1016/j.neuroimage.2012.03.072.
-    """
-    kappa = jnp.asarray(kappa)
-    return jnp.arctan2(jnp.ones_like(kappa), kappa) * (2 / np.pi)
+    """`geometry.dispersion.odi_from_kappa` of anything that JAX takes as an array."""
+    odi: Array = dispersion.odi_from_kappa(jnp.asarray(kappa))
+    return odi
 
 
 def kappa_from_odi(odi: ArrayLike) -> Array:
-    """Concentration κ = cot(π·ODI/2), the inverse of `odi_from_kappa`; inf at 0, negative beyond 1."""
-    odi = jnp.asarray(odi)
-    small = odi < 0.5  # each form where its argument keeps its digits
-    narrow = 1 / jnp.tan(jnp.where(small, odi, 0.5) * (np.pi / 2))
-    return jnp.where(small, narrow, jnp.tan((1 - jnp.where(small, 0.5, odi)) * (np.pi / 2)))
+    """`geometry.dispersion.kappa_from_odi` of anything that JAX takes as an array."""
+    kappa: Array = dispersion.kappa_from_odi(jnp.asarray(odi))
+    return kappa
 
 
 @dataclass(frozen=True)
