@@ -5,7 +5,7 @@ import warnings
 import pytest
 
 from jaxsmt.errors import InputError, JaxsmtWarning
-from tests.inputs import called
+from tests.inputs import called, memory
 
 HUGE = 10**5000
 
@@ -126,7 +126,7 @@ def test_a_huge_number_is_refused_in_jaxsmts_own_words(text):
     names = vars(called) | {"HUGE": HUGE}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", JaxsmtWarning)
-        with pytest.raises(InputError) as refused:
+        with memory.at_most(), pytest.raises(InputError) as refused:
             eval(compile(text, "call", "eval"), names)  # of texts of this file alone
     assert refused.value.fix
     assert len(str(refused.value)) < 500
