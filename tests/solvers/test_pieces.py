@@ -92,9 +92,7 @@ def test_beside_a_corner_a_step_promises_what_one_coordinate_gains():
 def step_in_box(hessian, gradient, down, up):
     """A step without damping, of systems that are given by their diagonal."""
     rows = matrix(lower_rows(np.diag(hessian)))
-    return np.array(
-        _step_in_box(scalars(*gradient), rows, scalars(0, 0), scalars(*down), scalars(*up))
-    )
+    return np.array(_step_in_box(scalars(*gradient), rows, scalars(0, 0), scalars(*down), scalars(*up)))
 
 
 @pytest.mark.parametrize("slope", [0.2, -0.2, 3.0, -3.0])
