@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, shown
 from .arrays import concrete_value, real_array, real_number
 from .units import B_TO_MS_PER_UM2
 
@@ -21,11 +21,13 @@ def check_options(b_unit: str, axes: str, spherical_mean: str, b0_threshold: flo
     if shell_gap is not None:
         real_number(shell_gap, "shell_gap", "a difference of b-values in s/mm², above 0, or None", np.nextafter(0, 1))
     if not isinstance(b_unit, str) or b_unit not in B_TO_MS_PER_UM2:
-        raise InputError(f"unknown b unit {b_unit!r}", fix=f"b_unit= is one of {', '.join(B_TO_MS_PER_UM2)}")
+        raise InputError(f"unknown b unit {shown(b_unit)}", fix=f"b_unit= is one of {', '.join(B_TO_MS_PER_UM2)}")
     if axes not in ("scanner", "fsl"):
-        raise InputError(f"unknown axes {axes!r}", fix="axes= is 'scanner' or 'fsl'")
+        raise InputError(f"unknown axes {shown(axes)}", fix="axes= is 'scanner' or 'fsl'")
     if spherical_mean not in ("sh", "arithmetic"):
-        raise InputError(f"unknown spherical mean {spherical_mean!r}", fix="spherical_mean= is 'sh' or 'arithmetic'")
+        raise InputError(
+            f"unknown spherical mean {shown(spherical_mean)}", fix="spherical_mean= is 'sh' or 'arithmetic'"
+        )
 
 
 def known_numbers(values: Any) -> Any:

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import jax
 import numpy as np
 
-from ..errors import InputError, JaxsmtWarning, ResourceError
+from ..errors import InputError, JaxsmtWarning, ResourceError, shown
 from . import cache, journal, processors
 from .sizes import IN_FLIGHT, BatchSize
 
@@ -60,7 +60,7 @@ def devices_of(device: Any) -> tuple[jax.Device, ...]:
         device = device.devices.ravel().tolist()
     devices = (device,) if isinstance(device, jax.Device) else device
     if not isinstance(devices, Sequence) or not devices or not all(isinstance(d, jax.Device) for d in devices):
-        raise InputError(f"device={device!r} is no device", fix="one of jax.devices(), a list of them, or a mesh")
+        raise InputError(f"device={shown(device)} is no device", fix="one of jax.devices(), a list of them, or a mesh")
     if len({(d.platform, d.device_kind) for d in devices}) > 1:
         raise InputError(f"devices of different kinds: {device}", fix="give devices of one kind")
     return tuple(devices)
@@ -79,7 +79,7 @@ class Runner:
 
     def __init__(self, dtype: str = "float32", device: Devices = None):
         if dtype not in ("float32", "float64"):
-            raise InputError(f"dtype={dtype!r} is unknown", fix="dtype='float32' or dtype='float64'")
+            raise InputError(f"dtype={shown(dtype)} is unknown", fix="dtype='float32' or dtype='float64'")
         self.dtype = np.dtype(dtype)
         self.devices = find_devices() if device is None else devices_of(device)
         self.device = self.devices[0]

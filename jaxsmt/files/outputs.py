@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError, OutputError
+from ..errors import InputError, OutputError, shown
 from . import map_table, nifti, sidecars
 from .formats import require_path
 
@@ -215,7 +215,9 @@ def save(
 def check_prefix(prefix: str) -> None:
     """Raise InputError unless a prefix keeps files in their folder."""
     if not isinstance(prefix, str) or Path(prefix + "x").name != prefix + "x" or "\0" in prefix:
-        raise InputError(f"prefix={prefix!r} is not a plain name", fix="leave out folders: they are named elsewhere")
+        raise InputError(
+            f"prefix={shown(prefix)} is not a plain name", fix="leave out folders: they are named elsewhere"
+        )
 
 
 def make_folder(path: Path) -> None:

@@ -15,11 +15,12 @@ from jax.typing import ArrayLike
 
 from ..acquisition.acquisition import Acquisition
 from ..acquisition.arguments import require_acquisition
+from ..acquisition.arrays import real_array
 from ..acquisition.echoes import decay_of, echoes_of
 from ..acquisition.shells import Pulse, pulses_of_fit
 from ..batch.fitters import checked_weights, of_scheme
 from ..batch.search import minimum, status_of
-from ..errors import InputError
+from ..errors import InputError, shown
 from ..models.information import require_scheme
 from ..models.model import SphericalMeanModel
 from ..models.priors import NormalPrior
@@ -107,7 +108,7 @@ def estimate(
     Source: Blondel et al. 2022, Efficient and modular implicit differentiation, doi:10.48550/arXiv.2105.15183.
     """
     if adjoint not in ("implicit", "unrolled"):
-        raise InputError(f"adjoint={adjoint!r} is unknown", fix="adjoint='implicit' or adjoint='unrolled'")
+        raise InputError(f"adjoint={shown(adjoint)} is unknown", fix="adjoint='implicit' or adjoint='unrolled'")
     require_model(model)
     require_acquisition(acquisition)
     if isinstance(model, FodModel) and model.n_fibres == "auto":
@@ -227,11 +228,11 @@ def _prior_of(model: SphericalMeanModel, options: _Options) -> _Prior:
     prior, sigma = options.prior, options.sigma
     if sigma is not None and not _traced(sigma):
         if isinstance(sigma, str):
-            raise InputError(f"sigma={sigma!r}, and there is one voxel", fix="a number, which may be traced")
+            raise InputError(f"sigma={shown(sigma)}, and there is one voxel", fix="a number, which may be traced")
         if np.ndim(sigma):
             raise InputError("sigma= is an array, and there is one voxel", fix="a number, which may be traced")
         if sigma <= 0:  # the status tells of NaN
-            raise InputError(f"sigma={sigma} is not valid", fix="above 0")
+            raise InputError(f"sigma={shown(sigma)} is not valid", fix="above 0")
     if prior is None or (isinstance(prior, Mapping) and not prior):
         return _Prior()
     if isinstance(prior, Mapping):
@@ -252,7 +253,11 @@ def _prior_of(model: SphericalMeanModel, options: _Options) -> _Prior:
 def _independent(prior: Mapping[str, tuple[Any, Any]]) -> _Prior:
     for name, pair in prior.items():
         if not isinstance(pair, Sequence) or len(pair) != 2 or any(isinstance(v, str) for v in pair):
-            raise InputError(f"the prior of {name} is {pair!r}", fix="(mean, standard deviation), which may be traced")
+            fix = "(mean, standard deviation), which may be traced"
+            raise InputError(f"the prior of {name} is {shown(pair)}", fix=fix)
+        for value in pair:
+            if not _traced(value):
+                real_array(value, "prior")
         mean, sd = pair
         if np.ndim(mean) or np.ndim(sd):
             raise InputError(

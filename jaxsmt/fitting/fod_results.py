@@ -19,7 +19,7 @@ from ..acquisition.arrays import real_array, real_number
 from ..acquisition.shells import pulses_of_fit
 from ..batch.predictions import mixture_densities, mixture_harmonics, predicted_means, predicted_signals
 from ..batch.programs import LobeArrays
-from ..errors import InputError
+from ..errors import InputError, shown
 from ..files import map_table, nifti, outputs
 from ..files.gradients import fsl_to_scanner
 from ..geometry.dispersion import kappa_from_odi
@@ -147,9 +147,9 @@ class FodFit(WithStatus):
             InputError: an odd or negative order or one above 64, an unknown basis, or an invalid ripple.
         """
         if not isinstance(lmax, int | np.integer) or isinstance(lmax, bool) or lmax % 2 or not 0 <= lmax <= _MOST_ORDER:
-            raise InputError(f"lmax={lmax!r} is not valid", fix=f"an even order from 0 to {_MOST_ORDER}")
+            raise InputError(f"lmax={shown(lmax)} is not valid", fix=f"an even order from 0 to {_MOST_ORDER}")
         if basis not in BASES:
-            raise InputError(f"basis={basis!r} is unknown", fix=f"basis= is one of {', '.join(BASES)}")
+            raise InputError(f"basis={shown(basis)} is unknown", fix=f"basis= is one of {', '.join(BASES)}")
         ripple = real_number(ripple, "ripple", "a number from 0 to 0.1", 0, 0.1)
         weights, lobes = self._lobes()
         how: dict[str, Any] = {"family": self.model.family, "device": self.device, "ripple": ripple}

@@ -17,7 +17,7 @@ from ..acquisition.acquisition import Acquisition
 from ..acquisition.arguments import require_acquisition
 from ..acquisition.shells import pulses_of_fit
 from ..batch.predictions import predicted_means
-from ..errors import InputError
+from ..errors import InputError, shown
 from ..files import outputs
 from ..models.model import SphericalMeanModel
 from ..physics import densities
@@ -62,7 +62,7 @@ class WithStatus(display.Shown):
             InputError: it is no code.
         """
         if not isinstance(status, int):
-            raise InputError(f"status= is {status!r}", fix="give a code, such as js.Status.AT_BOUND")
+            raise InputError(f"status= is {shown(status)}", fix="give a code, such as js.Status.AT_BOUND")
         return int(np.count_nonzero(self.status == status))
 
 
@@ -276,7 +276,7 @@ class FodModel:
             )
         known = (*range(1, MOST_LOBES + 1), "auto")
         if isinstance(self.n_fibres, bool) or not isinstance(self.n_fibres, int | str) or self.n_fibres not in known:
-            raise InputError(f"n_fibres={self.n_fibres!r} is not valid", fix=f"1 to {MOST_LOBES}, or 'auto'")
+            raise InputError(f"n_fibres={shown(self.n_fibres)} is not valid", fix=f"1 to {MOST_LOBES}, or 'auto'")
         if not isinstance(self.density, Density):
             object.__setattr__(self, "density", densities.find(self.density))
 

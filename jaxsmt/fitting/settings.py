@@ -186,7 +186,9 @@ class Settings:
         for name, (declared, _) in options_of(Settings).items():
             declared.require(name, getattr(self, name))
         if self.coils != 1 and self.noise != "noncentral-chi":
-            raise InputError(f"coils={self.coils} without noncentral-chi noise", fix="give noise='noncentral-chi' too")
+            raise InputError(
+                f"coils={shown(self.coils)} without noncentral-chi noise", fix="give noise='noncentral-chi' too"
+            )
         grad_dev = self.grad_dev
         if grad_dev is not None:
             grad_dev = real_array(grad_dev, "grad_dev").astype(float)

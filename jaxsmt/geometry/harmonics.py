@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, shown
 
 
 def n_coefficients(lmax: int) -> int:
@@ -70,7 +70,7 @@ def to_basis(coefficients: np.ndarray, basis: str) -> np.ndarray:
     if basis == "mrtrix":
         return coefficients
     if basis not in BASES:
-        raise InputError(f"unknown basis {basis!r}", fix=f"basis= is one of {', '.join(BASES)}")
+        raise InputError(f"unknown basis {shown(basis)}", fix=f"basis= is one of {', '.join(BASES)}")
     out = np.array(coefficients)
     l = 0
     while n_coefficients(l) <= out.shape[-1]:

@@ -14,7 +14,7 @@ from jax.typing import ArrayLike
 
 from ..acquisition.arrays import equal_values, is_traced, real_array
 from ..display import Shown
-from ..errors import InputError, JaxsmtWarning
+from ..errors import InputError, JaxsmtWarning, shown
 from ..files import map_table
 from ..physics.compartments import Compartment, Kernel, Parameter
 from .coordinates import Space
@@ -213,7 +213,7 @@ class Definition(Shown):
         changed = dict(self.changed)
         for name, pair in bounds.items():
             if not isinstance(pair, Sequence) or isinstance(pair, str) or len(pair) != 2:
-                raise InputError(f"bounds of {name} are {pair!r}", fix=f"{name}=(lower, upper)")
+                raise InputError(f"bounds of {name} are {shown(pair)}", fix=f"{name}=(lower, upper)")
         if any(is_traced(value) for pair in bounds.values() for value in pair):
             raise InputError(
                 "bounds cannot be traced", fix="numbers that JAX does not follow; what is fixed may be traced"
@@ -295,7 +295,7 @@ class Definition(Shown):
             raise InputError(f"the name {bad[0]!r} is taken, or would be in file names", fix="choose another")
         missing = [n for n in self.maps if n not in names]
         if missing:
-            raise InputError(f"no map {missing[0]!r}", fix=f"one of {names}")
+            raise InputError(f"no map {shown(missing[0])}", fix=f"one of {names}")
         if not self.name.isalnum():
             fix = "letters and digits only: it goes into file names"
             raise InputError(f"the model is called {self.name!r}", fix=fix)
@@ -308,13 +308,15 @@ def _require_kinds(pairs: Any, links: Any, name: Any, population: Any) -> None:
         raise InputError(f"compartments= is of type {type(pairs).__name__}", fix=fix)
     for pair in tuple(pairs) if not isinstance(pairs, Iterator) else ():
         if not isinstance(pair, tuple) or len(pair) != 2 or not isinstance(pair[0], str):
-            raise InputError(f"compartments= has {pair!r}", fix=fix)
+            raise InputError(f"compartments= has {shown(pair)}", fix=fix)
         if not isinstance(pair[1], Compartment):
             raise InputError(f"compartments= has {pair[0]!r} of type {type(pair[1]).__name__}", fix=fix)
     if isinstance(links, str) or not isinstance(links, AnyLink | Iterable):
-        raise InputError(f"links= is {links!r}", fix="give js.equal(...), js.fraction(...) or the like, one or several")
+        raise InputError(
+            f"links= is {shown(links)}", fix="give js.equal(...), js.fraction(...) or the like, one or several"
+        )
     if not isinstance(name, str):
-        raise InputError(f"name= is {name!r}", fix="letters and digits only: it goes into file names")
+        raise InputError(f"name= is {shown(name)}", fix="letters and digits only: it goes into file names")
     if not isinstance(population, NormalPrior | None):
         raise InputError(f"population= is of type {type(population).__name__}", fix="give a js.NormalPrior")
 

@@ -16,7 +16,7 @@ from jax.typing import ArrayLike
 
 from ..acquisition.acquisition import Acquisition
 from ..acquisition.echoes import has_several
-from ..errors import InputError, JaxsmtWarning
+from ..errors import InputError, JaxsmtWarning, shown
 from ..physics.compartments import Parameter
 from ..physics.noises.base import Noise
 from .arguments import numbers_of, require_pulses, require_spherical
@@ -83,7 +83,7 @@ def _columns(
 ) -> tuple[Array, Array]:
     """Derivatives of the means over their noise by the free parameters, (..., shells, n), of a known S0 and of `s0`."""
     if s0 not in ("fit", "mean"):
-        raise InputError(f"s0={s0!r} is unknown", fix="s0='fit' or s0='mean'")
+        raise InputError(f"s0={shown(s0)} is unknown", fix="s0='fit' or s0='mean'")
     require_spherical(model)
     require_pulses(acquisition)
     sigma = numbers_of(sigma, "sigma")

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..acquisition.arrays import real_array
-from ..errors import InputError
+from ..errors import InputError, shown
 from ..files.formats import require_file, require_path
 from .units import unit_doubt
 
@@ -73,7 +73,7 @@ class NormalPrior:
 
     def __init__(self, names: Sequence[str], mean: Any, covariance: Any) -> None:
         if isinstance(names, str) or not isinstance(names, Sequence) or not all(isinstance(n, str) for n in names):
-            raise InputError(f"names= of a prior is {names!r}", fix="give a tuple of names")
+            raise InputError(f"names= of a prior is {shown(names)}", fix="give a tuple of names")
         names = tuple(names)
         try:
             mean, covariance = (real_array(v, "prior").astype(float) + 0.0 for v in (mean, covariance))  # -0 becomes 0
@@ -137,7 +137,7 @@ class NormalPrior:
         fix = "prior='population', or prior={name: (mean, standard deviation)}"
         if isinstance(prior, str):
             if prior != "population":
-                raise InputError(f"prior={prior!r} is unknown", fix=fix)
+                raise InputError(f"prior={shown(prior)} is unknown", fix=fix)
             if model.population is None:
                 raise InputError(
                     f"there is no population prior of the {model.name} model",
@@ -148,8 +148,8 @@ class NormalPrior:
             raise InputError(f"a prior of type {type(prior).__name__}", fix=fix)
         try:
             means, sd = np.array(list(prior.values()), float).reshape(-1, 2).T
-        except (TypeError, ValueError):
-            raise InputError(f"a prior {dict(prior)}", fix=f"{fix}, numbers") from None
+        except (TypeError, ValueError, OverflowError):
+            raise InputError(f"a prior {shown(dict(prior))}", fix=f"{fix}, numbers") from None
         if np.any(sd <= 0):
             raise InputError("a prior's standard deviation is not positive", fix="above 0")
         return cls(tuple(prior), means, np.diag(sd**2))

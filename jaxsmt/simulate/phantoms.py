@@ -21,6 +21,8 @@ from .signals import rician, zeppelin_signal
 
 # Voxels of coronal slices along x and z, and their size in mm.
 _SLICE, _VOXEL_SIZE = (124, 103), 1.25
+# Along an axis, at most: smaller voxels than 0.2 mm would be a slip.
+_MOST_VOXELS = 1000
 # Values of each voxel in the maps of a phantom's truth; the slice has the kernels' only.
 _KERNEL_MAPS = {"lambda_par": 1, "lambda_perp": 1, "fraction": 1, "s0": 1}
 _FOD_MAPS = {"nfibres": 1, "direction": 9, "weight": 3, "odi": 3}
@@ -118,20 +120,20 @@ def _check(
 ) -> None:
     """Raise InputError unless these can be arguments of a phantom."""
     three = isinstance(shape, Sequence | np.ndarray) and len(shape) == 3
-    if not three or not all(isinstance(n, Integral) and n >= 1 for n in shape):
-        raise InputError(f"shape= is {shape!r}", fix="shape= takes three whole numbers from 1")
+    if not three or not all(isinstance(n, Integral) and 1 <= n <= _MOST_VOXELS for n in shape):
+        raise InputError(f"shape= is {shown(shape)}", fix=f"shape= takes three whole numbers from 1 to {_MOST_VOXELS}")
     if not isinstance(snr, Real) or not (0 < snr <= sys.float_info.max or snr == math.inf):
         raise InputError(f"snr={shown(snr)} is not valid", fix="snr= takes a number above 0")
     if acquisition is not None:
         require_acquisition(acquisition)
     if not isinstance(seed, Integral) or seed < 0:
-        raise InputError(f"seed={seed} is not valid", fix="seed= takes a whole number from 0")
+        raise InputError(f"seed={shown(seed)} is not valid", fix="seed= takes a whole number from 0")
     odd = [name for name in factors if name not in ("lambda_par", "fraction", "s0")]
     if odd:
-        raise InputError(f"there is no factor of {odd[0]!r}", fix="factors are of lambda_par, fraction and s0")
+        raise InputError(f"there is no factor of {shown(odd[0])}", fix="factors are of lambda_par, fraction and s0")
     for name, factor in factors.items():
-        if not 0 < factor < math.inf:
-            raise InputError(f"the factor of {name} is {factor}", fix="factors are numbers above 0")
+        if not 0 < factor <= sys.float_info.max:
+            raise InputError(f"the factor of {name} is {shown(factor)}", fix="factors are numbers above 0")
     if factors.get("fraction", 1) > _LARGEST_FRACTION_FACTOR:
         raise InputError(
             f"the factor of fraction is {factors['fraction']}, which makes λ⊥ larger than λ∥",
@@ -186,6 +188,8 @@ def coronal_slab(slices: int = 3, snr: float = 50.0, seed: int = 0, acquisition:
         >>> js.simulate.coronal_slab(acquisition=acquisition).data.shape
         (124, 3, 103, 7)
     """
+    if not isinstance(slices, Integral) or not 1 <= slices <= _MOST_VOXELS:
+        raise InputError(f"slices={shown(slices)} is not valid", fix=f"slices= takes 1 to {_MOST_VOXELS}")
     shape = (_SLICE[0], slices, _SLICE[1])
     _check(shape, snr, seed, {}, acquisition)
     return _sampled(shape, (_VOXEL_SIZE,) * 3, snr, seed, acquisition, {}, _KERNEL_MAPS)

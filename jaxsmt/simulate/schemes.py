@@ -8,8 +8,10 @@ from numbers import Integral
 import numpy as np
 
 from ..acquisition.acquisition import Acquisition
-from ..errors import InputError
+from ..errors import InputError, shown
 from ..geometry.quadrature import gradient_directions
+
+_MOST_VOLUMES = 10_000  # of a shell: more would be a slip
 
 
 def hcp_scheme(
@@ -28,7 +30,7 @@ def hcp_scheme(
         An acquisition of n_b0 + len(shells) · n_directions volumes, without timings.
 
     Raises:
-        InputError: counts below 0, no shell, or b-values that cannot be.
+        InputError: counts below 0 or above 10000, no shell, or b-values that cannot be.
 
     Example:
         >>> import jaxsmt as js
@@ -40,10 +42,10 @@ def hcp_scheme(
         b = 3000 s/mm²: 30 volumes, harmonic order 6
     """
     for name, count in (("n_b0", n_b0), ("n_directions", n_directions)):
-        if not isinstance(count, Integral) or count < 0:
-            raise InputError(f"{name}={count!r} is not valid", fix=f"{name}= takes a whole number from 0")
-    if not len(shells):
-        raise InputError("shells= is empty", fix="shells= takes b-values in s/mm²")
+        if not isinstance(count, Integral) or not 0 <= count <= _MOST_VOLUMES:
+            raise InputError(f"{name}={shown(count)} is not valid", fix=f"{name}= takes 0 to {_MOST_VOLUMES}")
+    if not isinstance(shells, Sequence | np.ndarray) or isinstance(shells, str) or not len(shells):
+        raise InputError(f"shells= is {shown(shells)}", fix="shells= takes b-values in s/mm², at least one")
     b = np.concatenate([np.full(n_directions, value) for value in shells])
     g = np.concatenate([gradient_directions(n_directions, seed=i) for i in range(len(shells))])
     order = np.random.default_rng(0).permutation(b.size)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 from jax import Array
@@ -91,3 +91,13 @@ def require_steps(steps: int, name: str) -> None:
     if isinstance(steps, bool) or not isinstance(steps, Integral) or not 1 <= steps <= _MOST_STEPS:
         fix = f"{name}= takes a whole number from 1 to {_MOST_STEPS}"
         raise InputError(f"{name}={shown(steps)} is not valid", fix=fix)
+
+
+def require_part(rtol: float | None) -> None:
+    """Raise InputError unless `rtol=` can be a part of the cost.
+
+    Raises:
+        InputError: it is no number from 0 to 1, and not None.
+    """
+    if rtol is not None and (isinstance(rtol, bool) or not isinstance(rtol, Real) or not 0 <= rtol <= 1):
+        raise InputError(f"rtol={shown(rtol)} is not valid", fix="rtol= takes a part of the cost, from 0 to 1")

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ..errors import InputError
-from .base import Point, Problem, Solver, require_steps
+from .base import Point, Problem, Solver, require_part, require_steps
 from .lm import no_worse, settled
 
 
@@ -54,7 +54,7 @@ def first_order(
         the solver; the same arguments give the same object.
 
     Raises:
-        InputError: no optimiser, or no steps.
+        InputError: no optimiser, no steps, or an invalid rtol.
 
     Example:
         >>> import jaxsmt as js
@@ -68,6 +68,7 @@ def first_order(
             f"optimiser= is of type {type(optimiser).__name__}", fix="give one of optax, as optax.adam(1e-2)"
         )
     require_steps(steps, "steps")
+    require_part(rtol)
 
     def init(x0: Point, size: int) -> State:
         zero = jnp.zeros_like(x0[0])

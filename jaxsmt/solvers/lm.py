@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from .base import Normal, Point, Problem, Solver, require_steps
+from .base import Normal, Point, Problem, Solver, require_part, require_steps
 from .box import dot
 from .linear import Matrix, Vector, diagonal, largest, matrix, packed, product, solve, vector, without
 
@@ -69,7 +69,7 @@ def levenberg_marquardt(max_steps: int = 100, rtol: float | None = None, cautiou
     Returns:
         a `Solver`; equal arguments give the same object.
     Raises:
-        InputError: no steps.
+        InputError: no steps, or an invalid rtol.
 
     Example:
         >>> import jaxsmt as js
@@ -77,6 +77,7 @@ def levenberg_marquardt(max_steps: int = 100, rtol: float | None = None, cautiou
         50
     """
     require_steps(max_steps, "max_steps")
+    require_part(rtol)
     options = _Options(max_steps, rtol, cautious)
     return Solver(_init, partial(_step, options), max_steps, None if cautious else _HOPE)
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from .base import Point, Problem, Solver
+from .base import Point, Problem, Solver, require_part, require_steps
 from .first_order import updated
 from .lm import no_worse, settled
 
@@ -45,6 +45,9 @@ def lbfgs(steps: int = 100, rtol: float = 1e-6, **options: Any) -> Solver:
     Returns:
         the solver; the same arguments give the same object.
 
+    Raises:
+        InputError: no steps, or an invalid rtol.
+
     Example:
         >>> import jaxsmt as js
         >>> js.lbfgs(steps=50, memory_size=5).most
@@ -52,6 +55,8 @@ def lbfgs(steps: int = 100, rtol: float = 1e-6, **options: Any) -> Solver:
     """
     import optax
 
+    require_steps(steps, "steps")
+    require_part(rtol)
     optimiser = optax.lbfgs(**options)
 
     def step(problem: Problem, state: State) -> State:
@@ -80,6 +85,9 @@ def optimistix_minimiser(minimiser: Any, steps: int = 256, rtol: float = 1e-6) -
     Returns:
         the solver; the same arguments give the same object.
 
+    Raises:
+        InputError: no steps, or an invalid rtol.
+
     Example:
         >>> import jaxsmt as js
         >>> import optimistix
@@ -87,6 +95,9 @@ def optimistix_minimiser(minimiser: Any, steps: int = 256, rtol: float = 1e-6) -
         1
     """
     import optimistix
+
+    require_steps(steps, "steps")
+    require_part(rtol)
 
     def step(problem: Problem, state: State) -> State:
         cost, point = _free(problem, state.start)

@@ -49,6 +49,24 @@ def test_36_shells_50_apart(n, width):
     np.testing.assert_allclose(1000 * acquisition.b[1:], levels, atol=width)
 
 
+@pytest.mark.parametrize(("width", "told"), [(18, True), (24, False)])
+def test_close_levels_need_gaps_as_wide_as_their_spread(width, told):
+    """Levels 90 apart, of a spread of 36 with gaps of 54, or of 48 with gaps of 42."""
+    levels = np.arange(100, 1900, 90)
+    close = table(levels, 12, lambda n: np.linspace(-width, width, n))
+    if told:
+        np.testing.assert_allclose(1000 * acquisition_of(*close).b[1:], levels, atol=0.02)
+    else:
+        with pytest.raises(InputError, match="without clear gaps"):
+            acquisition_of(*close)
+
+
+def test_close_levels_of_two_volumes_each_are_none():
+    """With three they are, see `test_many_shells_of_few_directions_are_one_warning`; two may be anything."""
+    with pytest.raises(InputError, match="without clear gaps"):
+        acquisition_of(*table(np.arange(100, 1900, 50), 2))
+
+
 @pytest.mark.parametrize(
     "levels", [[100, 200, 300, 400, 1000, 2000, 3000, 5000], [1000, 1050, 1100], [60, 700, 9900, 10200, 17800]]
 )

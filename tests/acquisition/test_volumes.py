@@ -9,6 +9,7 @@ import pytest
 from jaxsmt import Acquisition
 from jaxsmt.acquisition.plausibility import Sample
 from jaxsmt.acquisition.volumes import VolumeResiduals, residuals_of_volumes
+from jaxsmt.geometry.harmonics import even_harmonics
 from jaxsmt.simulate import hcp_scheme, rician, zeppelin_signal
 
 ACQUISITION = hcp_scheme(8, 32, (1000, 2000))
@@ -72,6 +73,22 @@ def test_voxels_that_moved_stand_out_though_the_mean_is_the_same():
     found = residuals_of_volumes(sample_of(move), ACQUISITION)
     assert 20 in found.outlying
     assert found.spread[20] > 2 * np.median(found.spread)
+
+
+def test_the_spread_of_a_volume_that_is_left_out_counts_that_of_its_prediction():
+    """Its error and that of what the others predict add up: the spread is over √(1 + leverage), a closed form."""
+    shell = ACQUISITION.shells[1].volumes
+    bad = int(shell[5])
+
+    def move(data):
+        data[bad] += 300 * (-1.0) ** np.arange(VOXELS)
+
+    found = residuals_of_volumes(sample_of(move), ACQUISITION)
+    assert list(found.outlying) == [bad]
+    harmonics = even_harmonics(ACQUISITION.bvecs[shell], 2)
+    others = np.delete(harmonics, 5, axis=0)
+    leverage = harmonics[5] @ np.linalg.solve(others.T @ others, harmonics[5])
+    assert found.spread[bad] == pytest.approx(np.hypot(0.3 / np.sqrt(1 + leverage), found.noise), rel=0.03)
 
 
 def test_bad_volumes_do_not_take_their_neighbours_with_them():

@@ -5,15 +5,18 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import jaxsmt as js
-from jaxsmt.batch import cache
+from jaxsmt.batch import cache, processors
 from jaxsmt.batch.fingerprint import Unknown, fingerprint
 from jaxsmt.batch.runner import compilations
 from tests.known_means import ACQUISITION
+
+XLA_FLAGS = os.environ.get("XLA_FLAGS", "")
 
 # A small program of the package, compiled as fits are.
 SCRIPT = """
@@ -222,3 +225,63 @@ print(doctor._start_up(jax.devices("cpu")[0]).fact)
     environment = {**os.environ, "JAXSMT_CACHE": str(tmp_path / "cache")}
     said = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
     assert "another process starts from it" in said.stdout
+
+
+def test_a_file_in_the_place_of_the_cache_is_said_once(tmp_path, expected):
+    """Numbers are the same without one."""
+    (tmp_path / "cache").write_text("mine")
+    values, hits, said = outcome(process(tmp_path / "cache"))
+    assert (values, hits) == (expected, 0)
+    assert len(said) == 1
+    assert "no start-up cache in" in said[0]
+    assert (tmp_path / "cache").read_text() == "mine"
+
+
+def test_where_the_cache_is_unless_it_is_named(monkeypatch, tmp_path):
+    """As other programs of this user have it."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache._default() == str(tmp_path / "jaxsmt")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache._default() == str(tmp_path / ".cache" / "jaxsmt")
+
+
+def test_a_size_that_is_no_number_is_the_default(monkeypatch):
+    monkeypatch.delenv("JAXSMT_CACHE_SIZE", raising=False)
+    usual = cache._most_bytes()
+    monkeypatch.setenv("JAXSMT_CACHE_SIZE", "plenty")
+    assert cache._most_bytes() == usual > 0
+    monkeypatch.setenv("JAXSMT_CACHE_SIZE", "3")
+    assert cache._most_bytes() == 3e6
+
+
+@pytest.mark.parametrize(
+    ("platform", "version", "name"),
+    [("cpu", "", "cpu"), ("gpu", "cuda 12090", "cuda"), ("gpu", "ROCM 7.1", "rocm"), ("tpu", "", "tpu")],
+)
+def test_devices_have_the_names_that_exports_have(platform, version, name):
+    """JAX calls both kinds of GPU "gpu", but keeps programs by the maker's name. Options are the CPU's compiler's."""
+    device = SimpleNamespace(platform=platform, client=SimpleNamespace(platform_version=version))
+    assert cache._platform(device) == name
+    assert (cache.compiler_options(device) is None) == (platform != "cpu" or "optimization_level" in XLA_FLAGS)
+
+
+def test_bound_methods_and_partial_functions_have_fingerprints():
+    """What they are bound to is a part of them."""
+    model, mean = js.smt(), js.signal.zeppelin_mean
+    bound = [fingerprint(m.signal) for m in (model, js.smt(), js.mcsmt())]
+    assert bound[0] == bound[1] != bound[2]
+    parts = [fingerprint(functools.partial(mean, shape)) for shape in (1.0, 1.0, 2.0)]
+    assert parts[0] == parts[1] != parts[2]
+    assert fingerprint(js.SphericalMeanModel) != fingerprint(js.FodModel)
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "many"])
+def test_processors_are_all_unless_a_number_is_set(monkeypatch, text):
+    """Never more than the process may use."""
+    monkeypatch.setenv("PJRT_NPROC", text)
+    assert processors.count() == processors.available() >= 1
+    processors.limit(1)
+    assert processors.count() == 1
+    processors.limit(10**6)
+    assert processors.count() == processors.available()

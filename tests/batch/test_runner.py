@@ -110,6 +110,36 @@ def test_what_cannot_compute_is_refused():
         Runner("float16")
     with pytest.raises(js.JaxsmtError, match="no quantum device"):
         find_device("quantum")
+    for none in (0, [], "cpu", [jax.devices()[0], None]):
+        with pytest.raises(js.InputError, match="is no device"):
+            runner.devices_of(none)
+
+
+def test_devices_are_of_one_kind(monkeypatch):
+    """Two kinds would round differently. All devices are those of the first one's kind."""
+
+    class Fake:
+        def __init__(self, kind):
+            self.platform, self.device_kind = "gpu", kind
+
+    big, bigger, small = Fake("H200"), Fake("H200"), Fake("T4")
+    monkeypatch.setattr(jax, "local_devices", lambda: [big, small, bigger])
+    assert runner.find_devices("all") == (big, bigger)
+    monkeypatch.setattr(jax, "Device", Fake)
+    assert runner.devices_of([big, bigger]) == (big, bigger)
+    with pytest.raises(js.InputError, match="devices of different kinds"):
+        runner.devices_of([big, small])
+
+
+def test_errors_of_a_device_other_than_of_memory_are_not_hidden(monkeypatch):
+    """They are no reason to try smaller chunks."""
+
+    def broken(self, voxels, count, chunk, device):
+        raise jax.errors.JaxRuntimeError("INTERNAL: the driver is gone")
+
+    monkeypatch.setattr(runner.Program, "_computed", broken)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="driver is gone"):
+        program(power=2)(lambda part: {"x": np.ones((len(range(*part.indices(8))), 2))}, 8)
 
 
 def test_blocks_have_few_sizes():

@@ -357,6 +357,8 @@ def _mask_in_outputs(name: str) -> Callable[[Inputs], list[Any]]:
         mask = i.mask.rename(i.out / f"{name}.nii.gz")
         return ["--mask", mask, "--overwrite"]
 
+    return make
+
 
 CASES: list[Case] = [
     case for part in (_tables, _numbers, _masks, _maps, _options, _priors, _outputs) for case in part()

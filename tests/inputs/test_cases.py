@@ -1,11 +1,15 @@
-"""Every case of the table, from the command line: exit code, file, fact and fix; no traceback; nothing left behind."""
+"""Every case of the table, from the command line: exit code, file, fact and fix; no traceback; nothing left behind;
+less than 1 GB of memory.
+"""
 
 import re
 
+import numpy as np
 import pytest
 
 from jaxsmt.app import cli
 from tests.inputs import __main__ as table
+from tests.inputs import memory
 from tests.inputs.cases import CASES
 from tests.inputs.files import Inputs
 from tests.inputs.python_calls import CALLS
@@ -44,7 +48,8 @@ MARKED = [pytest.param(case, marks=[] if case in USUAL else [pytest.mark.slow]) 
 @pytest.mark.parametrize("case", MARKED, ids=lambda case: f"{case.topic}: {case.name}")
 def test_a_case_of_the_table(case, inputs, capsys, monkeypatch):
     monkeypatch.chdir(inputs.folder)
-    code, unchanged = outcome(case, inputs)
+    with memory.at_most():
+        code, unchanged = outcome(case, inputs)
     said = capsys.readouterr().err
     assert code == case.code, said
     assert "Traceback" not in said
@@ -58,6 +63,15 @@ def test_a_case_of_the_table(case, inputs, capsys, monkeypatch):
     elif not case.says:
         assert not said, said
     assert unchanged
+
+
+def test_the_limit_of_memory_is_that_of_the_peak():
+    """What is given back at once counts too; what stood there before does not."""
+    kept = np.ones(300_000_000, np.uint8)
+    with memory.at_most(100_000_000):
+        assert kept.any()
+    with pytest.raises(AssertionError, match="MB at the peak"), memory.at_most(100_000_000):
+        np.ones(300_000_000, np.uint8)
 
 
 def test_no_two_cases_have_one_name():

@@ -65,5 +65,5 @@ def test_slab_has_the_slice_in_its_middle():
         assert not np.array_equal(slab.truth[name][:, 0], values[:, 0])
     np.testing.assert_allclose(slab.mask.sum(axis=(0, 2)), middle.mask.sum(), rtol=0.02)
     np.testing.assert_allclose(slab.affine @ [0, 1, 0, 1], middle.affine @ [0, 0, 0, 1])
-    with pytest.raises(js.InputError, match="shape="):
+    with pytest.raises(js.InputError, match="slices="):
         simulate.coronal_slab(0)

@@ -52,6 +52,20 @@ def test_trials_without_a_cost_lose_nothing(name):
     assert not state.converged
 
 
+def test_a_search_that_has_converged_is_done():
+    """It does not go on until its steps are used up."""
+    solver = js.lbfgs(steps=30)
+    bounds = (jnp.float32(0), jnp.float32(0)), (jnp.float32(1), jnp.float32(3))
+    problem = in_box(lambda x: (x[0] - 0.4, x[1] - 1.2, 0.1 + 0 * x[0]), *bounds)
+    state = solver.init((jnp.float32(0.6), jnp.float32(0.9)), 2)
+    step = jax.jit(partial(solver.step, problem))
+    while not state.converged and state.steps < solver.most:
+        state = step(state)
+    assert state.converged
+    assert state.done
+    assert state.steps < solver.most
+
+
 @pytest.mark.parametrize("name", SOLVERS)
 def test_the_best_point_is_one_point(name):
     """Its coordinates are of one trial, whose cost is that of the state, in every voxel of many."""

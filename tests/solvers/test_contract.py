@@ -157,6 +157,22 @@ def test_each_flaw_is_named(minima, spoil, said):
         js.check_solver(played(minima, lambda name, path: spoil(path) if name == "a curve" else None))
 
 
+@pytest.mark.parametrize(("beyond", "refused"), [(0.8e-5, False), (1.2e-5, True)])
+@pytest.mark.parametrize("side", ["lower", "upper"])
+def test_rounding_may_lead_over_a_bound(minima, side, beyond, refused):
+    """By a hundred-thousandth of the range, in either direction."""
+
+    def change(name, path):
+        if name == "a curve":
+            path["x"][1, 0] = -5 * beyond if side == "lower" else 5 + 5 * beyond
+
+    if refused:
+        with pytest.raises(js.InputError, match="leaves the bounds"):
+            js.check_solver(played(minima, change))
+    else:
+        js.check_solver(played(minima, change))
+
+
 def test_convergence_at_a_point_that_is_no_minimum_is_refused(minima):
     """In the valley, whose least cost is 0: there only those who claim it must be there."""
 

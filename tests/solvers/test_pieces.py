@@ -10,7 +10,7 @@ import jaxsmt as js
 from jaxsmt.solvers import in_box
 from jaxsmt.solvers.base import Normal
 from jaxsmt.solvers.linear import diagonal, few, inverse, largest, matrix, packed, product, solve, stacked, vector
-from jaxsmt.solvers.lm import promise, settled
+from jaxsmt.solvers.lm import _PATIENCE, _ended, _Options, _step_in_box, promise, settled
 from jaxsmt.solvers.unbounded import _NEAR, _free, _snapped
 
 
@@ -87,6 +87,48 @@ def test_beside_a_corner_a_step_promises_what_one_coordinate_gains():
     found = promise(quadratic(hessian, gradient), (scalars(*down), scalars(*up)))
     assert found >= best * (1 - 1e-6)
     assert found <= 2 * best
+
+
+def step_in_box(hessian, gradient, down, up):
+    """A step without damping, of systems that are given by their diagonal."""
+    rows = matrix(lower_rows(np.diag(hessian)))
+    return np.array(_step_in_box(scalars(*gradient), rows, scalars(0, 0), scalars(*down), scalars(*up)))
+
+
+@pytest.mark.parametrize("slope", [0.2, -0.2, 3.0, -3.0])
+@pytest.mark.parametrize("limits", [(0.0, 0.5), (-0.5, 0.0), (-0.5, 0.5), (0.0, 4.0), (-4.0, 0.0), (0.0, 0.0)])
+def test_a_coordinate_goes_as_far_as_its_bounds_let_it(slope, limits):
+    """From a bound inwards and not outwards; what another one does is its own affair."""
+    low, high = limits
+    found = step_in_box((1.0, 2.0), (slope, 1.0), (low, -9.0), (high, 9.0))
+    np.testing.assert_allclose(found, [np.clip(-slope, low, high), -0.5], atol=1e-12)
+
+
+def test_a_step_does_not_depend_on_the_unit_of_the_cost():
+    """That of a coordinate without influence, all rounding, neither: it must not run away in large units."""
+    far = (-9.0, -9.0), (9.0, 9.0)
+    steps = [step_in_box((unit, 0.0), (0.5 * unit, 1e-32 * unit), *far) for unit in (1.0, 1e6, 1e-6)]
+    assert abs(steps[0][1]) > 1e-3
+    for step in steps[1:]:
+        np.testing.assert_allclose(step, steps[0], rtol=1e-9)
+
+
+@pytest.mark.parametrize(("part", "expected"), [(0.1, True), (0.5, False)])
+def test_damped_steps_end_where_an_undamped_one_promises_rounding_only(part, expected):
+    """Damped by 5 a step promises a sixth of that; this counts when patience is over."""
+    eps = float(jnp.finfo(float).eps)
+    for steps, ended in ((_PATIENCE - 1, False), (_PATIENCE, expected)):
+        state = js.levenberg_marquardt().init(scalars(1.0), 1)._replace(steps=jnp.int32(steps))
+        options, promised = _Options(100, None, False), jnp.asarray(part * 2 * eps)
+        found = _ended(options, state, jnp.asarray(1.0), jnp.asarray(5.0), jnp.asarray(True), promised)
+        assert bool(found) == ended
+
+
+def test_a_coordinate_without_influence_promises_nothing():
+    """Neither slope nor curvature: the minimum of the others is one."""
+    normal = quadratic(np.diag([1.0, 0.0]), (0.0, 0.0))
+    assert promise(normal, far()) == 0
+    assert settled(normal, far(), 1e-3)
 
 
 def test_a_minimum_is_settled_and_a_slope_is_not():

@@ -11,7 +11,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING
 
-from ...errors import InputError
+from ...errors import InputError, shown
 
 if TYPE_CHECKING:
     from ..model import SphericalMeanModel
@@ -33,6 +33,6 @@ def find(name: str) -> Callable[[], SphericalMeanModel]:
         ['stick.lambda_par', 'weight.stick']
     """
     if name not in names():
-        raise InputError(f"model={name!r} is unknown", fix=" or ".join(f"model={n!r}" for n in names()))
+        raise InputError(f"model={shown(name)} is unknown", fix=" or ".join(f"model={n!r}" for n in names()))
     build: Callable[[], SphericalMeanModel] = getattr(import_module(f".{name}", __package__), name)
     return build

@@ -9,7 +9,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING
 
-from ...errors import InputError
+from ...errors import InputError, shown
 
 if TYPE_CHECKING:
     from .base import Density
@@ -27,6 +27,6 @@ def find(name: str) -> Density:
         InputError: there is none.
     """
     if name not in names():
-        raise InputError(f"unknown density {name!r}", fix=" or ".join(map(repr, names())))
+        raise InputError(f"unknown density {shown(name)}", fix=" or ".join(map(repr, names())))
     density: Density = import_module(f".{name}", __package__).density()
     return density

@@ -10,7 +10,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING
 
-from ...errors import InputError
+from ...errors import InputError, shown
 
 if TYPE_CHECKING:
     from .base import Noise
@@ -28,6 +28,6 @@ def find(name: str, coils: int = 1) -> Noise:
         InputError: there is no such distribution, or it is not one of so many coils.
     """
     if name not in names():
-        raise InputError(f"noise={name!r} is unknown", fix=" or ".join(f"noise={n!r}" for n in names()))
+        raise InputError(f"noise={shown(name)} is unknown", fix=" or ".join(f"noise={n!r}" for n in names()))
     noise: Noise = import_module(f".{name.replace('-', '_')}", __package__).noise(coils)
     return noise

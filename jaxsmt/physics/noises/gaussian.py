@@ -7,7 +7,7 @@ import math
 import jax.numpy as jnp
 from jax import Array
 
-from ...errors import InputError
+from ...errors import InputError, shown
 from .base import Noise
 
 
@@ -19,7 +19,7 @@ def noise(coils: int = 1) -> Noise:
     """
     if coils != 1:
         raise InputError(
-            f"Gaussian noise of coils={coils}: only magnitudes depend on the number of coils",
+            f"Gaussian noise of coils={shown(coils)}: only magnitudes depend on the number of coils",
             fix="leave coils= out, or noise='noncentral-chi'",
         )
     return _NOISE

@@ -17,7 +17,7 @@ import numpy as np
 from jax import Array
 from jax.scipy.special import i0e
 
-from ...errors import InputError
+from ...errors import InputError, shown
 from .base import Noise
 
 #: More coils are not tested.
@@ -70,7 +70,7 @@ def noncentral_chi(coils: int = 1) -> Noise:
     """
     whole = isinstance(coils, int | np.integer) and not isinstance(coils, bool)
     if not (whole and 1 <= coils <= MAX_COILS):
-        raise InputError(f"coils={coils!r} is no number of coils", fix=f"a whole number from 1 to {MAX_COILS}")
+        raise InputError(f"coils={shown(coils)} is no number of coils", fix=f"a whole number from 1 to {MAX_COILS}")
     return _record(int(coils))
 
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.scipy.special import i0e, i1e
 
-from ...errors import InputError
+from ...errors import InputError, shown
 from . import noncentral_chi
 from .base import Noise
 
@@ -26,7 +26,7 @@ def noise(coils: int = 1) -> Noise:
     """
     if coils != 1:
         raise InputError(
-            f"Rician noise of coils={coils}: it is the noise of one coil, or of coils that were combined adaptively",
+            f"Rician noise of coils={shown(coils)}: it is that of one coil, or of coils that were combined adaptively",
             fix="leave coils= out, or noise='noncentral-chi' for root-sum-of-squares images",
         )
     return _NOISE
