@@ -32,7 +32,7 @@ class _Unbroken(io.RawIOBase):
         if not self._broken:
             try:
                 return int(self._raw.write(content) or 0)
-            except OSError:
+            except BrokenPipeError:
                 self._broken = True
         return len(content)
 
