@@ -33,7 +33,7 @@ import argparse
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
@@ -90,7 +90,8 @@ def compiled(name: str, acquisition: js.Acquisition, registers: bool) -> Program
         what = {"sigma": False, "correct": True, "floor": False, "deviation": False, "second": False}
         with mock.patch("jaxsmt.batch.corrector.adds_up", return_value=True):  # it cannot be tried
             lanes = corrector._correct[False, False, False].size.lanes
-        return Program(described_gpu.compiled(partial(corrector.compile, **what), registers), lanes, None)
+        [correction] = corrector.programs(**what)
+        return Program(described_gpu.compiled(correction, registers), lanes, None)
     with mock.patch.object(fitters, "works", return_value=True):  # it cannot be tried
         fitter = fitter_of(name, acquisition, device)
         compiled = described_gpu.compiled(fitter.compile, registers)

@@ -39,8 +39,8 @@ def known_numbers(values: Any) -> Any:
     numbers = concrete_value(values)  # None where none are known
     if numbers is None and values is not None:
         raise InputError(
-            "b-values or directions are traced by jit or vmap, so that shells cannot be found",
-            fix="make an Acquisition outside, and put traced values into it by with_values(bvals=, bvecs=)",
+            "b-values, directions, times or shapes are traced by jit or vmap, so that shells cannot be found",
+            fix="make an Acquisition outside, and put traced values into it by with_values(bvals=, bvecs=, …)",
         )
     return numbers
 

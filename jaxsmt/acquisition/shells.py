@@ -110,16 +110,15 @@ class Shell:
 def pulses_of_fit(shells: Sequence[Shell], s0_fitted: bool) -> tuple[Pulse, ...]:
     """Diffusion weighting of each shell as a fit has it.
 
-    Where S0 is not fitted it is the b = 0 mean, of the shortest echo time, itself: the b of that mean is exactly 0.
+    Where S0 is not fitted it is the b = 0 mean itself: the b of that mean is exactly 0, at each echo time.
 
     Args:
-        shells: of an acquisition, b = 0 first.
+        shells: of an acquisition.
         s0_fitted: whether S0 is fitted with the model.
     Returns:
         (shells,) in the same order.
     """
-    first, *others = (shell.pulse for shell in shells)
-    return (first._replace(b=0.0) if shells[0].zero and not s0_fitted else first, *others)
+    return tuple(shell.pulse._replace(b=0.0) if shell.zero and not s0_fitted else shell.pulse for shell in shells)
 
 
 class VolumeGroup(NamedTuple):

@@ -204,7 +204,7 @@ def _measured_facts(request: Request, fit: Fit) -> dict[str, Any]:
         if fit.sigma_error is not None:
             facts["sigma"]["relative_error"] = _digits(fit.sigma_error, 3)
     if fit.settings.grad_dev is not None:
-        lengths = np.linalg.norm(np.eye(3) + fit.settings.grad_dev, axis=-2)
+        lengths = np.linalg.svd(np.eye(3) + fit.settings.grad_dev, compute_uv=False)  # of (I + L)g, g in any direction
         facts["grad_dev"] = {"largest_b_change": _digits(np.abs(lengths**2 - 1).max(), 3)}
     prior = NormalPrior.make(fit.settings.prior, fit.model)
     if prior is not None:

@@ -199,27 +199,27 @@ class FodFit(WithStatus):
         model.kernel.require(acquisition.pulses)
         shells = [shell for shell in acquisition.shells if not shell.zero]
         values = {name: kernels.parameters[name].ravel() for name in model.kernel.names}
-        weight, lobes = self._lobes()
-        pulses = [shell.pulse for shell in shells]
-        narrowest = family.bound(ORDER_MAX)
-        mixed = predicted_signals(
-            model.kernel,
-            pulses,
-            [acquisition.bvecs[shell.volumes] for shell in shells],
-            [order_needed(model.extreme_moments(pulse), narrowest, _TOLERANCE) for pulse in pulses],
-            values,
-            weight,
-            lobes,
-            family=family,
-            dtype=self.mse.dtype,
-        )
         signal = np.zeros((self.status.size, acquisition.bvals.size), self.mse.dtype)
         of_fit = pulses_of_fit(acquisition.shells, kernels.settings.s0 == "fit")
         uniform = predicted_means(model.kernel, of_fit, values, self.mse.dtype)
         for shell, mean in zip(acquisition.shells, uniform.T, strict=True):
             signal[:, shell.volumes] = mean[:, None]
-        some = weight.sum(axis=1) > 0
-        signal[np.ix_(some, np.concatenate([shell.volumes for shell in shells]))] = mixed[some]
+        if shells:
+            weight, lobes = self._lobes()
+            pulses, narrowest = [shell.pulse for shell in shells], family.bound(ORDER_MAX)
+            mixed = predicted_signals(
+                model.kernel,
+                pulses,
+                [acquisition.bvecs[shell.volumes] for shell in shells],
+                [order_needed(model.extreme_moments(pulse), narrowest, _TOLERANCE) for pulse in pulses],
+                values,
+                weight,
+                lobes,
+                family=family,
+                dtype=self.mse.dtype,
+            )
+            some = weight.sum(axis=1) > 0
+            signal[np.ix_(some, np.concatenate([shell.volumes for shell in shells]))] = mixed[some]
         fitted = np.isin(self.status, FITTED).reshape(-1, 1)
         return np.where(fitted, signal * kernels.s0.reshape(-1, 1), 0).reshape(*self.status.shape, -1)
 

@@ -90,6 +90,15 @@ def test_b_of_the_b0_mean_is_exactly_0_where_s0_is_not_fitted():
     assert pulses_of_fit(shells[1:], s0_fitted=False) == measured[1:]
 
 
+def test_b_of_the_b0_mean_of_every_echo_time_is_0():
+    """Each is the S0 of its own echo time."""
+    directions = np.concatenate([np.zeros((2, 3)), gradient_directions(15)])
+    te = np.repeat([60.0, 90.0, 60.0], [1, 1, 15])
+    shells = Acquisition(np.repeat([5.0, 1000.0], [2, 15]), directions, te=te).shells
+    assert [round(pulse.b, 3) for pulse in pulses_of_fit(shells, s0_fitted=True)] == [0.005, 0.005, 1]
+    assert [round(pulse.b, 3) for pulse in pulses_of_fit(shells, s0_fitted=False)] == [0, 0, 1]
+
+
 def test_warning_points_at_the_caller():
     with pytest.warns(JaxsmtWarning, match="too few") as caught:
         Acquisition(np.full(5, 1000.0), gradient_directions(5))

@@ -149,3 +149,11 @@ def test_residuals_of_fods_count_b0_of_every_echo_time():
     data[:, late] += np.array(S0)[:, None] * [0.01, -0.01]
     fods = js.fit(js.FodModel(js.smt(), "watson", 1), acquisition, data)
     np.testing.assert_allclose(fods.mse, 2 * 0.01**2 / data.shape[1], rtol=1e-3)
+
+
+def test_predictions_at_b0_alone():
+    """Of FODs too: an acquisition may have no shell."""
+    acquisition = acquisition_of("spherical")
+    fods = js.fit(js.FodModel(js.smt(), "watson", 1), acquisition, series_of(acquisition))
+    nothing = js.Acquisition(np.zeros(2), np.zeros((2, 3)))
+    np.testing.assert_allclose(fods.predict(nothing), np.repeat(np.array(S0)[:, None], 2, axis=1), rtol=1e-4)
