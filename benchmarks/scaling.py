@@ -5,7 +5,7 @@
 
 Simulates series of each number of voxels in the mask at the first number of volumes, and of each number of volumes at
 the first number of voxels; fits each in a fresh process that finds its programs in the start-up cache, under one limit
-of memory. The picture shows seconds beyond those of the smallest series, and peak memory.
+of memory. The picture shows seconds and peak memory.
 """
 
 from __future__ import annotations
@@ -67,15 +67,22 @@ def main(arguments: list[str]) -> None:
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
-    """Seconds and memory over voxels times volumes, one line for each way."""
+    """Seconds and memory over voxels: a line for each way; a cross where there are more volumes."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
-    for what in WAYS:
-        chosen = sorted((row for row in rows if row["what"] == what), key=lambda row: row["voxels"] * row["volumes"])
-        size = [row["voxels"] * row["volumes"] for row in chosen]
-        left.loglog(size, [row["wall_s"] for row in chosen], "o-", label=what)
-        right.semilogx(size, [row["peak_memory_MiB"] for row in chosen], "o-", label=what)
+    fewest = min(row["volumes"] for row in rows)
+    for colour, what in enumerate(WAYS):
+        of_way = [row for row in rows if row["what"] == what]
+        for volumes in sorted({row["volumes"] for row in of_way}):
+            chosen = sorted((row for row in of_way if row["volumes"] == volumes), key=lambda row: row["voxels"])
+            style = {"color": f"C{colour}", "label": f"{what}, {volumes} volumes"}
+            line = "o-" if volumes == fewest else "x"
+            for ax, figures in ((left, "wall_s"), (right, "peak_memory_MiB")):
+                ax.semilogx([row["voxels"] for row in chosen], [row[figures] for row in chosen], line, **style)
+    left.set_yscale("log")
+    right.set_ylim(0)
     for ax, text in ((left, "seconds from file to maps"), (right, "peak memory, MiB")):
-        ax.set_xlabel("voxels in the mask × volumes")
+        ax.set_xlabel("voxels in the mask")
         ax.set_ylabel(text)
     left.legend()
     figure.savefig(path, dpi=120, metadata={"Software": None})
+    plt.close(figure)

@@ -117,6 +117,14 @@ def _whole_brain() -> str:
     return f"{seconds}; {memory}"
 
 
+def _scaling(what: str) -> str:
+    """Seconds and memory of the fewest voxels, of the most, and of the fewest with the most volumes."""
+    rows = [row for row in result_of("scaling")["rows"] if row["what"] == what]
+    ends = rows[0], max(rows, key=lambda row: row["voxels"]), max(rows, key=lambda row: row["volumes"])
+    seconds = ", ".join(f"{row['wall_s']:.1f}" for row in ends)
+    return f"{seconds} s and {', '.join(str(row['peak_memory_MiB']) for row in ends)} MiB"
+
+
 def _start_up(name: str) -> str:
     first, second = (row_of("start_up", f"{name}, {which} process")["wall_s"] for which in ("first", "second"))
     return f"{first:.0f} and {second:.0f} s"
@@ -221,6 +229,12 @@ LINES = (
         "`--memory-limit 1G`; peak memory of each",
         _whole_brain,
         "whole_brain",
+    ),
+    Line(
+        "9,108 voxels of 60 volumes, 977,608 of 60, 9,108 of 600 from file to maps, programs kept, `--memory-limit 2G`: "
+        "SMT; one Watson lobe",
+        lambda: "; ".join(_scaling(what) for what in ("SMT", "one Watson lobe")),
+        "scaling",
     ),
     Line(
         "1 GB series to maps, beyond start-up, over only decompressing it; peak memory",
