@@ -231,8 +231,8 @@ LINES = (
         "whole_brain",
     ),
     Line(
-        "9,108 voxels of 60 volumes, 977,608 of 60, 9,108 of 600 from file to maps, programs kept, `--memory-limit 2G`: "
-        "SMT; one Watson lobe",
+        "9,108 voxels of 60 volumes, 977,608 of 60, 9,108 of 600 from file to maps, programs kept, `--memory-limit "
+        "2G`: SMT; one Watson lobe",
         lambda: "; ".join(_scaling(what) for what in ("SMT", "one Watson lobe")),
         "scaling",
     ),
