@@ -60,7 +60,8 @@ def main(arguments: list[str]) -> None:
             for what, extra in WAYS.items():
                 fit(small, cache, *extra)
                 spent = fit(series, cache, *extra, "--memory-limit", options.limit)
-                rows.append({"what": what, "voxels": series.voxels, "volumes": volumes, **spent})
+                size = {"voxels": series.voxels, "volumes": volumes}
+                rows.append({"what": f"{what}, {series.voxels} × {volumes}", "way": what, **size, **spent})
     record.publish("scaling", {"limit": options.limit}, rows, options.json)
     if options.picture:
         draw(rows, options.picture)
@@ -71,7 +72,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
     fewest = min(row["volumes"] for row in rows)
     for colour, what in enumerate(WAYS):
-        of_way = [row for row in rows if row["what"] == what]
+        of_way = [row for row in rows if row["way"] == what]
         for volumes in sorted({row["volumes"] for row in of_way}):
             chosen = sorted((row for row in of_way if row["volumes"] == volumes), key=lambda row: row["voxels"])
             style = {"color": f"C{colour}", "label": f"{what}, {volumes} volumes"}

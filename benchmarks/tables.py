@@ -119,7 +119,7 @@ def _whole_brain() -> str:
 
 def _scaling(what: str) -> str:
     """Seconds and memory of the fewest voxels, of the most, and of the fewest with the most volumes."""
-    rows = [row for row in result_of("scaling")["rows"] if row["what"] == what]
+    rows = [row for row in result_of("scaling")["rows"] if row["way"] == what]
     ends = rows[0], max(rows, key=lambda row: row["voxels"]), max(rows, key=lambda row: row["volumes"])
     seconds = ", ".join(f"{row['wall_s']:.1f}" for row in ends)
     return f"{seconds} s and {', '.join(str(row['peak_memory_MiB']) for row in ends)} MiB"
