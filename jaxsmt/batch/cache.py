@@ -39,7 +39,7 @@ _LEAST, _PRECISION = "jax_persistent_cache_min_compile_time_secs", "jax_default_
 _SMALL = 1 << 16  # bytes of an entry that is checked before JAX reads it
 _ZSTD = bytes.fromhex("28b52ffd")  # how entries begin if that package is installed
 _HIT = "/jax/compilation_cache/cache_hits"
-# Functions that compile in half the time without a part of XLA that makes others up to four times faster.
+# Functions that compile in half the time without a part of XLA that makes others up to three times faster.
 _PLAIN = ("uncertainties", "sigmas", "signals_of_means")
 
 

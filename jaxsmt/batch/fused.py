@@ -38,7 +38,7 @@ def works(fused: FusedNormal, lobes: Lobes, device: jax.Device) -> bool:
         fused: the kernels. lobes: of what density, how many, of what orders. device: computes both, once in a process.
     """
     reason = _reason(_errors, device, fused, replace(lobes, noise=find_noise("gaussian"), fused=None))
-    return _told("FODs", reason, device)
+    return _accepted("FODs", reason, device)
 
 
 def adds_up(fused: VolumeKernel, noise: Noise, device: jax.Device) -> bool:
@@ -47,10 +47,10 @@ def adds_up(fused: VolumeKernel, noise: Noise, device: jax.Device) -> bool:
     Args:
         fused: the kernel. noise: of the volumes. device: computes both, once in a process.
     """
-    return _told("corrections", _reason(_errors_of_volumes, device, fused, noise), device)
+    return _accepted("corrections", _reason(_errors_of_volumes, device, fused, noise), device)
 
 
-def _told(what: str, reason: str, device: jax.Device) -> bool:
+def _accepted(what: str, reason: str, device: jax.Device) -> bool:
     """Whether there is no reason why the kernel for this cannot be used."""
     if reason:
         message = f"the kernel for {what} does not work on {device.device_kind} ({reason}): they take longer"

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..acquisition.acquisition import Acquisition
 from ..acquisition.echoes import decay_of, decay_of_volumes, echoes_of
-from ..acquisition.shells import Pulse
+from ..acquisition.shells import Pulse, pulses_of_fit
 from ..batch.corrector import Corrector, Rows
 from ..batch.fitters import FodFitter
 from ..batch.predictions import predicted_anisotropies, predicted_means
@@ -331,7 +331,7 @@ class _Data:
     def _measure(self, kernels: Fit) -> tuple[np.ndarray, np.ndarray]:
         """`at_zero` and `total`; voxels whose data cannot be used get their status."""
         stage, rows = self._stage, self._measured_rows
-        pulses = [shell.pulse for shell in stage._zeros]
+        pulses = pulses_of_fit(stage._zeros, kernels.settings.s0 == "fit")
         counts = [len(shell.volumes) for shell in stage._zeros]
         zero, total = np.zeros(len(self._s0)), np.zeros(len(self._s0))
         volumes = np.concatenate([*(shell.volumes for shell in stage._zeros), stage._volumes])
@@ -342,7 +342,7 @@ class _Data:
             at = usable[i : i + _BLOCK]
             expected = np.ones((len(at), len(pulses)))
             kernel = kernels.model.kernel
-            if kernel.relaxing or (any(pulse.b for pulse in pulses) and kernels.settings.s0 == "fit"):
+            if kernel.relaxing or any(pulse.b for pulse in pulses):
                 expected = predicted_means(kernel, pulses, _chosen(self._kernel, at), stage.dtype).astype(float)
             if self._decay is not None:
                 expected = expected * self._decay[at, : len(pulses)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,12 +13,15 @@ from pathlib import Path
 
 from ...errors import InputError
 from ...files import outputs
+from ...fitting.settings import BACKGROUND, SMOOTH
 from ..inputs import collected_warnings, source_of
 from ..request import Request, make_request
 from ..screen import Screen, warn
 from . import dataset, layouts, selection, tasks
 from .layouts import Series
 from .tasks import Task, TaskResult
+
+_NUMBERS = re.compile(r"[\d\s.,+eE-]+")
 
 
 def run_participants(options: argparse.Namespace, screen: Screen, command: Sequence[str]) -> int:
@@ -57,10 +61,17 @@ def _absolute(options: argparse.Namespace) -> argparse.Namespace:
     places = {name: value.absolute() for name, value in vars(options).items() if isinstance(value, Path)}
     if options.model.endswith(".py") or ".py:" in options.model:
         places["model"] = os.path.abspath(options.model)
-    for name in ("prior", "sigma", "b_shape", "echo_time"):  # words, numbers, or files
-        if (text := getattr(options, name)) is not None and os.path.exists(text):
-            places[name] = os.path.abspath(text)
+    for name in ("prior", "sigma", "b_shape", "echo_time"):
+        if _is_file(getattr(options, name)):
+            places[name] = os.path.abspath(getattr(options, name))
     return argparse.Namespace(**{**vars(options), **places})
+
+
+def _is_file(text: str | None) -> bool:
+    """Whether the text of an option is the path of a file, and nothing else that the option takes."""
+    if text is None or text in ("population", "auto", SMOOTH, BACKGROUND) or _NUMBERS.fullmatch(text):
+        return False
+    return os.path.exists(text)
 
 
 def _chosen(options: argparse.Namespace, kind: str) -> list[Series]:

@@ -1,5 +1,6 @@
 """`jaxsmt bids … participant`: from data sets to exact files, and what a cohort does about series that fail."""
 
+import argparse
 import json
 import os
 import re
@@ -374,3 +375,16 @@ def test_the_number_of_processors_is_that_of_the_runtimes_threads(tmp_path):
         pytest.skip("needs Linux's list of threads")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_files_of_options_have_whole_paths(tmp_path, monkeypatch):
+    """A worker may run in another folder; a number or a word stays one, whatever lies in this folder."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("30", "auto", "60,90", "sigma.nii.gz", "echo_times"):
+        (tmp_path / name).write_text("")
+    options = {"model": "smt", "prior": "population", "b_shape": None, "sigma": "30", "echo_time": "60,90"}
+    assert vars(participants._absolute(argparse.Namespace(**options))) == options
+    files = {**options, "sigma": "sigma.nii.gz", "echo_time": "echo_times"}
+    whole = vars(participants._absolute(argparse.Namespace(**files)))
+    assert whole == {**options, "sigma": str(tmp_path / "sigma.nii.gz"), "echo_time": str(tmp_path / "echo_times")}
+    assert participants._absolute(argparse.Namespace(**{**options, "sigma": "auto"})).sigma == "auto"
