@@ -50,7 +50,7 @@ def draw_again(out: Path, prefix: str | None = None) -> Path:
         fit, fods, volumes = _results(request, inputs, run)
         before = {name: spent for name, spent in run["timings_s"].items() if name != "write"}
         content = draw(request, inputs, fit, fods, volumes, {**run, "timings_s": before})
-        target = out / str(run.get("report", "report.html"))
+        target = out / str(run.get("report", run.get("page", "report.html")))
         nifti.write_bytes(target, content)
         write_facts(path, {**run, "report": os.path.relpath(target, out)})
         if unfinished.is_of(run):  # it was stopped when only the page was missing

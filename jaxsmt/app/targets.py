@@ -34,6 +34,11 @@ def report(request: Request) -> Path:
     return request.out / "report.html" if request.report is None else request.report
 
 
+def of_report(request: Request) -> str:
+    """The page as run.json names it: from the folder of the maps."""
+    return os.path.relpath(report(request), request.out)
+
+
 def check_targets(
     request: Request, model: SphericalMeanModel, uncertainty: bool, inputs: Mapping[str, Path], resumed: bool = False
 ) -> None:

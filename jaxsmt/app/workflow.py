@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -120,6 +119,7 @@ def _write(
     request, pool = job.request, ThreadPoolExecutor(1)
     run["timings_s"] = clock.seconds
     run |= {"viewer": True} if request.viewer else {}
+    run |= {"page": targets.of_report(request)} if request.report is not None else {}  # also where none is written
     try:
         so_far = {**run, "timings_s": dict(clock.seconds)}
         residuals = None if request.no_report else pool.submit(_residuals, job, result, sample, so_far)
@@ -339,7 +339,7 @@ def _write_page(request: Request, drawing: Future[bytes], run: dict[str, Any]) -
         run["warnings"] = [*run["warnings"], f"no report: {type(error).__name__}: {error}"]
         return
     nifti.write_bytes(targets.report(request), content)
-    run["report"] = os.path.relpath(targets.report(request), request.out)
+    run["report"] = targets.of_report(request)
 
 
 class _Clock:

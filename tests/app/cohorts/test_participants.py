@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import jaxsmt as js
-from jaxsmt.app import workflow
+from jaxsmt.app import cli, workflow
 from jaxsmt.app.cohorts import participants
 from jaxsmt.batch.runner import compilations
 from jaxsmt.files import sidecars
@@ -156,6 +156,15 @@ def test_memory_and_work_folder_reach_the_fit(raw):
     assert (memory["limit_MiB"], memory["data_in"]) == (1, "scratch file")
     assert (raw / "work").is_dir()
     assert [path.read_bytes() for path in maps] == before
+
+
+def test_a_page_that_is_drawn_later_stands_where_its_run_would_have_put_it(raw):
+    """Beside the subject's folder, not beside the maps: also where the run was stopped before its page."""
+    assert bids(raw, "--participant-label", "01", "--no-report") == 0
+    place = raw / "out" / "sub-01" / "dwi"
+    assert cli.main(["report", str(place)]) == 0
+    assert (raw / "out" / "sub-01.html").exists()
+    assert not (place / "report.html").exists()
 
 
 def test_a_moved_data_set_is_complete_still(raw, capsys):
