@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import reprlib
+from numbers import Integral
 from typing import Any
 
 _short = reprlib.Repr()
@@ -21,6 +22,16 @@ def shown(value: Any) -> str:
         return _short.repr(value)
     except Exception:  # Python writes no integer of thousands of digits; a user's class may raise anything
         return f"something of type {type(value).__name__}"
+
+
+def is_whole(value: Any, least: int = 0, most: float = float("inf")) -> bool:
+    """Whether a value that a caller gave is a whole number, Python's or NumPy's, from `least` to `most`.
+
+    Example:
+        >>> is_whole(3), is_whole(True), is_whole(3.0), is_whole(3, least=4)
+        (True, False, False, False)
+    """
+    return isinstance(value, Integral) and not isinstance(value, bool) and least <= value <= most
 
 
 class JaxsmtError(Exception):

@@ -22,8 +22,8 @@ def check_options(b_unit: str, axes: str, spherical_mean: str, b0_threshold: flo
         real_number(shell_gap, "shell_gap", "a difference of b-values in s/mm², above 0, or None", np.nextafter(0, 1))
     if not isinstance(b_unit, str) or b_unit not in B_TO_MS_PER_UM2:
         raise InputError(f"unknown b unit {shown(b_unit)}", fix=f"b_unit= is one of {', '.join(B_TO_MS_PER_UM2)}")
-    if axes not in ("scanner", "fsl"):
-        raise InputError(f"unknown axes {shown(axes)}", fix="axes= is 'scanner' or 'fsl'")
+    if axes not in ("scanner", "fsl", "unknown"):
+        raise InputError(f"no axes are called {shown(axes)}", fix="axes= is 'scanner', 'fsl' or 'unknown'")
     if spherical_mean not in ("sh", "arithmetic"):
         raise InputError(
             f"unknown spherical mean {shown(spherical_mean)}", fix="spherical_mean= is 'sh' or 'arithmetic'"

@@ -13,6 +13,7 @@ orientations [θ, φ] (inclination from +z, azimuth) are dmipy's; fits and signa
 - a spherical mean model of `SD1WatsonDistributed` or `SD2BinghamDistributed` does not have the distribution's
   parameters, on which its signal does not depend.
 - `wu_minn_hcp_acquisition_scheme` has the b-values and times of the protocol, and other directions.
+- directions are in the axes of the script's table, which a scheme does not name: `native.save` asks for them.
 - two fractional links do not disturb each other, and the fractions of three and more compartments are right in
   FOD models too.
 

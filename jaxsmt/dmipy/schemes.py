@@ -65,6 +65,7 @@ class DmipyAcquisitionScheme:
             shell_gap=min_b_shell_distance * 1e-6,
             delta=delta_ms,
             Delta=Delta_ms,
+            axes="unknown",
         )
         self._set_gradient_strengths()
         self._set_shells()

@@ -19,7 +19,7 @@ from ..acquisition.arrays import real_array, real_number
 from ..acquisition.shells import pulses_of_fit
 from ..batch.predictions import mixture_densities, mixture_harmonics, predicted_means, predicted_signals
 from ..batch.programs import LobeArrays
-from ..errors import InputError, shown
+from ..errors import InputError, is_whole, shown
 from ..files import map_table, nifti, outputs
 from ..files.gradients import fsl_to_scanner
 from ..geometry.dispersion import kappa_from_odi
@@ -51,7 +51,7 @@ class FodFit(WithStatus):
         quality: "mse", the mean squared residual over all volumes, of the signal over S0, and "r2", its coefficient of
             determination. `fods.mse` and `fods.r2` are these.
         status: `Status` codes, uint8.
-        acquisition: of the data. axes: of the directions, "scanner" or "fsl". device: where densities are computed.
+        acquisition: of the data. axes: of the directions: those of the acquisition. device: where densities are computed.
         sd: standard deviations, if the kernels' fit has them: "weight", "odi", "kappa", "beta" (..., N); of "direction"
             (..., N) the expected angle to the true axis, √(σ₁² + σ₂²), in degrees. NaN where the FOD is not CONVERGED,
             and but for directions where the kernel is not.
@@ -146,7 +146,7 @@ class FodFit(WithStatus):
         Raises:
             InputError: an odd or negative order or one above 64, an unknown basis, or an invalid ripple.
         """
-        if not isinstance(lmax, int | np.integer) or isinstance(lmax, bool) or lmax % 2 or not 0 <= lmax <= _MOST_ORDER:
+        if not is_whole(lmax, 0, _MOST_ORDER) or lmax % 2:
             raise InputError(f"lmax={shown(lmax)} is not valid", fix=f"an even order from 0 to {_MOST_ORDER}")
         if basis not in BASES:
             raise InputError(f"basis={shown(basis)} is unknown", fix=f"basis= is one of {', '.join(BASES)}")
@@ -230,9 +230,16 @@ class FodFit(WithStatus):
             affine: (4, 4) voxel-to-scanner matrix of the series.
         Returns:
             a `FodFit`; this one if its directions are in scanner axes already.
+        Raises:
+            InputError: the axes are unknown.
         """
         if self.axes == "scanner":
             return self
+        if self.axes == "unknown":
+            raise InputError(
+                "the axes of the gradient table, in which the directions are, are unknown",
+                fix="dataclasses.replace(fods, axes='fsl'), if the table is FSL's; or axes='scanner'",
+            )
         turned = {
             name: fsl_to_scanner(values, affine).astype(values.dtype)
             for name, values in self.parameters.items()
@@ -313,7 +320,8 @@ class FodFit(WithStatus):
         Returns:
             paths of the maps.
         Raises:
-            InputError: the series has another grid. OutputError: the folder cannot be written.
+            InputError: the series has another grid, or the axes of the directions are unknown. OutputError: the folder
+                cannot be written.
         """
         scanner = self.in_scanner_axes(nifti.open_image(like).affine)
         facts = {"options": self.model.fitted.settings.facts()}

@@ -17,7 +17,7 @@ from ..acquisition.acquisition import Acquisition
 from ..acquisition.arguments import require_acquisition
 from ..acquisition.shells import pulses_of_fit
 from ..batch.predictions import predicted_means
-from ..errors import InputError, shown
+from ..errors import InputError, is_whole, shown
 from ..files import outputs
 from ..models.model import SphericalMeanModel
 from ..physics import densities
@@ -61,7 +61,7 @@ class WithStatus(display.Shown):
         Raises:
             InputError: it is no code.
         """
-        if not isinstance(status, int):
+        if not is_whole(status):
             raise InputError(f"status= is {shown(status)}", fix="give a code, such as js.Status.AT_BOUND")
         return int(np.count_nonzero(self.status == status))
 
@@ -274,9 +274,10 @@ class FodModel:
             raise InputError(
                 f"the {self.spherical.name} model is isotropic", fix="a kernel needs a stick, a zeppelin or the like"
             )
-        known = (*range(1, MOST_LOBES + 1), "auto")
-        if isinstance(self.n_fibres, bool) or not isinstance(self.n_fibres, int | str) or self.n_fibres not in known:
-            raise InputError(f"n_fibres={shown(self.n_fibres)} is not valid", fix=f"1 to {MOST_LOBES}, or 'auto'")
+        if not isinstance(self.n_fibres, str) or self.n_fibres != "auto":
+            if not is_whole(self.n_fibres, 1, MOST_LOBES):
+                raise InputError(f"n_fibres={shown(self.n_fibres)} is not valid", fix=f"1 to {MOST_LOBES}, or 'auto'")
+            object.__setattr__(self, "n_fibres", int(self.n_fibres))
         if not isinstance(self.density, Density):
             object.__setattr__(self, "density", densities.find(self.density))
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..acquisition.arrays import real_array
-from ..errors import InputError, shown
+from ..errors import InputError, is_whole, shown
 from ..physics import noises
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class Settings:
     coils: int = option(
         1,
         "receiver coils whose squares were summed, for noncentral-chi noise",
-        check=lambda n: isinstance(n, int) and not isinstance(n, bool) and n >= 1,
+        check=lambda n: is_whole(n, 1),
         rule="a whole number from 1",
         flag={"type": int, "metavar": "N"},
     )
@@ -189,6 +189,7 @@ class Settings:
             raise InputError(
                 f"coils={shown(self.coils)} without noncentral-chi noise", fix="give noise='noncentral-chi' too"
             )
+        object.__setattr__(self, "coils", int(self.coils))  # it goes into JSON
         grad_dev = self.grad_dev
         if grad_dev is not None:
             grad_dev = real_array(grad_dev, "grad_dev").astype(float)

@@ -6,14 +6,14 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Real
 
 import numpy as np
 
 from ..acquisition.acquisition import Acquisition
 from ..acquisition.arguments import require_acquisition
 from ..acquisition.arrays import equal_fields
-from ..errors import InputError, shown
+from ..errors import InputError, is_whole, shown
 from ..geometry.dispersion import odi_from_kappa
 from . import anatomy
 from .schemes import hcp_scheme
@@ -120,13 +120,13 @@ def _check(
 ) -> None:
     """Raise InputError unless these can be arguments of a phantom."""
     three = isinstance(shape, Sequence | np.ndarray) and len(shape) == 3
-    if not three or not all(isinstance(n, Integral) and 1 <= n <= _MOST_VOXELS for n in shape):
+    if not three or not all(is_whole(n, 1, _MOST_VOXELS) for n in shape):
         raise InputError(f"shape= is {shown(shape)}", fix=f"shape= takes three whole numbers from 1 to {_MOST_VOXELS}")
     if not isinstance(snr, Real) or not (0 < snr <= sys.float_info.max or snr == math.inf):
         raise InputError(f"snr={shown(snr)} is not valid", fix="snr= takes a number above 0")
     if acquisition is not None:
         require_acquisition(acquisition)
-    if not isinstance(seed, Integral) or seed < 0:
+    if not is_whole(seed):
         raise InputError(f"seed={shown(seed)} is not valid", fix="seed= takes a whole number from 0")
     odd = [name for name in factors if name not in ("lambda_par", "fraction", "s0")]
     if odd:
@@ -188,7 +188,7 @@ def coronal_slab(slices: int = 3, snr: float = 50.0, seed: int = 0, acquisition:
         >>> js.simulate.coronal_slab(acquisition=acquisition).data.shape
         (124, 3, 103, 7)
     """
-    if not isinstance(slices, Integral) or not 1 <= slices <= _MOST_VOXELS:
+    if not is_whole(slices, 1, _MOST_VOXELS):
         raise InputError(f"slices={shown(slices)} is not valid", fix=f"slices= takes 1 to {_MOST_VOXELS}")
     shape = (_SLICE[0], slices, _SLICE[1])
     _check(shape, snr, seed, {}, acquisition)

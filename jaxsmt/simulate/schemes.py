@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Integral
 
 import numpy as np
 
 from ..acquisition.acquisition import Acquisition
-from ..errors import InputError, shown
+from ..errors import InputError, is_whole, shown
 from ..geometry.quadrature import gradient_directions
 
 _MOST_VOLUMES = 10_000  # of a shell: more would be a slip
@@ -42,7 +41,7 @@ def hcp_scheme(
         b = 3000 s/mm²: 30 volumes, harmonic order 6
     """
     for name, count in (("n_b0", n_b0), ("n_directions", n_directions)):
-        if not isinstance(count, Integral) or not 0 <= count <= _MOST_VOLUMES:
+        if not is_whole(count, 0, _MOST_VOLUMES):
             raise InputError(f"{name}={shown(count)} is not valid", fix=f"{name}= takes 0 to {_MOST_VOLUMES}")
     if not isinstance(shells, Sequence | np.ndarray) or isinstance(shells, str) or not len(shells):
         raise InputError(f"shells= is {shown(shells)}", fix="shells= takes b-values in s/mm², at least one")

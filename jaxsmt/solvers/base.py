@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, NamedTuple
 
 from jax import Array
 
-from ..errors import InputError, shown
+from ..errors import InputError, is_whole, shown
 
 #: Where a search is, or a step of it: a tuple of scalars, so that a batch of them is a few long
 #: vectors (the layout that vector units and GPUs like) instead of many short rows.
@@ -88,7 +88,7 @@ def require_steps(steps: int, name: str) -> None:
     Raises:
         InputError: it is no whole number from 1 that JAX can count to.
     """
-    if isinstance(steps, bool) or not isinstance(steps, Integral) or not 1 <= steps <= _MOST_STEPS:
+    if not is_whole(steps, 1, _MOST_STEPS):
         fix = f"{name}= takes a whole number from 1 to {_MOST_STEPS}"
         raise InputError(f"{name}={shown(steps)} is not valid", fix=fix)
 

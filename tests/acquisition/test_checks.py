@@ -48,7 +48,7 @@ def test_a_wrong_unit_is_questioned():
     ("options", "message"),
     [
         ({"b_unit": "ms"}, "b_unit= is one of s/mm2, ms/um2, s/m2"),
-        ({"axes": "image"}, "axes= is 'scanner' or 'fsl'"),
+        ({"axes": "image"}, "axes= is 'scanner', 'fsl' or 'unknown'"),
         ({"spherical_mean": "median"}, "spherical_mean= is 'sh' or 'arithmetic'"),
         ({"b0_threshold": -0.5}, "0 or more"),
         ({"delta": 10.0}, "give both delta= and Delta="),

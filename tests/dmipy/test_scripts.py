@@ -6,6 +6,7 @@ import pytest
 from jaxsmt.dmipy.core import fitted_modeling_framework, modeling_framework
 from jaxsmt.dmipy.core.acquisition_scheme import acquisition_scheme_from_bvalues
 from jaxsmt.dmipy.signal_models import cylinder_models, gaussian_models
+from jaxsmt.errors import InputError
 from jaxsmt.geometry.quadrature import icosphere
 from jaxsmt.simulate import coronal_slice, hcp_scheme
 from tests.conftest import degrees
@@ -58,6 +59,9 @@ def test_spherical_mean_script(patch, capsys):
     assert fods.peaks_spherical().shape == (6, 1, 4, 1, 2)
     assert fods.peaks_cartesian().shape == (6, 1, 4, 1, 3)
     assert fods.fod_sh().shape == (6, 1, 4, 45)
+    with pytest.raises(InputError, match="axes of the gradient table.*unknown"):
+        fods.native.in_scanner_axes(np.eye(4))  # as `save` does: nobody knows where left is
+    assert fods.native.plot().axes
     np.testing.assert_allclose(fods.fod_sh()[..., 0], 1 / np.sqrt(4 * np.pi), rtol=1e-4)
     nearest = vertices[np.argmax(plain, axis=-1)]
     assert np.median(degrees(nearest, fods.peaks_cartesian()[..., 0, :])) < 6

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import jaxsmt as js
+from jaxsmt.fitting.settings import Settings
 from tests.fitting.tissue import ACQUISITION, clean
 
 
@@ -33,3 +34,14 @@ def test_what_cannot_be_is_refused():
     kernels = js.fit(js.smt(), ACQUISITION, clean()[:2])
     with pytest.raises(js.InputError, match="options of the kernels' fit"):
         js.fit(kernels.fod_model("watson"), ACQUISITION, clean()[:2], noise="rician")
+
+
+def test_whole_numbers_may_be_those_of_numpy():
+    """They come from arrays and tables, and JSON has only Python's."""
+    assert type(Settings(noise="noncentral-chi", coils=np.int64(4)).coils) is int
+    assert js.FodModel(js.smt(), "watson", np.uint8(2)).counts == (2,)
+    kernels = js.fit(js.smt(), ACQUISITION, clean()[:2])
+    assert kernels.count(np.uint8(js.Status.CONVERGED)) == 2
+    for wrong in (True, 0, 1.0, np.bool_(True)):
+        with pytest.raises(js.InputError, match="coils="):
+            Settings(noise="noncentral-chi", coils=wrong)

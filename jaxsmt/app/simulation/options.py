@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...acquisition.acquisition import Acquisition
-from ...errors import InputError
+from ...errors import InputError, is_whole
 from ...fitting.settings import option, options_of
 from ...simulate import hcp_scheme
 
@@ -21,7 +21,7 @@ def _count(default: int | None, help: str, least: int = 1) -> Any:
     return option(
         default,
         help,
-        check=lambda n: isinstance(n, int) and n >= least,
+        check=lambda n: is_whole(n, least),
         rule=f"a whole number from {least}",
         flag={"type": int, "metavar": "N"},
     )

@@ -124,14 +124,15 @@ def fods_from_parameters(
     kernel = {name: np.broadcast_to(v, shape) for name, v in model.kernel_values(values).items()}
     ones, status = np.ones(shape), np.full(shape, Status.CONVERGED, np.uint8)
     native = replace(model.kernel.native, parameters=kernel, s0=ones, status=status)
+    acquisition = model.kernel.scheme.acquisition if scheme is None else scheme.acquisition
     return FodFit(
         model=FodModel(native, model.distribution, model.n_distributions),
         parameters=_stacked([_lobe(model, values, i) for i in range(model.n_distributions)], shape),
         n_fibres=np.full(shape, model.n_distributions, np.uint8),
         quality={"mse": ones, "r2": ones},
         status=status,
-        acquisition=model.kernel.scheme.acquisition if scheme is None else scheme.acquisition,
-        axes="scanner",
+        acquisition=acquisition,
+        axes=acquisition.axes,
     )
 
 

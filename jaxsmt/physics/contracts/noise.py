@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ...errors import InputError
+from ...errors import InputError, is_whole
 from ..noises.base import Noise
 
 # Signals over σ at which a distribution is checked, and those at which derivatives are.
@@ -80,7 +80,7 @@ def _check_record(noise: Noise) -> None:
     """The record has a name and a number of channels, and can be a key."""
     if not noise.name:
         _refuse(noise, "it has no name", "name=, for messages and sidecars")
-    if isinstance(noise.channels, bool) or not isinstance(noise.channels, int) or noise.channels < 1:
+    if not is_whole(noise.channels, 1):
         fix = "a whole number from 1: how many real Gaussian channels a measurement is made of"
         _refuse(noise, f"channels is {noise.channels!r}", fix)
     try:

@@ -17,7 +17,7 @@ import numpy as np
 from jax import Array
 from jax.scipy.special import i0e
 
-from ...errors import InputError, shown
+from ...errors import InputError, is_whole, shown
 from .base import Noise
 
 #: More coils are not tested.
@@ -68,8 +68,7 @@ def noncentral_chi(coils: int = 1) -> Noise:
         >>> round(float(noise.expected_magnitude(jnp.asarray(0.0))), 3)
         2.742
     """
-    whole = isinstance(coils, int | np.integer) and not isinstance(coils, bool)
-    if not (whole and 1 <= coils <= MAX_COILS):
+    if not is_whole(coils, 1, MAX_COILS):
         raise InputError(f"coils={shown(coils)} is no number of coils", fix=f"a whole number from 1 to {MAX_COILS}")
     return _record(int(coils))
 
