@@ -31,7 +31,7 @@ def is_whole(value: Any, least: int = 0, most: float = float("inf")) -> bool:
         >>> is_whole(3), is_whole(True), is_whole(3.0), is_whole(3, least=4)
         (True, False, False, False)
     """
-    return isinstance(value, Integral) and not isinstance(value, bool) and least <= value <= most
+    return isinstance(value, Integral) and not isinstance(value, bool) and least <= int(value) <= most
 
 
 class JaxsmtError(Exception):

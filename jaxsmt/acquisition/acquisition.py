@@ -35,8 +35,7 @@ class Acquisition(Shown):
         spherical_mean: "sh" (least squares with spherical harmonics, of the order that the directions support) or
             "arithmetic" (the plain mean of the volumes).
         b_unit: unit of `bvals`: "s/mm2", "ms/um2" or "s/m2".
-        axes: axes of `bvecs`: "scanner", "fsl" (image axes with x as FSL writes it), or "unknown": all is fitted, but
-            no directions are saved.
+        axes: axes of `bvecs`: "scanner", "fsl" (image axes, x as FSL writes it), or "unknown": then none are saved.
         shell_gap: s/mm². b-values further apart than this belong to different shells. None: those more than 100
             apart, and those closer together whose gaps are clear against the spread about each.
         delta: duration δ of the gradient pulses in ms, a number or (n,), or None. Compartments of restricted

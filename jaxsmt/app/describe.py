@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +12,6 @@ import numpy as np
 
 from ..files import sidecars
 from ..fitting.settings import Settings
-from ..models.priors import NormalPrior
 from ..status import FITTED, Status
 from . import words
 from .inputs import Inputs
@@ -91,6 +89,7 @@ def run_facts(
         hashes: SHA-256 of each input, by the option that names it.
         command: the command line.
     """
+    sigma = str(request.settings.get("sigma", ""))  # a number, or the path of a map
     run: dict[str, Any] = {
         "command": list(command),
         "software": sidecars.SOFTWARE,
@@ -99,7 +98,7 @@ def run_facts(
         "inputs": {name: {"path": str(path), "sha256": hashes[name]} for name, path in inputs.files.items()},
         "model": fit.model.name,
         "asked": asked(request, inputs),
-        "options": {**fit.settings.facts(), **request.facts(), **_measured_facts(request, fit)},
+        "options": {**fit.settings.facts(), **request.facts(), **fit.facts(sigma)},
         "shells": [
             {
                 "b_s_per_mm2": round(1000 * shell.b, 3),
@@ -193,36 +192,3 @@ def sidecar_facts(run: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a run's facts that every map's sidecar repeats."""
     sources = [entry["path"] for entry in run["inputs"].values()]
     return {name: run[name] for name in ("software", "inputs", "options", "warnings")} | {"Sources": sources}
-
-
-def _measured_facts(request: Request, fit: Fit) -> dict[str, Any]:
-    """What is known after the fit of options that are arrays: σ, gradient deviation, prior."""
-    facts: dict[str, Any] = {}
-    if fit.sigma is not None:
-        origin = fit.sigma_from or os.fspath(request.settings.get("sigma", ""))
-        facts["sigma"] = {"from": origin, "median": _median(fit.sigma, 6)}
-        if fit.sigma_error is not None:
-            facts["sigma"]["relative_error"] = _digits(fit.sigma_error, 3)
-    if fit.settings.grad_dev is not None:
-        lengths = np.linalg.svd(np.eye(3) + fit.settings.grad_dev, compute_uv=False)  # of (I + L)g, g in any direction
-        facts["grad_dev"] = {"largest_b_change": _digits(np.abs(lengths**2 - 1).max(), 3)}
-    prior = NormalPrior.make(fit.settings.prior, fit.model)
-    if prior is not None:
-        facts["prior"] = prior.facts()
-        converged = fit.status == Status.CONVERGED
-        if fit.shrinkage is not None and converged.any():  # 0: as without the prior, 1: the prior alone
-            facts["prior"]["median_shrinkage"] = {
-                name: _median(values[converged], 3) for name, values in fit.shrinkage.items()
-            }
-    return facts
-
-
-def _median(values: np.ndarray, digits: int) -> float | None:
-    """Median of the finite values, rounded; None if there are none."""
-    finite = values[np.isfinite(values)]
-    return _digits(np.median(finite), digits) if finite.size else None
-
-
-def _digits(value: Any, n: int) -> float:
-    """A number rounded to n digits."""
-    return float(f"{value:.{n}g}")

@@ -10,7 +10,7 @@ from ..errors import InputError
 from ..files import sidecars
 
 #: What the file is called, after the prefix.
-NAME = "run.json"
+NAME = sidecars.RUN
 
 
 def read(path: Path) -> dict[str, Any] | None:

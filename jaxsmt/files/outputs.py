@@ -181,6 +181,8 @@ def save(
 ) -> list[Path]:
     """Write maps that were fitted in Python; names, affine and codes follow the series `like`.
 
+    They replace those of an earlier fit of the model, of which nothing stays, but not those of the command line.
+
     Args:
         folder: is made if it is missing.
         like: path of the series.
@@ -193,7 +195,7 @@ def save(
     Returns:
         paths of the NIfTI files.
     Raises:
-        InputError: the maps have another shape than the series.
+        InputError: the maps have another shape than the series, or the command line has written maps here.
         OutputError: the folder or a file cannot be written.
     """
     require_path(folder, "folder")
@@ -206,10 +208,18 @@ def save(
         raise InputError(
             f"maps of shape {space} for a series of {image.shape[:3]}", file=image.path, fix="fit the series' own grid"
         )
-    file_names(prefix, model, maps)  # which must differ
+    of_model = MapSet(model, maps, units, sd, sidecars.about_model(model))
+    written = file_names(prefix, model, maps)  # which must differ
+    written += [f"{sidecars.map_name(prefix, model, name, 'sd')}.nii.gz" for name in of_model.with_sd]
+    run = folder / f"{prefix}{sidecars.RUN}"
+    if run.exists():
+        fact = "tells of maps that the command line wrote here"
+        raise InputError(fact, file=run, fix="choose another folder or prefix=")
     make_folder(folder)
+    known = dict.fromkeys([*maps, *map_table.of_fits("kernel"), *map_table.of_fits("fod")])
+    remove_stale(folder, prefix, model, known, written)
     stated = {"software": sidecars.SOFTWARE, "Sources": [os.fspath(like)], **(facts or {})}
-    return write_maps(folder, prefix, MapSet(model, maps, units, sd, sidecars.about_model(model)), image, stated)
+    return write_maps(folder, prefix, of_model, image, stated)
 
 
 def check_prefix(prefix: str) -> None:

@@ -17,6 +17,8 @@ from .formats import require_file
 
 #: The program, as sidecars and run.json name it.
 SOFTWARE = {"name": "jaxsmt", "version": __version__}
+#: What the summary of a run is called, after the prefix of its maps.
+RUN = "run.json"
 #: Of BIDS, which data sets that are written follow.
 BIDS_VERSION = "1.10.0"
 

@@ -51,7 +51,7 @@ class FodFit(WithStatus):
         quality: "mse", the mean squared residual over all volumes, of the signal over S0, and "r2", its coefficient of
             determination. `fods.mse` and `fods.r2` are these.
         status: `Status` codes, uint8.
-        acquisition: of the data. axes: of the directions: those of the acquisition. device: where densities are computed.
+        acquisition: of the data. axes: of the directions, as of the acquisition. device: where densities are computed.
         sd: standard deviations, if the kernels' fit has them: "weight", "odi", "kappa", "beta" (..., N); of "direction"
             (..., N) the expected angle to the true axis, √(σ₁² + σ₂²), in degrees. NaN where the FOD is not CONVERGED,
             and but for directions where the kernel is not.
@@ -324,5 +324,5 @@ class FodFit(WithStatus):
                 cannot be written.
         """
         scanner = self.in_scanner_axes(nifti.open_image(like).affine)
-        facts = {"options": self.model.fitted.settings.facts()}
+        facts = {"options": self.model.fitted.facts()}
         return outputs.save(folder, like, prefix, self.model.name, scanner.maps(), {}, self.sd, facts)

@@ -20,6 +20,7 @@ from ..batch.predictions import predicted_means
 from ..errors import InputError, is_whole, shown
 from ..files import outputs
 from ..models.model import SphericalMeanModel
+from ..models.priors import NormalPrior
 from ..physics import densities
 from ..physics.densities.base import Density
 from ..status import FITTED, Status
@@ -199,6 +200,34 @@ class Fit(WithStatus):
         more = {} if self.second is None else {"second_lambda_par": "um2/ms"}
         return {**self.model.units, **more}
 
+    def facts(self, sigma_from: str = "given") -> dict[str, Any]:
+        """What sidecars and run.json say of the options: of those that are arrays, what a few numbers tell.
+
+        Args:
+            sigma_from: where σ comes from, if it was not estimated.
+        Returns:
+            values by the options' names, as JSON has them.
+        """
+        facts, settings = self.settings.facts(), self.settings
+        if self.sigma is not None:
+            facts["sigma"] = {"from": self.sigma_from or sigma_from, "median": _median(self.sigma, 6)}
+            if self.sigma_error is not None:
+                facts["sigma"]["relative_error"] = _digits(self.sigma_error, 3)
+        if settings.grad_dev is not None:
+            lengths = np.linalg.svd(np.eye(3) + settings.grad_dev, compute_uv=False)  # of (I + L)g, g in any direction
+            facts["grad_dev"] = {"largest_b_change": _digits(np.abs(lengths**2 - 1).max(), 3)}
+        if settings.weights is not None:
+            facts["weights"] = np.asarray(settings.weights, float).tolist()
+        prior = NormalPrior.make(settings.prior, self.model)
+        if prior is not None:
+            facts["prior"] = prior.facts()
+            converged = self.status == Status.CONVERGED
+            if self.shrinkage is not None and converged.any():  # 0: as without the prior, 1: the prior alone
+                facts["prior"]["median_shrinkage"] = {
+                    name: _median(values[converged], 3) for name, values in self.shrinkage.items()
+                }
+        return facts
+
     def plot(self, names: Sequence[str] = (), mask: ArrayLike | None = None, affine: ArrayLike | None = None) -> Figure:
         """Draw maps, each with a bar of its colours, in the slice that has most voxels; as many rows as are needed.
 
@@ -236,7 +265,7 @@ class Fit(WithStatus):
         Raises:
             InputError: the series has another grid. OutputError: the folder cannot be written.
         """
-        facts = {"options": self.settings.facts()}
+        facts = {"options": self.facts()}
         return outputs.save(folder, like, prefix, self.model.name, self.maps(), self.units, self.sd, facts)
 
 
@@ -307,3 +336,14 @@ class FodModel:
     def counts(self) -> tuple[int, ...]:
         """Numbers of lobes that are fitted, one after the other."""
         return tuple(range(1, MOST_LOBES + 1)) if self.n_fibres == "auto" else (int(self.n_fibres),)
+
+
+def _median(values: np.ndarray, digits: int) -> float | None:
+    """Median of the finite values, rounded; None if there are none."""
+    finite = values[np.isfinite(values)]
+    return _digits(np.median(finite), digits) if finite.size else None
+
+
+def _digits(value: Any, n: int) -> float:
+    """A number rounded to n digits."""
+    return float(f"{value:.{n}g}")

@@ -59,7 +59,7 @@ def test_spherical_mean_script(patch, capsys):
     assert fods.peaks_spherical().shape == (6, 1, 4, 1, 2)
     assert fods.peaks_cartesian().shape == (6, 1, 4, 1, 3)
     assert fods.fod_sh().shape == (6, 1, 4, 45)
-    with pytest.raises(InputError, match="axes of the gradient table.*unknown"):
+    with pytest.raises(InputError, match=r"axes of the gradient table.*unknown"):
         fods.native.in_scanner_axes(np.eye(4))  # as `save` does: nobody knows where left is
     assert fods.native.plot().axes
     np.testing.assert_allclose(fods.fod_sh()[..., 0], 1 / np.sqrt(4 * np.pi), rtol=1e-4)

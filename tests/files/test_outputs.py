@@ -133,6 +133,19 @@ def test_maps_of_python_go_where_the_caller_says(tmp_path, like):
         np.testing.assert_array_equal(nib.load(paths[0]).get_fdata(), STATUS)
 
 
+def test_maps_of_python_replace_those_of_a_fit_before(out, like):
+    """No standard deviation of other estimates stays; what the command line wrote, and tells of, is left alone."""
+    maps, sd = {"s0": np.ones(SHAPE), "status": STATUS}, {"s0": np.ones(SHAPE)}
+    outputs.save(out, like, "x_", "smt", maps, {}, sd)
+    assert len(list(out.iterdir())) == 6
+    paths = outputs.save(out, like, "x_", "smt", maps, {})
+    assert {path.name for path in out.glob("*.nii.gz")} == {path.name for path in paths}
+    (out / "x_run.json").write_text("{}")
+    with pytest.raises(InputError, match=r"x_run\.json: tells of maps that the command line wrote here"):
+        outputs.save(out, like, "x_", "smt", maps, {})
+    outputs.save(out, like, "y_", "smt", maps, {})
+
+
 @pytest.mark.parametrize("prefix", ["../x_", "/x_", "a/b_", "a\0b", 3])
 def test_prefixes_that_are_no_plain_names_are_refused(tmp_path, like, prefix):
     """Nothing is written outside the folder, and the folder is not made."""

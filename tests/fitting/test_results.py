@@ -1,6 +1,10 @@
 """What fits give: comparisons of results and settings."""
 
+import json
+
+import nibabel as nib
 import numpy as np
+import pytest
 
 import jaxsmt as js
 from tests.fitting.simulated_fods import ACQUISITION, kernel_of, simulated
@@ -18,3 +22,15 @@ def test_results_and_settings_can_be_compared():
         assert isinstance(one == other, bool)
         assert one != "something else"
         assert one in [other, one]
+
+
+def test_sidecars_of_python_tell_the_options_that_are_arrays(tmp_path):
+    data, *_ = simulated(8, 1)
+    like = tmp_path / "dwi.nii.gz"
+    nib.save(nib.Nifti1Image(data.reshape(2, 2, 2, -1).astype(np.float32), np.eye(4)), like)
+    options = {"prior": {"lambda_par": (1.8, 0.4)}, "sigma": 2.0}
+    fit = js.fit(js.smt(), ACQUISITION, data.reshape(2, 2, 2, -1), grad_dev=np.full((2, 2, 2, 9), 0.01), **options)
+    stated = json.loads(fit.save(tmp_path, like)[0].with_suffix("").with_suffix(".json").read_text())["options"]
+    assert stated["sigma"] == {"from": "given", "median": 2.0}
+    assert stated["prior"] == {"mean": {"lambda_par": 1.8}, "covariance": [[pytest.approx(0.16)]]}
+    assert 0.01 < stated["grad_dev"]["largest_b_change"] < 0.1
