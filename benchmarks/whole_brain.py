@@ -88,7 +88,7 @@ def fit(series: Series, cache: Path, *extra: str) -> dict[str, Any]:
         "wall_s": round(wall, 2),
         "cpu_s": round(usage.ru_utime + usage.ru_stime, 2),
         "peak_memory_MiB": round(usage.ru_maxrss / 1024),
-        "predicted_memory_MiB": facts["memory"]["predicted_MiB"],
+        "predicted_memory_MiB": facts["memory"]["predicted_with_kept_programs_MiB"],
         "data_in": facts["memory"]["data_in"],
         **{f"{stage}_s": seconds for stage, seconds in facts["timings_s"].items()},
     }

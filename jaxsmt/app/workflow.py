@@ -277,13 +277,14 @@ def _memory_plan(request: Request, inputs: Inputs, pipeline: Pipeline, voxels: i
     shape, footprint = inputs.image.shape, pipeline.footprint
     itemsize, each = inputs.image.dtype.itemsize, np.dtype(inputs.settings.dtype).itemsize
     means = 8 * len(inputs.acquisition.shells)
+    kernels, fods, uncertainty = map(len, pipeline.programs)
     needs = memory.Needs(
         reading=memory.AHEAD * itemsize * inputs.mask.size + means * voxels,
         kernels=each * footprint.kernels + means,
         results=each * footprint.results + means,
         slab=each * footprint.slab,
         data=voxels * shape[3] * itemsize if pipeline.needs_volumes else 0,
-        lobes=pipeline.lobes,
+        programs=memory.ProgramCounts(kernels, fods, uncertainty, pipeline.lobes, pipeline.integrals),
     )
     return memory.plan(needs, voxels, memory.limit(request.memory_limit))
 

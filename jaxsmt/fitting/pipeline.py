@@ -131,6 +131,11 @@ class Pipeline:
         return sum(self.model.counts) if isinstance(self.model, FodModel) else 0
 
     @property
+    def integrals(self) -> bool:
+        """Whether the density of a lobe is an integral, as where it has two axes."""
+        return isinstance(self.model, FodModel) and self.model.family.axes == 2
+
+    @property
     def _twice(self) -> bool:
         """Whether kernels and FODs are fitted twice, as FODs predict the noise floor best."""
         return self._kernels is not None and self._fods is not None and self._kernels.noise.magnitudes

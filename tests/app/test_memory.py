@@ -6,11 +6,12 @@ import re
 import pytest
 
 from jaxsmt.app import memory
-from jaxsmt.app.memory import Needs, Place, plan
+from jaxsmt.app.memory import Needs, Place, ProgramCounts, plan
 from tests.app.commands import run
 
 MIB = 2**20
-NEEDS = Needs(reading=100 * MIB, kernels=1000, results=400, slab=4000, data=10_000 * MIB, lobes=1)
+PROGRAMS = ProgramCounts(kernels=1, fods=1, lobes=1)
+NEEDS = Needs(reading=100 * MIB, kernels=1000, results=400, slab=4000, data=10_000 * MIB, programs=PROGRAMS)
 VOXELS = 1_000_000
 
 
@@ -67,7 +68,6 @@ def test_no_number_depends_on_it(folder, monkeypatch):
     whole, said = maps(), facts()
     assert said["data_in"] == "memory"
     monkeypatch.setattr(memory, "_LEAST", 40)
-    monkeypatch.setattr(memory, "_COMPILING", 0)
     for size in ("1M", "310M"):
         assert run(folder, *OPTIONS, "--memory-limit", size, "--scratch", str(folder / "scratch"), "--overwrite") == 0
         assert facts()["data_in"] == "scratch file"
@@ -78,8 +78,26 @@ def test_no_number_depends_on_it(folder, monkeypatch):
 
 def test_check_says_how_much(folder, capsys):
     assert run(folder, "--fod", "watson", command="check") == 0
-    text = re.search(r"would take about (\d+) MiB of memory, the voxels' data in memory", capsys.readouterr().out)
-    assert 300 < int(text.group(1)) < 3000
+    said = capsys.readouterr().out
+    text = re.search(
+        r"about (\d+) MiB of memory, (\d+) MiB once its programs are kept, the voxels' data in memory", said
+    )
+    first, later = map(int, text.groups())
+    assert 300 < later < first < 3000
+
+
+def test_programs_take_memory_by_kind_and_number():
+    """Each kind adds; densities that are integrals take more, and compiling more than running."""
+    few = ProgramCounts(kernels=1)
+    for more in (
+        few._replace(kernels=4),
+        few._replace(fods=1),
+        few._replace(uncertainty=2),
+        few._replace(integrals=True),
+    ):
+        assert more.running > few.running
+        assert more.compiling > more.running
+    assert few._replace(fods=1, lobes=3).compiling > few._replace(fods=1, lobes=1).compiling
 
 
 def test_a_size_that_is_none(folder, capsys):
