@@ -9,7 +9,7 @@ import numpy as np
 
 from ..acquisition.acquisition import Acquisition
 from ..files import map_table, sidecars
-from ..geometry.quadrature import gradient_directions
+from ..geometry.quadrature import icosphere
 from ..models.regions import Region, tissues_of
 from ..status import FITTED
 from .charts import Band, Chart, VoxelGroup, histogram
@@ -88,8 +88,8 @@ def apparent_diffusivity(fit: Fit) -> np.ndarray:
     Returns:
         (voxels,) in µm²/ms, whatever the b-values of the series are.
     """
-    last, n = fit.acquisition.shells[-1], 30
-    bvals, bvecs = np.r_[0, np.full(n, 1000 * APPARENT_B)], np.r_[np.zeros((1, 3)), gradient_directions(n)]
+    last, directions = fit.acquisition.shells[-1], icosphere(1)[0]  # any will do: means do not depend on them
+    bvals, bvecs = np.r_[0, np.full(len(directions), 1000 * APPARENT_B)], np.r_[np.zeros((1, 3)), directions]
     at = Acquisition(bvals, bvecs, axes=fit.acquisition.axes, delta=last.delta, Delta=last.Delta, te=last.te)
     predicted = fit.predict(at)
     with np.errstate(divide="ignore", invalid="ignore"):
