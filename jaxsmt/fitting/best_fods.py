@@ -21,10 +21,10 @@ class BestFods:
         self.lobes, self.squares = np.zeros(len(status), np.uint8), np.zeros(len(status))
         self.sd: dict[str, np.ndarray] | None = None
 
-    def put_uniform(self, voxels: np.ndarray, criterion: np.ndarray, fits: Fits) -> None:
-        """Take a uniform FOD as that of these voxels."""
+    def put_uniform(self, voxels: np.ndarray, criterion: np.ndarray, fits: Fits, at_bound: np.ndarray) -> None:
+        """Take a uniform FOD as that of these voxels. at_bound: in which of them nothing else can be told."""
         self.criterion[voxels], self.squares[voxels] = criterion, fits.maps["uniform_squares"]
-        self.status[voxels] = Status.CONVERGED
+        self.status[voxels] = np.where(at_bound, Status.AT_BOUND, Status.CONVERGED)
 
     def put(self, voxels: np.ndarray, criterion: np.ndarray, fits: Fits, chosen: np.ndarray) -> None:
         """Take the chosen fits as those of these voxels."""

@@ -134,34 +134,34 @@ class FodStage:
             earlier: points of an earlier call with nearly the same kernels, from which the searches then start.
         """
         data = _Data(self, kernels, rows)
-        inside = len(data.status)
-        # For standard deviations, or for a second pass.
-        keep = self.settings.uncertainty or not final
-        points = [np.full((inside, f.lobes.point), np.nan, self.dtype) for f in self._fitters] if keep else []
-        best = BestFods(data.status, self._fitters[-1].lobes, self.dtype)
+        with_sd = final and kernels.effects is not None
+        keep_points = with_sd or not final  # not final: for the second pass
+        inside, stages, compares = len(data.status), len(self._fitters), len(self._fitters) > 1
+        points = [np.full((inside, f.lobes.point), np.nan, self.dtype) for f in self._fitters] if keep_points else []
+        best = BestFods(data.status.copy(), self._fitters[-1].lobes, self.dtype)
         todo = np.flatnonzero(np.isin(best.status, FITTED))
-        choose = len(self._fitters) > 1
         for nth, fitter in enumerate(self._fitters):
             if not len(todo):
                 break
-            tell = _told(progress, nth / len(self._fitters), 1 / (len(self._fitters) * len(todo)))
-            # The first is wanted everywhere, others only where they are better.
-            worth = None if fitter is self._fitters[0] else data.worth(todo, best.criterion[todo], fitter.lobes.size)
+            first, size = nth == 0, fitter.lobes.size
+            tell = _told(progress, nth / stages, 1 / (stages * len(todo)))
+            worth = None if first else data.worth(todo, best.criterion[todo], size)
             fits = data.fit(fitter, todo, tell, worth, None if earlier is None else earlier[nth][todo])
-            if keep:
+            if keep_points:
                 points[nth][todo] = fits.x
-            first = fitter is self._fitters[0]
-            none = data.directionless(todo) if first else np.zeros(len(todo), bool)
-            if first and (choose or none.any()):
-                best.put_uniform(todo, data.criterion(todo, fits.maps["uniform_cost"], 0), fits)
-                best.status[todo[none]] = Status.AT_BOUND
-            criterion = data.criterion(todo, fits.maps["cost"], fitter.lobes.size)
-            better = ~none & (criterion < best.criterion[todo] if choose else True)
+            criterion = data.criterion(todo, fits.maps["cost"], size)
+            if first:  # a uniform FOD is where directions have no meaning; elsewhere it competes, as no lobe does
+                directed = data.directed(todo)
+                if compares or not directed.all():
+                    best.put_uniform(todo, data.criterion(todo, fits.maps["uniform_cost"], 0), fits, ~directed)
+                better = directed & (criterion < best.criterion[todo]) if compares else directed
+                further = directed  # two lobes are tried wherever one is, as one may not pay where two do
+            else:
+                better = further = criterion < best.criterion[todo]  # a third lobe only where a second pays
             best.put(todo[better], criterion[better], fits, better)
-            # Two lobes are tried everywhere, as one may not pay where two do; a third where two did.
-            todo = todo[~none] if first else todo[better]
+            todo = todo[further]
         progress(1.0)  # nothing may have been left for the last numbers of lobes
-        if final and self.settings.uncertainty:
+        if with_sd:
             best.sd = self._uncertainty(kernels, best, points, data)
         return self._assemble(kernels, best, data), points
 
@@ -266,13 +266,14 @@ class _Data:
         kernel, sigma = _chosen(self._kernel, indices), self._relative_sigma[indices]
         return fitter.uncertainty(points, kernel, sigma, effects, self._decay_above_zero(indices))
 
-    def directionless(self, indices: np.ndarray) -> np.ndarray:
-        """Whether kernels of voxels are isotropic, so that a direction has no meaning."""
+    def directed(self, indices: np.ndarray) -> np.ndarray:
+        """Whether directions have a meaning in these voxels: their kernels are not isotropic."""
         stage = self._stage
         pulses = [shell.pulse for shell in stage.acquisition.shells if not shell.zero]
         kernel = stage.model.spherical.kernel
         values = predicted_anisotropies(kernel, pulses, _chosen(self._kernel, indices), stage.dtype)
-        return ~(values >= LEAST_ANISOTROPY)
+        directed: np.ndarray = values >= LEAST_ANISOTROPY
+        return directed
 
     def criterion(self, indices: np.ndarray, cost: Any, parameters: int) -> Any:
         """Bayesian information criterion; S0 and the kernel, the same for all numbers of lobes, are not counted.

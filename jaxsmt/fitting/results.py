@@ -214,8 +214,9 @@ class Fit(WithStatus):
             if self.sigma_error is not None:
                 facts["sigma"]["relative_error"] = _digits(self.sigma_error, 3)
         if settings.grad_dev is not None:
-            lengths = np.linalg.svd(np.eye(3) + settings.grad_dev, compute_uv=False)  # of (I + L)g, g in any direction
-            facts["grad_dev"] = {"largest_b_change": _digits(np.abs(lengths**2 - 1).max(), 3)}
+            inside = settings.grad_dev[self.status != Status.OUTSIDE]  # elsewhere it may be anything, NaN too
+            lengths = np.linalg.svd(np.eye(3) + inside, compute_uv=False)  # of (I + L)g, g in any direction
+            facts["grad_dev"] = {"largest_b_change": _digits(np.abs(lengths**2 - 1).max(initial=0), 3)}
         if settings.weights is not None:
             facts["weights"] = np.asarray(settings.weights, float).tolist()
         prior = NormalPrior.make(settings.prior, self.model)
