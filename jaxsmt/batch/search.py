@@ -8,14 +8,17 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from ..problems.base import Search
+from ..problems.base import Easier, Search
 from ..solvers import Minimum, Point, Problem, Solver, implicit, unrolled
 from ..status import Status
 from .lanes import End, best_of, blocks, solve, taken
 from .sizes import lanes_of
+
+_TO_THE_END = int(np.iinfo(np.int32).max)  # steps of a search that nothing but its solver ends
 
 
 @dataclass(frozen=True)
@@ -85,33 +88,47 @@ def search_voxels(
 def _searched(voxels: _Voxels, fresh: _Voxels, earlier: Array | None) -> End:
     """The minima of voxels: of `fresh`, the first of them, from starting points, of the others from earlier ones."""
     search, n_starts = voxels.search, voxels.search.n_starts
-
-    def or_earlier(x0: Point) -> Point:
-        if earlier is None:
-            return x0
-        return tuple(jnp.where(jnp.isnan(earlier[:, 0]), v, e) for v, e in zip(x0, earlier.T, strict=True))
-
     starts = tuple(values.reshape(-1) for values in fresh.each(search.starts))
     if n_starts == 1:
-        return voxels.run(or_earlier(starts), 1)
+        return voxels.run(_or_earlier(starts, earlier), 1)
     trial = search.trial(selective=voxels.worth is not None and voxels.solver.hope is not None)
-    if trial is None and earlier is None:
-        return _best(voxels.run(starts, n_starts), n_starts)
-    whole = jnp.iinfo(jnp.int32).max
-    steps = whole if trial is None else trial.steps
-    if trial is not None and trial.easier is not None:
-        easier = trial.easier
-        short = replace(
-            fresh, search=easier.search, varying=fresh.each(easier.summary), data_of=easier.data_of, worth=None
-        )
-        return voxels.run(or_earlier(_best(short.run(starts, n_starts, steps), n_starts).x), 1)
+    if trial is None:
+        if earlier is None:
+            return _best(voxels.run(starts, n_starts), n_starts)
+        return _in_two_rounds(voxels, fresh, starts, _TO_THE_END, earlier)
+    if trial.easier is None:
+        return _in_two_rounds(voxels, fresh, starts, trial.steps, earlier)
+    return voxels.run(_or_earlier(_easier_trial(fresh, starts, trial.steps, trial.easier), earlier), 1)
 
-    # Both rounds are a loop, so that the compiler meets the search once.
+
+def _or_earlier(x0: Point, earlier: Array | None) -> Point:
+    """The points x0 of voxels, or the earlier points of those that have one."""
+    if earlier is None:
+        return x0
+    return tuple(jnp.where(jnp.isnan(earlier[:, 0]), v, e) for v, e in zip(x0, earlier.T, strict=True))
+
+
+def _easier_trial(fresh: _Voxels, starts: Point, steps: int, easier: Easier) -> Point:
+    """The best point of each voxel after a few steps of an easier search from all of its starting points."""
+    varying = fresh.each(easier.summary)
+    search = replace(fresh, search=easier.search, varying=varying, data_of=easier.data_of, worth=None)
+    n_starts = fresh.search.n_starts
+    return _best(search.run(starts, n_starts, steps), n_starts).x
+
+
+def _in_two_rounds(voxels: _Voxels, fresh: _Voxels, starts: Point, steps: int, earlier: Array | None) -> End:
+    """A few steps of the search from all starting points of `fresh`, then the search of all voxels to its end.
+
+    The second round starts at the best of these points, or at the earlier one. Both are a loop, so that the compiler
+    meets the search once.
+    """
+    n_starts = voxels.search.n_starts
+
     def one_round(i: Array, carry: tuple[Point, End]) -> tuple[Point, End]:
         first = i == 0
         of_round = replace(voxels, count=jnp.where(first, fresh.count, voxels.count))
-        end = of_round.run(carry[0], jnp.where(first, n_starts, 1), jnp.where(first, steps, whole))
-        best = or_earlier(_best(end, n_starts).x)
+        end = of_round.run(carry[0], jnp.where(first, n_starts, 1), jnp.where(first, steps, _TO_THE_END))
+        best = _or_earlier(_best(end, n_starts).x, earlier)
         return tuple(jnp.zeros_like(v).at[: len(b)].set(b) for v, b in zip(end.x, best, strict=True)), end
 
     searches = starts[0].shape
