@@ -206,20 +206,17 @@ def _fit(
         progress(COMPILE, 1, 1)
         clock.lap("wait for compilation")
 
-        def watched(stage: str, done: int, total: int) -> None:
-            progress(stage, done, total)
-            if done == total:
-                clock.lap(stage)
-                if stage == "fit" and not all(compiling.done() for compiling in fods):
-                    progress(COMPILE, 0, 1)
-                    _wait(fods)
-                    memory.release()
-                    progress(COMPILE, 1, 1)
-                    clock.lap("wait for compilation of the FODs")
-
         with _kept(job, unfinished), closing(data):
             rows = reading.rows_of(data, inputs.image)
-            slabs = pipeline.slabs(means, rows, slab, watched, _background(job, sample))
+            fitted = pipeline.fit_kernels(means, rows, progress, _background(job, sample))
+            clock.lap("fit")
+            if not all(compiling.done() for compiling in fods):
+                progress(COMPILE, 0, 1)
+                _wait(fods)
+                memory.release()
+                progress(COMPILE, 1, 1)
+                clock.lap("wait for compilation of the FODs")
+            slabs = pipeline.slabs(fitted, rows, slab, progress)
             result = Result.joined(memory.released(slabs), job.voxels.count)
         _wait([*fods, *uncertainty])  # so that they are kept for the next process, even those that no voxel needed
         clock.lap("fit" if result.fods is None else "fit FODs")

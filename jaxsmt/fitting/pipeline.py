@@ -93,8 +93,8 @@ class Pipeline:
     ):
         acquisition = acquisition.concrete()
         self.model, self._voxels = model, Voxels(inside, order)
-        self._kernels: KernelStage | None = None
-        self._fods: FodStage | None = None
+        self._kernel_stage: KernelStage | None = None
+        self._fod_stage: FodStage | None = None
         if isinstance(model, FodModel) and isinstance(model.kernels, Fit):
             settings = _with_noise_of(model.kernels, settings)
             if model.kernels.status.shape != inside.shape:
@@ -103,26 +103,26 @@ class Pipeline:
                 )
         else:
             spherical = model.spherical if isinstance(model, FodModel) else model
-            self._kernels = KernelStage(spherical, acquisition, settings, self._voxels, space)
+            self._kernel_stage = KernelStage(spherical, acquisition, settings, self._voxels, space)
         if isinstance(model, FodModel):
-            self._fods = FodStage(model, acquisition, settings, self._voxels)
+            self._fod_stage = FodStage(model, acquisition, settings, self._voxels)
         self.settings = settings
 
     @property
     def needs_volumes(self) -> bool:
         """Whether spherical means alone are not enough."""
-        return self._fods is not None or (self._kernels is not None and self._kernels.needs_volumes)
+        return self._fod_stage is not None or (self._kernel_stage is not None and self._kernel_stage.needs_volumes)
 
     @property
     def estimates_sigma(self) -> bool:
         """Whether σ is estimated, for which the background outside the mask is wanted."""
-        return self._kernels is not None and self._kernels.estimates_sigma
+        return self._kernel_stage is not None and self._kernel_stage.estimates_sigma
 
     @property
     def footprint(self) -> Footprint:
         """How many numbers a voxel has, about."""
-        results, kernels, sd = (0, 0, 0) if self._kernels is None else self._kernels.footprint
-        of_fods, fods = (0, 0) if self._fods is None else self._fods.footprint
+        results, kernels, sd = (0, 0, 0) if self._kernel_stage is None else self._kernel_stage.footprint
+        of_fods, fods = (0, 0) if self._fod_stage is None else self._fod_stage.footprint
         return Footprint(kernels, results + of_fods, kernels + sd + fods)
 
     @property
@@ -138,12 +138,12 @@ class Pipeline:
     @property
     def _twice(self) -> bool:
         """Whether kernels and FODs are fitted twice, as FODs predict the noise floor best."""
-        return self._kernels is not None and self._fods is not None and self._kernels.noise.magnitudes
+        return self._kernel_stage is not None and self._fod_stage is not None and self._kernel_stage.noise.magnitudes
 
     @property
     def programs(self) -> Programs:
         """What can be compiled before it is needed."""
-        kernels, fods = self._kernels, self._fods
+        kernels, fods = self._kernel_stage, self._fod_stage
         of_kernels = [] if kernels is None else kernels.programs(second=self._twice)
         uncertainty = [] if kernels is None else kernels.uncertainty_programs()
         if kernels is not None and fods is not None:
@@ -166,7 +166,8 @@ class Pipeline:
         Returns:
             maps.
         """
-        [(_, result)] = self.slabs(means, rows, max(self._voxels.count, 1), progress, background)
+        kernels = self.fit_kernels(means, rows, progress, background)
+        [(_, result)] = self.slabs(kernels, rows, max(self._voxels.count, 1), progress)
         model = self.model
         known = model.kernels if isinstance(model, FodModel) else None
         fit = known if isinstance(known, Fit) else result.fit.changed(self._voxels.place)
@@ -175,43 +176,51 @@ class Pipeline:
         fods = result.fods.changed(self._voxels.place, kernels=False)
         return Result(fit, replace(fods, model=replace(fods.model, kernels=fit)))
 
-    def slabs(
+    def fit_kernels(
         self,
         means: np.ndarray | None,
         rows: Rows | None,
-        size: int,
         progress: Progress = lambda stage, done, total: None,
         background: Background | None = None,
+    ) -> KernelFits | None:
+        """Fit the kernels of all voxels for the first time; None: they are fitted already. Arguments as of `run`."""
+        if self._kernel_stage is None:
+            return None
+        assert means is not None
+        tell = _told(progress, "fit", self._voxels.count)
+        return self._kernel_stage(means, rows, tell, before_fods=self._fod_stage is not None, background=background)
+
+    def slabs(
+        self,
+        kernels: KernelFits | None,
+        rows: Rows | None,
+        size: int,
+        progress: Progress = lambda stage, done, total: None,
     ) -> Iterator[tuple[slice, Result]]:
-        """Fit, slab by slab, as FODs and standard deviations have many numbers in work for each voxel.
+        """The results, slab by slab, as FODs and standard deviations have many numbers in work for each voxel.
 
         Args:
-            means, rows, background: as of `run`. size: of a slab, in voxels; no result depends on it.
+            kernels: as of `fit_kernels`. rows: as of `run`. size: of a slab, in voxels; no result depends on it.
         Yields:
             the voxels of each slab, and its results, arrays (voxels, …).
         """
         count = self._voxels.count
-        kernels = None
-        if self._kernels is not None:
-            assert means is not None
-            tell_kernels, fods = _told(progress, "fit", count), self._fods is not None
-            kernels = self._kernels(means, rows, tell_kernels, before_fods=fods, background=background)
         for start in range(0, count, size):
             part = slice(start, min(start + size, count))
 
             def tell(share: float, part: slice = part) -> None:
                 progress("fit FODs", part.start + int(share * (part.stop - part.start)), count)
 
-            yield part, self._of(part, kernels, None if rows is None else _shifted(rows, part), tell)
+            yield part, self._slab(part, kernels, None if rows is None else _shifted(rows, part), tell)
 
-    def _of(self, part: slice, all_kernels: KernelFits | None, rows: Rows | None, progress: FodProgress) -> Result:
+    def _slab(self, part: slice, all_kernels: KernelFits | None, rows: Rows | None, progress: FodProgress) -> Result:
         """The results of a slab. rows: of its voxels."""
         if all_kernels is None:
             assert isinstance(self.model, FodModel)
             fitted = self.model.fitted.changed(lambda values: self._voxels.take(values)[part])
             return self._with_fods(part, fitted, rows, progress)[0]
-        assert self._kernels is not None
-        stage, kernels = self._kernels.of(part), all_kernels.of(part)
+        assert self._kernel_stage is not None
+        stage, kernels = self._kernel_stage.of(part), all_kernels.of(part)
         if not self._twice:
             return self._with_fods(part, stage.fit(kernels), rows, progress)[0]
         fit = stage.fit(kernels, final=False)
@@ -236,10 +245,10 @@ class Pipeline:
         earlier: Points | None = None,
     ) -> tuple[Result, Points]:
         """Kernels with their FODs, if asked for. final: there is no second time. earlier: of the first time."""
-        if self._fods is None:
+        if self._fod_stage is None:
             return Result(fit), []
         assert rows is not None
-        fods, points = self._fods.of(part)(fit, rows, progress, final, earlier)
+        fods, points = self._fod_stage.of(part)(fit, rows, progress, final, earlier)
         return Result(fit, fods), points
 
 

@@ -88,7 +88,8 @@ def test_progress_counts_voxels(series):
         told[stage].append(done)
 
     means = voxels.take(spherical_means(ACQUISITION, data).T.reshape(*SHAPE, -1)).T
-    assert len(list(pipeline.slabs(means, voxels.rows(data), 60, progress))) == 2
+    rows = voxels.rows(data)
+    assert len(list(pipeline.slabs(pipeline.fit_kernels(means, rows, progress), rows, 60, progress))) == 2
     for done in told.values():
         assert done == sorted(done)
         assert done[-1] == count
