@@ -87,10 +87,9 @@ def compiled(name: str, acquisition: js.Acquisition, registers: bool) -> Program
     device = described_gpu.device()
     if name == CORRECTION:
         corrector = Corrector(js.smt().kernel, acquisition, find("rician"), device=device)
-        what = {"sigma": False, "correct": True, "floor": False, "deviation": False, "second": False}
         with mock.patch("jaxsmt.batch.corrector.adds_up", return_value=True):  # it cannot be tried
-            lanes = corrector._correct[False, False, False].size.lanes
-        [correction] = corrector.programs(**what)
+            lanes = corrector._correct().size.lanes
+        [correction] = corrector.programs(correct=True)
         return Program(described_gpu.compiled(correction, registers), lanes, None)
     with mock.patch.object(fitters, "works", return_value=True):  # it cannot be tried
         fitter = fitter_of(name, acquisition, device)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from typing import Any
@@ -78,57 +77,63 @@ class Corrector(Runner):
         self._signals = self.program(signals_of_means, size, (), noise=noise)
 
     @cached_property
-    def _correct(self) -> dict[tuple[bool, bool, bool], Program]:
-        """One program for both: from a uniform FOD or from that of an earlier correction, with σ or without.
-
-        Magnitudes, all volumes of every voxel, are another's. On a GPU with the kernel for it, if it works; that is
-        found out when a program is made, as it takes time.
-        """
+    def _fused(self) -> VolumeKernel | None:
+        """What adds up over volumes on a GPU, if it works; that is found out when it is needed, as it takes time."""
         fused = VolumeKernel()
         suits = self.platform == "gpu" and self.dtype == np.float32
-        use = suits and adds_up(fused, self._noise, self.device)
-        return {
-            (again, with_sigma, magnitudes): self.program(
-                correct_volumes,
-                self._size,
-                VolumesShared(*self._shells, self._weights, self._steps[again], STEPS_OF_SIGMA if with_sigma else 0),
-                kernel=self._kernel,
-                noise=self._noise,
-                magnitudes=magnitudes,
-                fused=fused if use else None,
-            )
-            for again, with_sigma, magnitudes in itertools.product((False, True), repeat=3)
-        }
+        return fused if suits and adds_up(fused, self._noise, self.device) else None
+
+    def _correct(self, again: bool = False, with_sigma: bool = False, magnitudes: bool = False) -> Program:
+        """The program of a correction. Only `magnitudes` makes it another one, the others are numbers that it takes.
+
+        again: FODs start at those of an earlier correction. with_sigma: σ is estimated.
+        """
+        return self.program(
+            correct_volumes,
+            self._size,
+            VolumesShared(*self._shells, self._weights, self._steps[again], STEPS_OF_SIGMA if with_sigma else 0),
+            kernel=self._kernel,
+            noise=self._noise,
+            magnitudes=magnitudes,
+            fused=self._fused,
+        )
 
     def programs(
-        self, *, sigma: bool, correct: bool, floor: bool, deviation: bool, second: bool, magnitudes: bool = False
+        self,
+        *,
+        sigma: bool = False,
+        correct: bool = False,
+        floor: bool = False,
+        deviation: bool = False,
+        second: bool = False,
+        magnitudes: bool = False,
     ) -> list[Compilation]:
         """The programs that will be used.
 
         Args:
             sigma: `sigma`. correct: calls of the object, with a deviation or not. floor: `signals_of_means`, if
-                `correct`. second: `means`. magnitudes: calls that return them.
+                `correct`. second: `means`. magnitudes: `magnitudes`.
         """
         programs: list[Compilation] = []
-        volumes = _zeros(len(self._volumes))
-        decay = _zeros(self._n - 1) if self._echoes else None
-        voxel = VolumesVoxel(volumes, _zeros(), _zeros(), dict.fromkeys(self._names, _zeros()), _zeros(len(L)))
+        volumes = _numbers(len(self._volumes))
+        decay = _numbers(self._n - 1) if self._echoes else None
+        voxel = VolumesVoxel(volumes, _numbers(), _numbers(), dict.fromkeys(self._names, _numbers()), _numbers(len(L)))
         if sigma:
-            programs.append(partial(self._sigmas.compile, _zeros(len(self._smooth))))
+            programs.append(partial(self._sigmas.compile, _numbers(len(self._smooth))))
         if correct:
-            turned = voxel._replace(deviation=_zeros(3, 3) if deviation else None, decay=decay)
+            turned = voxel._replace(deviation=_numbers(3, 3) if deviation else None, decay=decay)
             programs.append(partial(self._compile_correct, turned, False))
         if magnitudes:
-            turned = voxel._replace(deviation=_zeros(3, 3), decay=decay)
+            turned = voxel._replace(deviation=_numbers(3, 3), decay=decay)
             programs.append(partial(self._compile_correct, turned, True))
         if correct and floor:
-            programs.append(partial(self._signals.compile, (_zeros(self._n), _zeros())))
+            programs.append(partial(self._signals.compile, (_numbers(self._n), _numbers())))
         if second:
-            programs.append(partial(self._means.compile, ExpectedVoxel(volumes, volumes, _zeros())))
+            programs.append(partial(self._means.compile, ExpectedVoxel(volumes, volumes, _numbers())))
         return programs
 
     def _compile_correct(self, voxel: VolumesVoxel, magnitudes: bool) -> None:
-        self._correct[False, False, magnitudes].compile(voxel)
+        self._correct(magnitudes=magnitudes).compile(voxel)
 
     def sigma(self, signal: Rows, voxels: int) -> np.ndarray:
         """(voxels,) σ, from what smooth functions of the direction leave of each shell."""
@@ -160,7 +165,6 @@ class Corrector(Runner):
         sigma: Any,
         deviation: Any,
         voxels: int,
-        magnitudes: bool = False,
         fod: np.ndarray | None = None,
         with_sigma: bool = False,
         decay: np.ndarray | None = None,
@@ -169,11 +173,46 @@ class Corrector(Runner):
 
         Args:
             kernels: parameters by name, (voxels,) each. s0, sigma: (voxels,). deviation: (voxels, 3, 3) or None.
-            magnitudes: return those, in the order of the volumes; only with a deviation. fod: (voxels, 27) of an
-                earlier correction; None: there was none. with_sigma: estimate σ from the misfit; without it, noise of
-                magnitudes returns the σ given. decay: (voxels, shells) of `decay_of`, where echo times have an
-                S0 of their own.
+            fod: (voxels, 27) of an earlier correction; None: there was none. with_sigma: estimate σ from the misfit;
+                without it, noise of magnitudes returns the σ given. decay: (voxels, shells) of `decay_of`, where echo
+                times have an S0 of their own.
         """
+        of = self._voxels(signal, kernels, s0, sigma, deviation, decay, fod)
+        corrected: CorrectedVolumes = self._correct(fod is not None, with_sigma)(of, voxels)
+        return corrected
+
+    def magnitudes(
+        self,
+        signal: Rows,
+        kernels: Mapping[str, Any],
+        s0: Any,
+        sigma: Any,
+        deviation: Any,
+        voxels: int,
+        decay: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """(voxels, volumes) magnitudes as they would be at the nominal gradients; arguments as of a call.
+
+        They are as many numbers as the data, so that no journal keeps them.
+        """
+        of = self._voxels(signal, kernels, s0, sigma, deviation, decay)
+        with journal.paused():
+            magnitude = self._correct(magnitudes=True)(of, voxels).magnitude
+        in_order = np.empty_like(magnitude)
+        in_order[:, self._volumes] = magnitude
+        return in_order
+
+    def _voxels(
+        self,
+        signal: Rows,
+        kernels: Mapping[str, Any],
+        s0: Any,
+        sigma: Any,
+        deviation: Any,
+        decay: np.ndarray | None,
+        fod: np.ndarray | None = None,
+    ) -> Callable[[slice], VolumesVoxel]:
+        """What programs read of a part of the voxels."""
 
         def of(part: slice) -> VolumesVoxel:
             return VolumesVoxel(
@@ -186,15 +225,7 @@ class Corrector(Runner):
                 decay[part, 1:] if self._echoes and decay is not None else None,
             )
 
-        program = self._correct[fod is not None, with_sigma, magnitudes]
-        if not magnitudes:
-            of_means: CorrectedVolumes = program(of, voxels)
-            return of_means
-        with journal.paused():
-            corrected: CorrectedVolumes = program(of, voxels)
-        in_order = np.empty_like(corrected.magnitude)
-        in_order[:, self._volumes] = corrected.magnitude
-        return corrected._replace(magnitude=in_order)
+        return of
 
 
 def _directions(acquisition: Acquisition, shell: Shell) -> np.ndarray:
@@ -205,7 +236,8 @@ def _directions(acquisition: Acquisition, shell: Shell) -> np.ndarray:
     return directions
 
 
-def _zeros(*shape: int) -> jax.ShapeDtypeStruct:
+def _numbers(*shape: int) -> jax.ShapeDtypeStruct:
+    """The shape of numbers that a program takes of a voxel."""
     return jax.ShapeDtypeStruct(shape, np.dtype(float))
 
 

@@ -108,8 +108,7 @@ class FodStage:
             partial(fitter.compile, fitter is not self._fitters[0]) for fitter in reversed(self._fitters)
         ]
         if self._corrector is not None:
-            what = dict.fromkeys(("sigma", "correct", "floor", "deviation", "second"), False)
-            programs += self._corrector.programs(**what, magnitudes=True)
+            programs += self._corrector.programs(magnitudes=True)
         return programs
 
     def uncertainty_programs(self, effects: int) -> list[Compilation]:
@@ -299,17 +298,15 @@ class _Data:
         assert stage._corrector is not None
         assert stage._deviation is not None
         assert self._sigma is not None
-        corrected = stage._corrector(
+        return stage._corrector.magnitudes(
             lambda part: self._measured_rows(indices[part]),
             _chosen(self._kernel, indices),
             self._s0[indices],
             self._sigma[indices],
             stage._deviation[indices],
             len(indices),
-            magnitudes=True,
             decay=None if self._decay is None else self._decay[indices],
         )
-        return np.asarray(corrected.magnitude)
 
     def _measured_decay(self) -> np.ndarray | None:
         """(voxels, shells) decay, from the data at b = 0; None where S0 is one."""

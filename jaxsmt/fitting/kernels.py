@@ -348,8 +348,7 @@ class KernelStage:
 
         voxels = block.stop - block.start
         of = (shifted, maps, maps["s0"], sigma[block], self._deviation[block], voxels)
-        corrected = self._corrector(*of, magnitudes=True, decay=decay)
-        return np.asarray(corrected.magnitude)
+        return self._corrector.magnitudes(*of, decay=decay)
 
     def fit(self, kernels: KernelFits, final: bool = True) -> Fit:
         """The fits, arrays (voxels,); with standard deviations, if they are asked for and the fits are final."""
