@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from typing import Any
 
-import jax
 import numpy as np
 
 from ..acquisition.acquisition import Acquisition
@@ -29,7 +28,7 @@ from .programs import (
     sigmas,
     signals_of_means,
 )
-from .runner import Compilation, Devices, Program, Runner
+from .runner import Compilation, Devices, Program, Runner, numbers
 from .sizes import size_of
 
 # Orders of harmonics that leave less than a few percent of usual noise of a signal, below and above this b in ms/µm².
@@ -115,21 +114,21 @@ class Corrector(Runner):
                 `correct`. second: `means`. magnitudes: `magnitudes`.
         """
         programs: list[Compilation] = []
-        volumes = _numbers(len(self._volumes))
-        decay = _numbers(self._n - 1) if self._echoes else None
-        voxel = VolumesVoxel(volumes, _numbers(), _numbers(), dict.fromkeys(self._names, _numbers()), _numbers(len(L)))
+        volumes = numbers(len(self._volumes))
+        decay = numbers(self._n - 1) if self._echoes else None
+        voxel = VolumesVoxel(volumes, numbers(), numbers(), dict.fromkeys(self._names, numbers()), numbers(len(L)))
         if sigma:
-            programs.append(partial(self._sigmas.compile, _numbers(len(self._smooth))))
+            programs.append(partial(self._sigmas.compile, numbers(len(self._smooth))))
         if correct:
-            turned = voxel._replace(deviation=_numbers(3, 3) if deviation else None, decay=decay)
+            turned = voxel._replace(deviation=numbers(3, 3) if deviation else None, decay=decay)
             programs.append(partial(self._compile_correct, turned, False))
         if magnitudes:
-            turned = voxel._replace(deviation=_numbers(3, 3), decay=decay)
+            turned = voxel._replace(deviation=numbers(3, 3), decay=decay)
             programs.append(partial(self._compile_correct, turned, True))
         if correct and floor:
-            programs.append(partial(self._signals.compile, (_numbers(self._n), _numbers())))
+            programs.append(partial(self._signals.compile, (numbers(self._n), numbers())))
         if second:
-            programs.append(partial(self._means.compile, ExpectedVoxel(volumes, volumes, _numbers())))
+            programs.append(partial(self._means.compile, ExpectedVoxel(volumes, volumes, numbers())))
         return programs
 
     def _compile_correct(self, voxel: VolumesVoxel, magnitudes: bool) -> None:
@@ -234,11 +233,6 @@ def _directions(acquisition: Acquisition, shell: Shell) -> np.ndarray:
         return np.tile([0.0, 0.0, 1.0], (len(shell.volumes), 1))
     directions: np.ndarray = acquisition.bvecs[shell.volumes]
     return directions
-
-
-def _numbers(*shape: int) -> jax.ShapeDtypeStruct:
-    """The shape of numbers that a program takes of a voxel."""
-    return jax.ShapeDtypeStruct(shape, np.dtype(float))
 
 
 def residual_bases(acquisition: Acquisition) -> tuple[np.ndarray, list[np.ndarray]]:

@@ -30,7 +30,7 @@ from ..solvers import Solver, levenberg_marquardt
 from ..status import Status
 from .fused import works
 from .programs import Fits, fit_voxels, uncertainties
-from .runner import Devices, Program, Runner
+from .runner import Devices, Program, Runner, numbers
 from .sizes import size_of
 
 
@@ -95,17 +95,17 @@ class KernelFitter(Runner):
 
     def compile(self) -> None:
         """Compile now."""
-        self._fits.compile(one_of(self._one(self.prior is not None)))
+        self._fits.compile(self._voxel(sigma=self.prior is not None))
 
     def compile_uncertainty(self) -> None:
         """Compile the program of `uncertainty` now."""
-        voxel = self._one(True)._replace(variances=tuple(np.zeros((len(self.acquisition.shells), 1))))
-        self._uncertainties.compile(one_of((voxel, np.zeros((1, self._estimation.search.size)))))
+        voxel = self._voxel(sigma=True)
+        self._uncertainties.compile((voxel._replace(variances=voxel.means), numbers(self._estimation.search.size)))
 
-    def _one(self, sigma: bool) -> KernelVoxel:
-        one = np.zeros(1)
-        means = np.zeros((len(self.acquisition.shells), 1))
-        return self._voxels(means, [one] * len(self.maps), one if sigma else None, None)
+    def _voxel(self, sigma: bool) -> KernelVoxel:
+        """The shapes of one voxel's numbers."""
+        means = (numbers(),) * len(self.acquisition.shells)
+        return KernelVoxel(means, (numbers(),) * len(self.maps), numbers() if sigma else None)
 
     def __call__(
         self,
@@ -121,9 +121,12 @@ class KernelFitter(Runner):
             sigma: (voxels,) of one volume's noise, which a prior needs.
         """
 
+        if self.prior is not None and sigma is None:
+            raise InputError("a prior without sigma=", fix="give sigma=, the noise that the prior is weighed against")
+
         def voxels(part: slice) -> KernelVoxel:
             noise = None if self.prior is None or sigma is None else sigma[part]
-            return self._voxels(means[:, part], [values[part] for values in maps], noise, None)
+            return KernelVoxel(tuple(means[:, part]), tuple(values[part] for values in maps), noise)
 
         fits: Fits = self._fits(voxels, means.shape[1], progress)
         return fits
@@ -145,8 +148,8 @@ class KernelFitter(Runner):
 
         def fitted(part: slice) -> tuple[KernelVoxel, np.ndarray]:
             at = converged[part]
-            voxels = self._voxels(means[:, at], [values[at] for values in maps], sigma[at], variances[:, at])
-            return voxels, fits.x[at]
+            there = tuple(values[at] for values in maps)
+            return KernelVoxel(tuple(means[:, at]), there, sigma[at], tuple(variances[:, at])), fits.x[at]
 
         def everywhere(values: np.ndarray) -> np.ndarray:
             out = np.full((means.shape[1], *values.shape[1:]), np.nan, values.dtype)
@@ -155,17 +158,6 @@ class KernelFitter(Runner):
 
         uncertainty: Uncertainty = jax.tree.map(everywhere, self._uncertainties(fitted, len(converged)))
         return uncertainty
-
-    def _voxels(
-        self,
-        means: np.ndarray,
-        maps: Sequence[np.ndarray],
-        sigma: np.ndarray | None,
-        variances: np.ndarray | None,
-    ) -> KernelVoxel:
-        if self.prior is not None and sigma is None:
-            sigma = np.ones(means.shape[1])
-        return KernelVoxel(tuple(means), tuple(maps), sigma, None if variances is None else tuple(variances))
 
 
 class FodFitter(Runner):
@@ -224,20 +216,22 @@ class FodFitter(Runner):
 
     def compile(self, worth: bool = False) -> None:
         """Compile now, for calls with or without `worth`."""
-        voxel = self._one(self.lobes.noise.magnitudes)._replace(earlier=self._earlier(None, 1))
-        self._fits.compile(one_of(voxel._replace(worth=np.zeros(1)) if worth else voxel))
+        voxel = self._voxel(sigma=self.lobes.noise.magnitudes)
+        if self.lobes.noise.magnitudes:  # see `_earlier`
+            voxel = voxel._replace(earlier=numbers(self.lobes.point))
+        self._fits.compile(voxel._replace(worth=numbers()) if worth else voxel)
 
     def compile_uncertainty(self, effects: int) -> None:
         """Compile the program of `uncertainty` now. effects: k of those that it takes."""
-        changes = dict.fromkeys((*self._names, "s0"), np.zeros((1, effects)))
-        voxel = self._one(True)._replace(y=None, effects=changes)
-        self._uncertainties.compile(one_of((voxel, np.zeros((1, self.lobes.point)))))
+        changes = dict.fromkeys((*self._names, "s0"), numbers(effects))
+        voxel = self._voxel(sigma=True)._replace(y=None, effects=changes)
+        self._uncertainties.compile((voxel, numbers(self.lobes.point)))
 
-    def _one(self, sigma: bool) -> FodVoxel:
-        one = np.zeros(1)
-        kernel = dict.fromkeys(self._names, one)
-        decay = np.zeros((1, len(self._shared.pulses))) if self._decaying else None
-        return FodVoxel(np.zeros((1, self._volumes)), kernel, one if sigma else None, decay=decay)
+    def _voxel(self, sigma: bool) -> FodVoxel:
+        """The shapes of one voxel's numbers."""
+        kernel = dict.fromkeys(self._names, numbers())
+        decay = numbers(len(self._shared.pulses)) if self._decaying else None
+        return FodVoxel(numbers(self._volumes), kernel, numbers() if sigma else None, decay=decay)
 
     def _earlier(self, points: np.ndarray | None, voxels: int) -> np.ndarray | None:
         """Points as the program takes them: of magnitudes always, so that both passes share one program."""
@@ -295,11 +289,6 @@ class FodFitter(Runner):
 
         sd: dict[str, np.ndarray] = self._uncertainties(fitted, len(points))
         return sd
-
-
-def one_of(voxels: Any) -> Any:
-    """The shapes of one voxel of arrays (n, …)."""
-    return jax.tree.map(lambda a: jax.ShapeDtypeStruct(np.shape(a)[1:], np.dtype(float)), voxels)
 
 
 def of_scheme(model: SphericalMeanModel, acquisition: Acquisition, zero: bool) -> tuple[bool, tuple[int, ...]]:

@@ -101,6 +101,11 @@ class Runner:
         return Program(self, function, size, shared, static)
 
 
+def numbers(*shape: int) -> jax.ShapeDtypeStruct:
+    """The shape of numbers of one voxel, for `Program.compile`."""
+    return jax.ShapeDtypeStruct(shape, np.dtype(float))
+
+
 class Program:
     """One program, for any number of voxels; made by `Runner.program`."""
 
