@@ -15,9 +15,9 @@ from ..geometry.harmonics import even_harmonics, n_coefficients
 from ..physics.compartments import Kernel
 from ..physics.noises.base import Noise
 from ..problems.corrections import LMAX, STEPS_OF_SIGMA, L, steps_of
-from ..problems.volume_kernel import VolumeKernel
 from . import journal
 from .fused import adds_up
+from .fused_volumes import FusedSums
 from .programs import (
     CorrectedVolumes,
     ExpectedVoxel,
@@ -76,9 +76,9 @@ class Corrector(Runner):
         self._signals = self.program(signals_of_means, size, (), noise=noise)
 
     @cached_property
-    def _fused(self) -> VolumeKernel | None:
+    def _fused(self) -> FusedSums | None:
         """What adds up over volumes on a GPU, if it works; that is found out when it is needed, as it takes time."""
-        fused = VolumeKernel()
+        fused = FusedSums()
         suits = self.platform == "gpu" and self.dtype == np.float32
         return fused if suits and adds_up(fused, self._noise, self.device) else None
 

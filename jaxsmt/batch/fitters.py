@@ -22,13 +22,13 @@ from ..models.priors import NormalPrior
 from ..physics.compartments import Kernel
 from ..problems.fods import FodEstimation, FodShared, FodVoxel
 from ..problems.kernels import KernelEstimation, KernelShared, KernelVoxel, Prior, Uncertainty
-from ..problems.lobe_kernel import FusedNormal
 from ..problems.lobe_starts import harmonic_fits_of
 from ..problems.lobes import Lobes
 from ..problems.shell_means import ShellMeans, are_weights
 from ..solvers import Solver, levenberg_marquardt
 from ..status import Status
 from .fused import works
+from .fused_lobes import FusedNormal
 from .programs import Fits, fit_voxels, uncertainties
 from .runner import Devices, Program, Runner, numbers
 from .sizes import size_of

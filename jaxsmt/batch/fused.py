@@ -20,11 +20,11 @@ from ..physics.noises import find as find_noise
 from ..physics.noises.base import Noise
 from ..physics.signal import zeppelin_legendre
 from ..problems.corrections import LMAX, STEPS, FodSearch, L, free_fod, shell_design
-from ..problems.lobe_kernel import FusedNormal
 from ..problems.lobe_starts import harmonic_fits_of
 from ..problems.lobes import Data, Lobes
-from ..problems.volume_kernel import VolumeKernel
 from ..solvers import Normal, levenberg_marquardt
+from .fused_lobes import FusedNormal
+from .fused_volumes import FusedSums
 
 _LANES, _VOLUMES = 128, 20
 # Of normal equations, and of a solver's step, which solves them.
@@ -41,7 +41,7 @@ def works(fused: FusedNormal, lobes: Lobes, device: jax.Device) -> bool:
     return _accepted("FODs", reason, device)
 
 
-def adds_up(fused: VolumeKernel, noise: Noise, device: jax.Device) -> bool:
+def adds_up(fused: FusedSums, noise: Noise, device: jax.Device) -> bool:
     """Whether the kernel gives for volumes of this noise on this device what arrays give; a warning says if not.
 
     Args:
@@ -71,7 +71,7 @@ def _reason(errors: Callable[..., tuple[float, float]], device: jax.Device, *arg
     return "" if of_step < _TOLERANCE_OF_STEP else f"a step is {of_step:.0e} off"
 
 
-def _errors_of_volumes(fused: VolumeKernel, noise: Noise) -> tuple[float, float]:
+def _errors_of_volumes(fused: FusedSums, noise: Noise) -> tuple[float, float]:
     """The largest relative differences of sums over volumes made up, and of the FODs that they lead to.
 
     NaN if one of their numbers is.
@@ -83,10 +83,10 @@ def _errors_of_volumes(fused: VolumeKernel, noise: Noise) -> tuple[float, float]
     m = jnp.asarray(rng.uniform(0, 20, (_LANES, _VOLUMES + 1)), kind)
     start = jnp.asarray(rng.uniform(-0.1, 0.1, (_LANES, len(L))), kind)
 
-    def computed(kernel: VolumeKernel | None) -> tuple[Any, Array]:
+    def computed(fused: FusedSums | None) -> tuple[Any, Array]:
         def one(parallel: Array, amplitude: Array, m: Array, start: Array) -> tuple[Any, Array]:
             moments = zeppelin_legendre(kind(2), parallel, kind(0.3), LMAX)
-            design = shell_design(harmonics, (moments,), kernel)
+            design = shell_design(harmonics, (moments,), fused)
             sums = design.sums(lambda s0, e, m: (noise.expected_real(m, s0 * e), e * e), start, amplitude, m)
             search = FodSearch(start, jnp.int32(STEPS), jnp.int32(0))
             return (sums, design.squares(start)[0]), free_fod(design, design, m, amplitude, noise, search)

@@ -21,8 +21,8 @@ from ..physics.signal import convolved
 from ..problems.base import Estimation
 from ..problems.corrections import LMAX, Corrected, FodSearch, correct, shell_design, volume_design
 from ..problems.kernels import Uncertainty
-from ..problems.volume_kernel import VolumeKernel
 from ..solvers import Solver
+from .fused_volumes import FusedSums
 from .lanes import blocks, where
 from .search import search_voxels, status_of
 
@@ -132,7 +132,7 @@ def correct_volumes(
     kernel: Kernel,
     noise: Noise,
     magnitudes: bool,
-    fused: VolumeKernel | None = None,
+    fused: FusedSums | None = None,
     lanes: int,
 ) -> CorrectedVolumes:
     """`problems.corrections.correct` of the first `count` voxels of a chunk.
@@ -163,7 +163,7 @@ def _corrected(
     shared: VolumesShared,
     kernel: Kernel,
     noise: Noise,
-    fused: VolumeKernel | None,
+    fused: FusedSums | None,
 ) -> Corrected:
     decay = (None,) * len(shared.pulses) if voxel.decay is None else tuple(voxel.decay)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,6 @@ from jaxtyping import Float
 from ..geometry.harmonics import even_harmonics
 from ..physics.densities.base import watson_zonal
 from ..physics.noises.base import Noise
-from .volume_kernel import Linear, OfVolume, Sums, VolumeKernel
 
 #: Order of the FOD's harmonics.
 LMAX = 6
@@ -41,12 +40,48 @@ _LEAST = 0.05  # signal over σ, so that no volume is without influence
 _LEAST_INFORMATION = 0.25  # of a shell, whose strongest volumes tell more
 
 
+#: (lane, E, *m) -> two numbers of a volume of the signal E, see `Sums`; the first may be None. lane: other numbers of
+#: the voxel, a pytree. m: of the volume.
+OfVolume: TypeAlias = Callable[..., tuple[Any, Array]]
+
+
+class Sums(NamedTuple):
+    """Over volumes.
+
+    back: of the first number times ∂E/∂c, (coefficients,), or None. shells: of the second number, () of each shell.
+    """
+
+    back: Any
+    shells: Sequence[Any]
+
+
+class Linear(NamedTuple):
+    """Signals of volumes as a linear function of coefficients, E_i = mean + Σ_k matrix_ik moment_o(k) c_k, by shell.
+
+    means: () each. matrices: (n, coefficients). moments: (orders,).
+    """
+
+    means: tuple[Array, ...]
+    matrices: tuple[Array, ...]
+    moments: tuple[Array, ...]
+
+
+@runtime_checkable
+class Fused(Protocol):
+    """Adds up over the volumes of many voxels on a GPU; `batch` has it."""
+
+    def __call__(
+        self, of_volume: OfVolume, plain: Callable[..., Sums], orders: np.ndarray, linear: Linear, *of_voxel: Any
+    ) -> Sums:
+        """What `plain(linear, *of_voxel)` gives. orders: the order of each coefficient, from 0."""
+
+
 class Design(NamedTuple):
     """Volumes above b = 0 as a linear function of a FOD's coefficients c = 4π ψ_lm, l ≥ 2, shell by shell.
 
     E = K_0 + Σ_lm K_l Y_lm(g) c_lm (Funk-Hecke). Each shell's mean K_0, (n,) or (), matrix (n, coefficients) and
     moments (orders,), whose products are K_l Y_lm. scales: the moment of each coefficient. grams: the matrices'
-    products MᵀM where all voxels have the same; None: they have not. kernel: adds up over volumes on a GPU.
+    products MᵀM where all voxels have the same; None: they have not. fused: adds up over volumes on a GPU.
     """
 
     means: tuple[Array, ...]
@@ -54,12 +89,12 @@ class Design(NamedTuple):
     moments: tuple[Array, ...]
     scales: tuple[Array, ...]
     grams: tuple[Array, ...] | None = None
-    kernel: VolumeKernel | None = None
+    fused: Fused | None = None
 
     @classmethod
-    def of(cls, linear: Linear, grams: tuple[Array, ...] | None = None, kernel: VolumeKernel | None = None) -> Design:
+    def of(cls, linear: Linear, grams: tuple[Array, ...] | None = None, fused: Fused | None = None) -> Design:
         """With all that follows from these."""
-        return cls(*linear, tuple(of_orders[_ORDER] for of_orders in linear.moments), grams, kernel)
+        return cls(*linear, tuple(of_orders[_ORDER] for of_orders in linear.moments), grams, fused)
 
     def linear(self, c: Array) -> list[Array]:
         """Each shell's part linear in c, (n,)."""
@@ -72,12 +107,12 @@ class Design(NamedTuple):
 
     def sums(self, of_volume: OfVolume, c: Array, lane: Any, m: Array) -> Sums:
         """What `of_volume(lane, E, m)` gives of all volumes, added up; see `Sums`. m: as in `split`."""
-        if self.kernel is not None:
+        if self.fused is not None:
 
             def plain(linear: Linear, *of_voxel: Any) -> Sums:
                 return Design.of(linear).sums(of_volume, *of_voxel)
 
-            return self.kernel(of_volume, plain, _ORDER, Linear(*self[:3]), c, lane, m)
+            return self.fused(of_volume, plain, _ORDER, Linear(*self[:3]), c, lane, m)
         each = [of_volume(lane, *of_shell) for of_shell in zip(self.signal(c), self.split(m), strict=True)]
         firsts, seconds = zip(*each, strict=True)
         back = None if firsts[0] is None else jax.linear_transpose(self.linear, c)(list(firsts))[0]
@@ -85,13 +120,13 @@ class Design(NamedTuple):
 
     def squares(self, c: Array) -> Sequence[Array]:
         """Each shell's sum of squares of what is linear in c, ()."""
-        if self.kernel is not None:
+        if self.fused is not None:
 
             def plain(linear: Linear, c: Array, *nothing: None) -> Sums:
                 return Sums(None, tuple(Design.of(linear).squares(c)))
 
             linear = Linear(tuple(map(jnp.zeros_like, self.means)), self.matrices, self.moments)
-            return self.kernel(lambda lane, signal: (None, signal * signal), plain, _ORDER, linear, c, None).shells
+            return self.fused(lambda lane, signal: (None, signal * signal), plain, _ORDER, linear, c, None).shells
         if self.grams is None:
             return [jnp.sum(part * part) for part in self.linear(c)]
         scaled = [scale * c for scale in self.scales]
@@ -110,19 +145,17 @@ class Design(NamedTuple):
     def energy(self, weights: list[Array]) -> Array:
         """Σ_i w_i (∂E_i/∂c)² over uniform directions, (coefficients,); of shells of one weight and one scale each."""
         # Of each order, which a GPU reads and writes sooner; a CPU adds up sooner than it gathers.
-        factors = self.scales if self.kernel is None else self.moments
+        factors = self.scales if self.fused is None else self.moments
         each = zip(self.matrices, factors, weights, strict=True)
         parts = [len(matrix) / (4 * np.pi) * weight * factor**2 for matrix, factor, weight in each]
         total = jnp.sum(jnp.stack(parts), axis=0)
-        return total if self.kernel is None else total[_ORDER]
+        return total if self.fused is None else total[_ORDER]
 
 
-def shell_design(
-    harmonics: tuple[Array, ...], moments: tuple[Array, ...], kernel: VolumeKernel | None = None
-) -> Design:
+def shell_design(harmonics: tuple[Array, ...], moments: tuple[Array, ...], fused: Fused | None = None) -> Design:
     """Of shells whose volumes have one b-value. harmonics: Y_lm, (n, coefficients) each. moments: K_0, K_2, … each."""
     grams = tuple(jnp.matmul(y.T, y, precision="highest") for y in harmonics)
-    return Design.of(Linear(tuple(k[0] for k in moments), harmonics, tuple(k[1:] for k in moments)), grams, kernel)
+    return Design.of(Linear(tuple(k[0] for k in moments), harmonics, tuple(k[1:] for k in moments)), grams, fused)
 
 
 def volume_design(harmonics: tuple[Array, ...], moments: tuple[Array, ...]) -> Design:
@@ -250,7 +283,7 @@ def correct(
 
     def each(of: Callable[..., Array], *volumes: list[Array]) -> list[Array]:
         # What is as large as all volumes goes to a GPU's memory; a CPU is quicker with all of them.
-        return shells(of(*map(jnp.concatenate, volumes))) if design.kernel is None else list(map(of, *volumes))
+        return shells(of(*map(jnp.concatenate, volumes))) if design.fused is None else list(map(of, *volumes))
 
     x = predicted(design)
     real, information = each(noise.expected_real, shells(m), x), each(noise.information, x)
@@ -268,7 +301,7 @@ def correct(
     product = partial(jnp.matmul, precision="highest")
 
     def sums(weights: Array, values: list[Array]) -> Array:
-        if design.kernel is None:
+        if design.fused is None:
             return product(weights, jnp.concatenate(values))
         rows = [shells(row)[i] for i, row in enumerate(weights)]
         return jnp.stack(list(map(product, rows, values)))
@@ -284,7 +317,7 @@ def _total(design: Design, c: Array, amplitude: Array, x: list[Array], m: Array)
     def by_arrays(of: Callable[..., Array], s: Array) -> Array:
         return jnp.sum(of(s, jnp.concatenate(x), m))
 
-    def by_kernel(of: Callable[..., Array], s: Array) -> Array:
+    def by_fused(of: Callable[..., Array], s: Array) -> Array:
         def of_volume(lane: tuple[Array, Array], signal: Array, m: Array) -> tuple[None, Array]:
             amplitude, s = lane
             return None, of(s, amplitude * jnp.maximum(signal, 0), m)
@@ -292,4 +325,4 @@ def _total(design: Design, c: Array, amplitude: Array, x: list[Array], m: Array)
         weighted = design.sums(of_volume, c, (amplitude, s), m).shells
         return sum(weighted, start=jnp.sum(of(s, amplitude, m[: design.zeros(m)])))
 
-    return by_arrays if design.kernel is None else by_kernel
+    return by_arrays if design.fused is None else by_fused

@@ -52,13 +52,13 @@ class Data(NamedTuple):
 
 
 class Fused(Protocol):
-    """As `lobe_kernel.FusedNormal`."""
+    """Makes the normal equations of many voxels on a GPU; `batch` has it."""
 
     def __call__(self, lobes: Any, data: Data, x: Point) -> Normal:
-        """Normal equations."""
+        """What `lobes.problem_of(data).normal(x)` gives."""
 
     def scalars(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """As of `Problem`."""
+        """As `Problem.scalars`."""
 
 
 Components = dict[str, tuple[Array, ...]]  #: u, v and w of each shell's directions in the frame of a lobe

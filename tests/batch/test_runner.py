@@ -10,9 +10,9 @@ import pytest
 
 import jaxsmt as js
 from jaxsmt.batch import runner
+from jaxsmt.batch.fused_lanes import BLOCK
 from jaxsmt.batch.runner import Runner, block_size, compilations, find_device, in_blocks
 from jaxsmt.batch.sizes import NEEDS, SIZES, BatchSize, size_of
-from jaxsmt.problems.lane_kernel import BLOCK
 
 CHUNK = BatchSize(chunk=16, lanes=4)
 

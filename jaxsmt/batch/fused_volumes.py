@@ -9,43 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from .lane_kernel import BLOCK, called
-
-#: (lane, E, *m) -> two numbers of a volume of the signal E, see `Sums`; the first may be None. lane: other numbers of
-#: the voxel, a pytree. m: of the volume.
-OfVolume: TypeAlias = Callable[..., tuple[Any, Array]]
-
-
-class Sums(NamedTuple):
-    """Over volumes.
-
-    back: of the first number times ∂E/∂c, (coefficients,), or None. shells: of the second number, () of each shell.
-    """
-
-    back: Any
-    shells: Sequence[Any]
-
-
-class Linear(NamedTuple):
-    """Signals of volumes as a linear function of coefficients, E_i = mean + Σ_k matrix_ik moment_o(k) c_k, by shell.
-
-    means: () each. matrices: (n, coefficients). moments: (orders,).
-    """
-
-    means: tuple[Array, ...]
-    matrices: tuple[Array, ...]
-    moments: tuple[Array, ...]
+from ..problems.corrections import Linear, OfVolume, Sums
+from .fused_lanes import BLOCK, called
 
 
 @dataclass(frozen=True)
-class VolumeKernel:
+class FusedSums:
     """`Sums` under vmap by a kernel written in Pallas; those of one voxel as usual.
 
     Attributes:

@@ -11,9 +11,9 @@ import pytest
 
 import jaxsmt as js
 from jaxsmt.batch.fused import works
+from jaxsmt.batch.fused_lobes import FusedNormal
 from jaxsmt.batch.search import search_voxels
 from jaxsmt.physics.noises import find as find_noise
-from jaxsmt.problems.lobe_kernel import FusedNormal
 from jaxsmt.problems.lobes import Lobes
 from jaxsmt.solvers import linear
 from tests.problems.test_lobes import BINGHAM, WATSON, some_lobes

@@ -23,11 +23,11 @@ from ..geometry import frames as vectors
 from ..physics.convolution import Polynomial, numbers_by_powers_of_d, polynomial_of_numbers
 from ..physics.densities.base import kappa_from_odi
 from ..physics.frame_harmonics import FrameHarmonics
+from ..problems.lobe_coordinates import slope
+from ..problems.lobes import Data, Lobes, mixed
 from ..solvers import Normal, Point
 from ..solvers.linear import packed, vector
-from .lane_kernel import BLOCK, called, in_one_kernel
-from .lobe_coordinates import slope
-from .lobes import Data, Lobes, mixed
+from .fused_lanes import BLOCK, called, in_one_kernel
 
 # Sums that a thread can have in registers: those of one or two Watson lobes, or one Bingham lobe.
 _MOST_SUMS = 40

@@ -7,14 +7,14 @@ import pytest
 
 import jaxsmt as js
 from jaxsmt.batch.fused import adds_up
+from jaxsmt.batch.fused_volumes import FusedSums
 from jaxsmt.geometry.harmonics import even_harmonics
 from jaxsmt.geometry.quadrature import fibonacci_sphere
 from jaxsmt.physics.noises import find
 from jaxsmt.physics.signal import zeppelin_legendre
 from jaxsmt.problems.corrections import LMAX, FodSearch, correct, shell_design
-from jaxsmt.problems.volume_kernel import VolumeKernel
 
-FUSED = VolumeKernel(interpret=True)
+FUSED = FusedSums(interpret=True)
 SIZES, ZEROS = (7, 12), 2
 
 
@@ -57,7 +57,7 @@ def test_a_device_is_tried_first():
     for noise in ("gaussian", "rician"):
         assert adds_up(FUSED, find(noise), device)
     with pytest.warns(js.JaxsmtWarning, match="the kernel for corrections does not work on"):
-        assert not adds_up(VolumeKernel(), find("rician"), device)
+        assert not adds_up(FusedSums(), find("rician"), device)
 
 
 def test_a_kernel_that_is_wrong_is_refused(monkeypatch):
@@ -66,7 +66,7 @@ def test_a_kernel_that_is_wrong_is_refused(monkeypatch):
     def broken(self, of_volume, plain, orders, linear, *of_voxel):
         return jax.tree.map(lambda total: total * jnp.nan, plain(linear, *of_voxel))
 
-    monkeypatch.setattr(VolumeKernel, "__call__", broken)
+    monkeypatch.setattr(FusedSums, "__call__", broken)
     with pytest.warns(js.JaxsmtWarning, match="it is nan off"):
         assert not adds_up(FUSED, js.noncentral_chi(2), jax.devices("cpu")[0])
 
@@ -74,6 +74,6 @@ def test_a_kernel_that_is_wrong_is_refused(monkeypatch):
 @pytest.mark.parametrize("noise", [find("rician"), js.noncentral_chi(4)], ids=lambda noise: noise.name)
 def test_it_is_compiled_for_a_gpu(noise):
     """The compiler of kernels knows few operations. A step has two of them, the search for σ has one or two."""
-    program, arguments = voxels(128, noise, VolumeKernel())
+    program, arguments = voxels(128, noise, FusedSums())
     text = program.trace(*arguments).lower(lowering_platforms=("cuda",)).as_text()
     assert text.count("stablehlo.custom_call @__gpu$xla.gpu.triton") == (3 if noise.channels == 2 else 4)
