@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -25,12 +25,13 @@ from ..models.priors import NormalPrior
 from ..problems.corrections import L
 from ..status import Status
 from .inputs import Voxels, deviation_of, model_maps, require_linear, sigma_of
-from .misfit import Misfit, ShellResiduals, misfit_of, residuals_of
-from .noise_sources import ENOUGH, NoiseSources
+from .kernel_fits import KernelFits
+from .misfit import misfit_of, residuals_of
+from .noise_sources import NoiseSources
 from .results import Fit
 from .second import SecondSolution
 from .settings import Settings
-from .sigma import MISFIT, REPEATS, RESIDUALS, NoiseLevel, at_level, noise_or_before
+from .sigma import NoiseLevel, at_level, noise_or_before
 
 # A kernel fit predicts the volumes, the volumes are corrected, and the kernel is fitted again. This is repeated so many
 # times. If FODs follow, they predict the volumes better than the kernel stage does. So one correction is enough, unless
@@ -43,35 +44,6 @@ _NEGATIVE = 0.01
 _BLOCK = 16_384  # voxels whose predicted signals are in memory at once
 # S0 over σ from which the misfit is found, and how often it is, where there is no earlier estimate.
 _FIRST_SNR, _MISFITS = 30.0, 2
-
-
-@dataclass(frozen=True)
-class KernelFits:
-    """Fits of the voxels inside the mask.
-
-    means: (shells, voxels) that were fitted; variances: theirs over σ², where standard deviations are asked for.
-    sigma: (voxels,) if it is known or was estimated; sigma_error: relative, sigma_from: what from, if it was estimated.
-    residuals: of the means. misfit: of a model that often ends at a bound.
-    """
-
-    fits: Fits
-    means: np.ndarray
-    variances: np.ndarray | None
-    sigma: np.ndarray | None = None
-    sigma_error: float | None = None
-    sigma_from: str | None = None
-    residuals: ShellResiduals | None = None
-    misfit: Misfit | None = None
-
-    def of(self, part: slice) -> KernelFits:
-        """Those of a part of the voxels."""
-        return replace(
-            self,
-            fits=jax.tree.map(lambda values: values[part], self.fits),
-            means=self.means[:, part],
-            variances=None if self.variances is None else self.variances[:, part],
-            sigma=None if self.sigma is None else self.sigma[part],
-        )
 
 
 class KernelStage:
@@ -133,7 +105,7 @@ class KernelStage:
         maps += 3 * (self._second is not None)
         fitted = 2 * maps + 4 * shells
         corrected = 2 * (len(L) + 2 * shells + 1) if self.corrects or self._by_misfit else 0
-        return maps * (1 + self.settings.uncertainty), fitted + corrected, maps * (1 + self.effects)
+        return maps * (1 + self.settings.uncertainty), fitted + corrected, maps * (1 + self.n_effects)
 
     @property
     def _by_misfit(self) -> bool:
@@ -150,7 +122,7 @@ class KernelStage:
         return self.settings.uncertainty or self.fitter.prior is not None or self._second is not None
 
     @property
-    def effects(self) -> int:
+    def n_effects(self) -> int:
         """How many independent sources of error `Fit.effects` has: shells' means and the prior's means.
 
         0 without standard deviations.
@@ -257,7 +229,7 @@ class KernelStage:
         noise, fod = NoiseLevel(np.where(means[0] > 0, means[0] / _FIRST_SNR, np.nan)), None
         for _ in range(_MISFITS):
             signals = self._corrector.signals_of_means(means, noise.sigma) if self.noise.magnitudes else means
-            fits = self.fitter(signals, lambda voxels: None, self._maps, noise.sigma)
+            fits = self.fitter(signals, _silent, self._maps, noise.sigma)
             of = (rows, fits.maps, fits.maps["s0"], noise.sigma, self._deviation, voxels)
             corrected = self._corrector(*of, fod=fod, with_sigma=True, decay=self._decay(means))
             fod, noise = corrected.fod, sources.of_misfits(corrected.sigma)
@@ -268,17 +240,11 @@ class KernelStage:
     ) -> KernelFits:
         """Correct the volumes and fit again, several times."""
         assert self._corrector is not None
-        before, many_coils = noise, self.noise.channels > 2
-        # A misfit that has hardly any degrees of freedom cannot improve on what smooth signals leave.
-        sources, found = self._sources, noise.source in (RESIDUALS, REPEATS)
-        estimates = noise.source == MISFIT or (found and sources is not None and sources.of_misfit >= ENOUGH)
-        first = fits = self.fitter(means, lambda voxels: None, self._maps, noise.sigma)
-        corrections = _CORRECTIONS_OF_MANY_COILS if many_coils else _CORRECTIONS
-        if before_fods and self._deviation is None and noise.source is None and not many_coils:
-            corrections = _CORRECTIONS_BEFORE_FODS
-        fod, variances, decay = None, None, self._decay(means)
-        for nth in range(corrections):
-            last = nth == corrections - 1
+        before, fod, variances, decay = noise, None, None, self._decay(means)
+        sources = self._sources if self._sources is not None and self._sources.misfit_improves(noise) else None
+        first = fits = self.fitter(means, _silent, self._maps, noise.sigma)
+        for following in reversed(range(self._corrections(noise, before_fods))):
+            last = following == 0
             corrected = self._corrector(
                 rows,
                 fits.maps,
@@ -287,20 +253,31 @@ class KernelStage:
                 self._deviation,
                 len(noise.sigma),
                 fod=fod,
-                with_sigma=estimates and not last,
+                with_sigma=sources is not None and not last,
                 decay=decay,
             )
             fod = corrected.fod
-            if sources is not None and estimates and not last:
-                misfit = at_level(corrected.sigma, before.sigma) if many_coils else corrected.sigma
+            if sources is not None and not last:
+                misfit = at_level(corrected.sigma, before.sigma) if self._many_coils else corrected.sigma
                 noise = noise_or_before(sources.of_misfits(misfit), before)
-            variances = np.ascontiguousarray(corrected.variances.T) if self.settings.uncertainty and last else None
-            tell = progress if last else (lambda voxels: None)
+            if last and self.settings.uncertainty:
+                variances = np.ascontiguousarray(corrected.variances.T)
             means = np.ascontiguousarray(corrected.means.T)
-            fits = self.fitter(means, tell, self._maps, noise.sigma)
+            fits = self.fitter(means, progress if last else _silent, self._maps, noise.sigma)
         # Where the data are not finite nothing is predicted: such a voxel keeps the first fit's status.
         status = np.where(np.asarray(first.status) == Status.NON_FINITE, Status.NON_FINITE, fits.status)
         return KernelFits(fits._replace(status=status.astype(np.uint8)), means, variances, *noise.facts)
+
+    @property
+    def _many_coils(self) -> bool:
+        return self.noise.channels > 2
+
+    def _corrections(self, noise: NoiseLevel, before_fods: bool) -> int:
+        """How many times volumes are corrected and kernels fitted again."""
+        if self._many_coils:
+            return _CORRECTIONS_OF_MANY_COILS
+        settled = self._deviation is None and noise.source is None
+        return _CORRECTIONS_BEFORE_FODS if before_fods and settled else _CORRECTIONS
 
     def refit(self, kernels: KernelFits, rows: Rows, predicted: Rows, chosen: np.ndarray) -> KernelFits:
         """Fit the kernels once more, to the means of the real parts that are expected under the FODs' prediction.
@@ -322,7 +299,7 @@ class KernelStage:
             if decay is not None:
                 signals = signals * decay_of_volumes(self.acquisition, decay)
             means[:, block], variances[:, block] = corrector.means(data, signals, sigma[block])
-        fresh = self.fitter(means, lambda voxels: None, self._maps, sigma)
+        fresh = self.fitter(means, _silent, self._maps, sigma)
 
         def choose(new: np.ndarray, old: np.ndarray) -> np.ndarray:
             return np.where(chosen.reshape(-1, *[1] * (new.ndim - 1)), new, old)
@@ -350,7 +327,7 @@ class KernelStage:
         of = (shifted, maps, maps["s0"], sigma[block], self._deviation[block], voxels)
         return self._corrector.magnitudes(*of, decay=decay)
 
-    def fit(self, kernels: KernelFits, final: bool = True) -> Fit:
+    def result(self, kernels: KernelFits, final: bool = True) -> Fit:
         """The fits, arrays (voxels,); with standard deviations, if they are asked for and the fits are final."""
         fits = kernels.fits
         uncertainty: Any = (None, None, None)
@@ -391,6 +368,10 @@ class KernelStage:
                 f"{negative:.1%} of the values are negative, which magnitudes never are; with {self.noise.name} noise "
                 "they count as 0"
             )
+
+
+def _silent(voxels: int) -> None:
+    """Progress of a fit that is not the last."""
 
 
 _warn = partial(warnings.warn, category=JaxsmtWarning, stacklevel=4)

@@ -17,8 +17,8 @@ from .sigma_in_space import smoothed
 
 #: Parameters that a kernel and a FOD of free harmonics take from the data, at most: 3 and 27.
 PARAMETERS = 30
-#: Degrees of freedom from which on the misfit of kernel and FOD is relied on where something else tells as well.
-ENOUGH = 10
+# Degrees of freedom from which on the misfit of kernel and FOD is relied on where something else tells as well.
+_ENOUGH = 10
 # How many times the noise inside may be that of the background, or the other way round, before that is told.
 _UNLIKE = 1.5
 
@@ -95,7 +95,7 @@ class NoiseSources:
             InputError: nothing else tells, and the background does not.
         """
         known = background is not None and background.sigma is not None
-        if self.asked == BACKGROUND or not self.inside:
+        if not self.inside:
             if not known:
                 why = "is not known" if background is None else f"cannot be used: {background.why}"
                 raise InputError(
@@ -103,12 +103,21 @@ class NoiseSources:
                     fix="give sigma= a number or a map" + (", or leave it out" if self.inside_tells else ""),
                 )
             return True
-        return known and not self.freedom and self.of_misfit < ENOUGH
+        return known and not self.freedom and self.of_misfit < _ENOUGH
 
     @property
     def inside_tells(self) -> bool:
         """Whether something inside the mask would tell if it were asked."""
         return max(self.freedom, self.of_misfit) > 0
+
+    def misfit_improves(self, level: NoiseLevel) -> bool:
+        """Whether the misfit under a fitted kernel tells σ better than this level, which was estimated before.
+
+        A misfit that has hardly any degrees of freedom cannot improve on what smooth signals leave.
+        """
+        if level.source in (RESIDUALS, REPEATS):
+            return self.of_misfit >= _ENOUGH
+        return level.source == MISFIT
 
     def of_background(self, background: Background, voxels: int) -> NoiseLevel:
         """σ of the background in all voxels. voxels: their number."""

@@ -21,7 +21,8 @@ from .fod_results import FodFit
 from .fods import FodStage, Points
 from .fods import Progress as FodProgress
 from .inputs import Order, Voxels
-from .kernels import KernelFits, KernelStage
+from .kernel_fits import KernelFits
+from .kernels import KernelStage
 from .results import Fit, FodModel
 from .settings import Settings, options_of
 
@@ -147,7 +148,7 @@ class Pipeline:
         of_kernels = [] if kernels is None else kernels.programs(second=self._twice)
         uncertainty = [] if kernels is None else kernels.uncertainty_programs()
         if kernels is not None and fods is not None:
-            uncertainty += fods.uncertainty_programs(kernels.effects)
+            uncertainty += fods.uncertainty_programs(kernels.n_effects)
         return Programs(of_kernels, [] if fods is None else fods.programs(), uncertainty)
 
     def run(
@@ -222,8 +223,8 @@ class Pipeline:
         assert self._kernel_stage is not None
         stage, kernels = self._kernel_stage.of(part), all_kernels.of(part)
         if not self._twice:
-            return self._with_fods(part, stage.fit(kernels), rows, progress)[0]
-        fit = stage.fit(kernels, final=False)
+            return self._with_fods(part, stage.result(kernels), rows, progress)[0]
+        fit = stage.result(kernels, final=False)
         result, points = self._with_fods(part, fit, rows, lambda share: progress(share / 2), final=False)
         # Once more: the means are corrected for the noise floor of the signals that FODs predict.
         fods = result.fods
@@ -232,7 +233,7 @@ class Pipeline:
         indices = np.arange(part.stop - part.start)
         chosen = np.isin(fods.status, FITTED)
         refitted = stage.refit(kernels, rows, lambda block: fods.voxels(indices[block]).predict(), chosen)
-        fit = stage.fit(refitted)
+        fit = stage.result(refitted)
         return self._with_fods(part, fit, rows, lambda share: progress((1 + share) / 2), earlier=points)[0]
 
     def _with_fods(
