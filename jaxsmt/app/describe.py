@@ -13,7 +13,7 @@ import numpy as np
 from ..files import sidecars
 from ..fitting.settings import Settings
 from ..status import FITTED, Status
-from . import words
+from . import targets, words
 from .inputs import Inputs
 from .request import Request
 
@@ -81,7 +81,7 @@ def run_facts(
     hashes: Mapping[str, str],
     command: Sequence[str],
 ) -> dict[str, Any]:
-    """The facts of a run but for its warnings and timings.
+    """The facts of a run that are known when its fit is done, but for memory, warnings and times.
 
     Args:
         request, inputs: what was asked for.
@@ -98,7 +98,7 @@ def run_facts(
         "inputs": {name: {"path": str(path), "sha256": hashes[name]} for name, path in inputs.files.items()},
         "model": fit.model.name,
         "asked": asked(request, inputs),
-        "options": {**fit.settings.facts(), **request.facts(), **fit.facts(sigma)},
+        "options": {**request.facts(), **fit.facts(sigma)},
         "shells": [
             {
                 "b_s_per_mm2": round(1000 * shell.b, 3),
@@ -111,6 +111,10 @@ def run_facts(
         ],
         "voxels": _counts(fit, inputs.mask),
     }
+    if request.viewer:
+        run["viewer"] = True
+    if request.report is not None:
+        run["page"] = targets.page_from_maps(request)  # also where none is written
     if inputs.model.file is not None:
         run["inputs"]["model"]["function"] = inputs.model.function
     if fods is not None:

@@ -29,35 +29,33 @@ def path_of_run(request: Request) -> Path:
     return request.out / f"{request.file_prefix}{run_json.NAME}"
 
 
-def report(request: Request) -> Path:
+def path_of_page(request: Request) -> Path:
     """The page with the maps."""
     return request.out / "report.html" if request.report is None else request.report
 
 
-def of_report(request: Request) -> str:
+def page_from_maps(request: Request) -> str:
     """The page as run.json names it: from the folder of the maps."""
-    return os.path.relpath(report(request), request.out)
+    return os.path.relpath(path_of_page(request), request.out)
 
 
 def check_targets(
     request: Request, model: SphericalMeanModel, uncertainty: bool, inputs: Mapping[str, Path], resumed: bool = False
 ) -> None:
-    """Check that the fit may write its files, and make their folder if it is missing.
+    """Check that the fit may write its files, into a folder that is there; make that of the page if it is missing.
 
     resumed: files that are there may be those of the run that goes on.
 
     Raises:
-        InputError: files exist and may not be overwritten, or are among the inputs; the prefix is no plain name; two
-            maps have the same file name.
+        InputError: files exist and may not be overwritten, or are among the inputs; two maps have the same file name.
         OutputError: the folder cannot be written.
     """
     prefix = request.file_prefix
-    outputs.check_prefix(prefix)
     names = outputs.file_names(prefix, model.name, map_names(model), uncertainty)
     if request.fod != "none":
         names += outputs.file_names(prefix, model.name + request.fod, map_table.of_fits("fod"), uncertainty)
     paths = [request.out / name for name in names]
-    paths += [path_of_run(request), *([] if request.no_report else [report(request)])]
+    paths += [path_of_run(request), *([] if request.no_report else [path_of_page(request)])]
     _refuse_inputs(paths, inputs)
     paths += [outputs.sidecar_path(path) for path in paths if path.name.endswith(".nii.gz")]
     taken = [path.name for path in paths if os.path.lexists(path)]
@@ -66,11 +64,10 @@ def check_targets(
             f"{taken[0]} exists" + (f", and {len(taken) - 1} more outputs" if len(taken) > 1 else ""),
             file=request.out,
             fix="overwrite=True replaces them; or choose another folder"
-            + (", or no_report=True" if taken == [report(request).name] else " or prefix="),
+            + (", or no_report=True" if taken == [path_of_page(request).name] else " or prefix="),
         )
-    outputs.make_folder(request.out)
     if not request.no_report:
-        outputs.make_folder(report(request).parent)
+        outputs.make_folder(path_of_page(request).parent)
 
 
 def _refuse_inputs(paths: Iterable[Path], inputs: Mapping[str, Path]) -> None:
@@ -90,8 +87,8 @@ def remove_earlier(request: Request, model: SphericalMeanModel, keep: Iterable[s
     stated = (run_json.read(path_of_run(request)) or {}).get("report")
     with suppress(OSError):
         # A page that is younger than the facts of the run is another prefix's.
-        if stated and report(request).stat().st_mtime_ns <= path_of_run(request).stat().st_mtime_ns:
-            report(request).unlink()
+        if stated and path_of_page(request).stat().st_mtime_ns <= path_of_run(request).stat().st_mtime_ns:
+            path_of_page(request).unlink()
     path_of_run(request).unlink(missing_ok=True)
     outputs.remove_stale(request.out, prefix, model.name, map_names(model), kept)
     for density in densities.names():

@@ -6,7 +6,7 @@ import itertools
 import json
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
@@ -23,6 +23,7 @@ from ..files import nifti, outputs, sidecars
 from ..files.voxels import InFile, InMemory, VoxelData
 from . import catalogue, describe, directions, finished, memory, reading, targets
 from .inputs import Inputs, collected_warnings, naming, open_inputs
+from .reading import Progress
 from .request import Request
 from .screen import COMPILE
 from .unfinished import Unfinished
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
     from ..fitting.inputs import Voxels
     from ..fitting.pipeline import Pipeline, Result
     from ..fitting.results import Fit
-
-#: `progress(stage, done, total)`: how far a stage is, in units of its own.
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -99,7 +97,7 @@ def run_fit(request: Request, progress: Progress = lambda *_: None, command: Seq
             of_result += directions.direction_warnings(inputs, result.fods)
             run["warnings"] = [*inputs.warnings, *texts, *more, *of_result]
             files = _write(job, result, sample, run, unfinished, progress, clock)
-    page = targets.report(request) if "report" in run else None
+    page = targets.path_of_page(request) if "report" in run else None
     return Outcome(result.fit, result.fods, job.voxels, files, run, page)
 
 
@@ -118,8 +116,6 @@ def _write(
     """
     request, pool = job.request, ThreadPoolExecutor(1)
     run["timings_s"] = clock.seconds
-    run |= {"viewer": True} if request.viewer else {}
-    run |= {"page": targets.of_report(request)} if request.report is not None else {}  # also where none is written
     try:
         so_far = {**run, "timings_s": dict(clock.seconds)}
         residuals = None if request.no_report else pool.submit(_residuals, job, result, sample, so_far)
@@ -336,8 +332,8 @@ def _write_page(request: Request, drawing: Future[bytes], run: dict[str, Any]) -
     except Exception as error:  # of a library that draws, whatever it is: pictures must never cost maps
         run["warnings"] = [*run["warnings"], f"no report: {type(error).__name__}: {error}"]
         return
-    nifti.write_bytes(targets.report(request), content)
-    run["report"] = targets.of_report(request)
+    nifti.write_bytes(targets.path_of_page(request), content)
+    run["report"] = targets.page_from_maps(request)
 
 
 class _Clock:

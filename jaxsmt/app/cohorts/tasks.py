@@ -134,7 +134,7 @@ def _has_files(request: Request, run: Mapping[str, Any]) -> bool:
         return False
     paths = [request.out / name for name in maps]
     paths += [outputs.sidecar_path(path) for path in paths]
-    paths += [] if request.no_report else [targets.report(request)]
+    paths += [] if request.no_report else [targets.path_of_page(request)]
     if request.viewer and not run.get("viewer"):
         return False
     return all(path.is_file() for path in paths)
