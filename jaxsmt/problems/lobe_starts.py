@@ -215,18 +215,12 @@ def _several(coordinates: Coordinates, count: int, h: _Products, widths: _Width,
     first, second = (jax.tree.map(lambda leaf, i=i: leaf[i], widths) for i in range(2))
     g11, g22, g12 = h.lobes(first, first), h.lobes(second, second), h.pairs(first, second)
     h1, h2 = h.data(first), h.data(second)
-
-    def gain_of(one: Array, other: Array, both: Array) -> tuple[Array, Array]:
-        """The gain by lobes of these products with the data and with each other, and the best weight of the first."""
-        w = _share(one - other + g22 - both, g11 - 2 * both + g22)
-        return 2 * (w * one + (1 - w) * other) - w * w * g11 - 2 * w * (1 - w) * both - (1 - w) ** 2 * g22, w
-
     near = jnp.asarray(h.cosine > 0.99)
-    gain = jnp.where(near, -jnp.inf, gain_of(h1[:, None], h2[None, :], g12)[0])
+    gain = jnp.where(near, -jnp.inf, _mixture(h1[:, None], h2[None, :], g11, g22, g12)[0])
     # First the column: of a whole matrix an index is found slowly, a maximum fast.
     j = jnp.argmax(jnp.max(gain, axis=0))
     i = jnp.argmax(gain[:, j])
-    _, w = gain_of(h1[i], h2[j], g12[i, j])
+    _, w = _mixture(h1[i], h2[j], g11, g22, g12[i, j])
     pair = (
         *coordinates.begin(h.axis(i), first.concentration),
         *coordinates.begin(h.axis(j), second.concentration),
@@ -241,15 +235,23 @@ def _several(coordinates: Coordinates, count: int, h: _Products, widths: _Width,
         """The gain by a third lobe on each axis, and its best weight."""
         g3, h3 = h.lobes(third, third), h.data(third)
         g123 = w * h.row(i, first, third) + (1 - w) * h.row(j, second, third)
-        share = _share(h3 - h12 + g - g123, g3 - 2 * g123 + g)
-        gain = 2 * (share * h3 + (1 - share) * h12)
-        gain = gain - share**2 * g3 - 2 * share * (1 - share) * g123 - (1 - share) ** 2 * g
+        gain, share = _mixture(h3, h12, g3, g, g123)
         return jnp.where(near[i] | near[j], -jnp.inf, gain), share
 
     gains, shares = jax.vmap(added)(thirds)
     best = jnp.argmax(gains.reshape(-1))
     third = coordinates.begin(h.axis(best % _AXES), thirds.concentration[best // _AXES])
     return (*third, *pair, shares.reshape(-1)[best], w)
+
+
+def _mixture(one: Array, other: Array, of_one: Array, of_other: Array, both: Array) -> tuple[Array, Array]:
+    """The gain by a mixture of two parts of a FOD, and the best weight of the first.
+
+    one, other: products of the parts with the data. of_one, of_other: with themselves. both: with each other.
+    """
+    w = _share(one - other + of_other - both, of_one - 2 * both + of_other)
+    gain = 2 * (w * one + (1 - w) * other)
+    return gain - w * w * of_one - 2 * w * (1 - w) * both - (1 - w) ** 2 * of_other, w
 
 
 def _share(slope: Array, curvature: Array) -> Array:
