@@ -89,8 +89,8 @@ class KernelEstimation:
 
     def data(self, varying: _Varying, shared: KernelShared) -> Data:
         mean = () if shared.prior is None else tuple(shared.prior.mean)
-        inputs = (*shared.numbers, *varying.maps)
-        return Data(varying.y, shared.pulses, shared.roots, inputs, mean, varying.prior_rows)
+        runtime = (*shared.numbers, *varying.maps)
+        return Data(varying.y, shared.pulses, shared.roots, runtime, mean, varying.prior_rows)
 
     def results(self, prepared: Prepared, shared: KernelShared, x: Point, cost: Array) -> Results:
         """Parameters, derived maps, "s0", and how good the fit is."""

@@ -30,14 +30,14 @@ class Data(NamedTuple):
     """What the search sees of a voxel.
 
     y: spherical means of b = 0 and each shell, of a magnitude near 1. pulses, roots: of each, weighting and √w.
-    inputs: the model's numbers and the values of its maps here, see `SphericalMeanModel.without_values`. prior_mean: of
-    each parameter that has a prior; prior_rows: T of the cost |T (p - m)|², a row for each of them.
+    runtime: the model's numbers and the values of its maps here, see `SphericalMeanModel.without_values`. prior_mean:
+    of each parameter that has a prior; prior_rows: T of the cost |T (p - m)|², a row for each of them.
     """
 
     y: Point
     pulses: tuple[Pulse, ...]
     roots: tuple[Any, ...]
-    inputs: tuple[Any, ...] = ()
+    runtime: tuple[Any, ...] = ()
     prior_mean: Point = ()
     prior_rows: tuple[Point, ...] = ()
 
@@ -129,7 +129,7 @@ class ShellMeans:
         """The point with the least cost of each part of the model's grid."""
         y, roots = self._of_shells(data)
         grid = jnp.asarray(self.model.grid(), y[0].dtype)
-        x = self.model.space.begin(tuple(grid.reshape(-1, grid.shape[2]).T), data.inputs)
+        x = self.model.space.begin(tuple(grid.reshape(-1, grid.shape[2]).T), data.runtime)
         means = self._means(data, self._values(data, x), x[0])
         if isinstance(means, Array):
             e, weighted = roots[:, None] * means, roots * y
@@ -161,7 +161,7 @@ class ShellMeans:
 
     def _bounds(self, data: Data) -> tuple[Point, Point]:
         dtype = data.y[0].dtype
-        lower, upper = (tuple(jnp.asarray(v, dtype) for v in ends) for ends in self.model.space.box(data.inputs))
+        lower, upper = (tuple(jnp.asarray(v, dtype) for v in ends) for ends in self.model.space.box(data.runtime))
         return lower, upper
 
     def residual(self, data: Data, x: Point) -> Any:
@@ -178,7 +178,7 @@ class ShellMeans:
         return (*(root * (yk - s0 * ek) for root, yk, ek in zip(roots, y, e, strict=True)), *of_prior)
 
     def _values(self, data: Data, x: Point) -> dict[str, Array]:
-        return self.model.values(x, data.inputs)
+        return self.model.values(x, data.runtime)
 
     def _means(self, data: Data, values: dict[str, Array], like: Array) -> Any:
         """Those of all shells, as `_of_shells` has them: a tuple, or (shells, ...)."""
