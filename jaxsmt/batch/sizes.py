@@ -1,4 +1,4 @@
-"""How many voxels a program takes in one call, and how many of them advance side by side: all such numbers are here."""
+"""How many voxels the program of a fit takes in one call, and how many of them advance side by side."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ class FodStage:
     def footprint(self) -> tuple[int, int]:
         """How many numbers a voxel has, about: in results, and while it is fitted."""
         lobes = self._fitters[-1].lobes
-        results = lobes.count * (4 + 3 * lobes.density.axes + 4 * self.settings.uncertainty) + 4
+        results = lobes.count * (4 + 3 * lobes.density.axes + len(UNCERTAIN) * self.settings.uncertainty) + 4
         points = sum(fitter.lobes.point for fitter in self._fitters)
         return results, 3 * results + 4 * points + 16
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import jaxsmt as js
-from jaxsmt.batch import cache, processors
+from jaxsmt.batch import cache, processors, programs
 from jaxsmt.batch.fingerprint import Unknown, fingerprint
 from jaxsmt.batch.runner import compilations
 from tests.known_means import ACQUISITION
@@ -264,6 +264,11 @@ def test_devices_have_the_names_that_exports_have(platform, version, name):
     device = SimpleNamespace(platform=platform, client=SimpleNamespace(platform_version=version))
     assert cache._platform(device) == name
     assert (cache.compiler_options(device) is None) == (platform != "cpu" or "optimization_level" in XLA_FLAGS)
+
+
+def test_options_are_those_of_programs_that_there_are():
+    """They go by a program's name: one that has another name now would be compiled, and round, otherwise."""
+    assert all(callable(getattr(programs, name)) for name in cache._PLAIN)
 
 
 def test_bound_methods_and_partial_functions_have_fingerprints():
