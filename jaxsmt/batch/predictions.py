@@ -15,9 +15,9 @@ from ..physics.apodisation import fan_gains, gains
 from ..physics.compartments import Kernel
 from ..physics.densities.base import Density
 from .programs import LobeArrays, fod_signals, kernel_anisotropies, kernel_means, lobe_densities, lobe_harmonics
-from .runner import block_size, in_blocks
 
 _BLOCK = 32_768  # voxels whose signals are predicted at once
+_FEW = 1024  # small blocks are padded to so many
 _FLOATS = 1 << 24  # numbers in work when harmonics or densities of many lobes are computed
 
 
@@ -137,3 +137,25 @@ def _mixture(
             found = np.asarray(values(jax.tree.map(chosen, lobes)))[: len(at[0])]
         np.add.at(out, at[0], found * weights[at][:, None])
     return out
+
+
+def block_size(n: int, most: int) -> int:
+    """How many of n to compute at once, at most `most`: a power of two, so that other n need no other program."""
+    return min(most, max(_FEW, 1 << (n - 1).bit_length()))
+
+
+def in_blocks(predict: Callable[[Any], jax.Array], inputs: Any, dtype: np.dtype, block: int) -> np.ndarray:
+    """A jitted function of many voxels, a block after the other: one shape, one compilation. inputs: (voxels, …)."""
+    n = len(jax.tree.leaves(inputs)[0]) if jax.tree.leaves(inputs) else 0
+    parts, block = [], block_size(n, block)
+    for i in range(0, max(n, 1), block):
+        size = min(block, n - i)
+        short = block - size
+
+        def part(leaf: np.ndarray, i: int = i, size: int = size, short: int = short) -> np.ndarray:
+            values = np.asarray(leaf[i : i + size], dtype)
+            return np.concatenate([values, np.repeat(values[-1:], short, axis=0)])
+
+        with jax.enable_x64(np.dtype(dtype) == np.float64):
+            parts.append(np.asarray(predict(jax.tree.map(part, inputs)))[:size])
+    return np.concatenate(parts)

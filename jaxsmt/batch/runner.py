@@ -314,8 +314,6 @@ def _kinds(leaves: journal.Leaves) -> list[tuple[np.dtype, tuple[int, ...]]]:
     return [(leaf.dtype, leaf.shape[1:]) for leaf in leaves]
 
 
-_FEW = 1024  # small blocks are padded to so many
-
 _COMPILING, _TRACING = threading.Lock(), threading.Lock()
 _locks: dict[Any, threading.Lock] = {}
 
@@ -338,25 +336,3 @@ def _compiled(
 def compilations() -> int:
     """How many programs this process has compiled for chunks of voxels."""
     return _compiled.cache_info().misses
-
-
-def block_size(n: int, most: int) -> int:
-    """How many of n to compute at once, at most `most`: a power of two, so that other n need no other program."""
-    return min(most, max(_FEW, 1 << (n - 1).bit_length()))
-
-
-def in_blocks(predict: Callable[[Any], jax.Array], inputs: Any, dtype: np.dtype, block: int) -> np.ndarray:
-    """A jitted function of many voxels, a block after the other: one shape, one compilation. inputs: (voxels, …)."""
-    n = len(jax.tree.leaves(inputs)[0]) if jax.tree.leaves(inputs) else 0
-    parts, block = [], block_size(n, block)
-    for i in range(0, max(n, 1), block):
-        size = min(block, n - i)
-        short = block - size
-
-        def part(leaf: np.ndarray, i: int = i, size: int = size, short: int = short) -> np.ndarray:
-            values = np.asarray(leaf[i : i + size], dtype)
-            return np.concatenate([values, np.repeat(values[-1:], short, axis=0)])
-
-        with jax.enable_x64(np.dtype(dtype) == np.float64):
-            parts.append(np.asarray(predict(jax.tree.map(part, inputs)))[:size])
-    return np.concatenate(parts)

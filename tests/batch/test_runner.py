@@ -11,7 +11,8 @@ import pytest
 import jaxsmt as js
 from jaxsmt.batch import runner
 from jaxsmt.batch.fused_lanes import BLOCK
-from jaxsmt.batch.runner import Runner, block_size, compilations, find_device, in_blocks
+from jaxsmt.batch.predictions import block_size, in_blocks
+from jaxsmt.batch.runner import Runner, compilations, find_device
 from jaxsmt.batch.sizes import NEEDS, SIZES, BatchSize, size_of
 
 CHUNK = BatchSize(chunk=16, lanes=4)
