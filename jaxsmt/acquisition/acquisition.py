@@ -396,5 +396,5 @@ class Acquisition(Shown):
             )
         raise InputError(
             f"the {model} model needs at least {shells} shells with b > 0; found {present}",
-            fix="use a multi-shell acquisition",
+            fix="use a multi-shell acquisition" + (", or lower b0_threshold=" if self.b0_threshold > 50 else ""),
         )

@@ -81,7 +81,11 @@ def check_bvals(bvals: np.ndarray, unit: str) -> None:
     largest = bvals.max(initial=0.0)
     if 0 < largest < 50 or largest > 1e5:
         other = "ms/um2" if largest < 50 else "s/m2"
-        fix = f"if these are {other}, say so: b_unit='{other}'" if unit == "s/mm2" else f"are the b-values in {unit}?"
+        fix = (
+            f"if these are {other}, say so: b_unit='{other}'"
+            if unit == "s/mm2"
+            else f"leave out b_unit= or give another: these are no {unit}"
+        )
         raise InputError(f"the largest b-value is {largest:g} s/mm²", fix=fix)
 
 
@@ -107,7 +111,8 @@ def unit_directions(
         hint = "directions must be unit vectors"
         shell_max = bvals.max()
         if norms[i] < 0.02:
-            hint += "; where the encoding is spherical say so: b_delta= 0"
+            hint += "; if these are b = 0 volumes, raise b0_threshold= above their b; if the encoding is spherical, "
+            hint += "give b_delta= of each volume, 0 of these"
         elif np.allclose(norms[weighted], np.sqrt(bvals[weighted] / shell_max), atol=0.02):
             hint += "; these are scaled by √b: divide them by their lengths and give each volume its own b-value"
         elif np.ptp(bvals[weighted]) < 1 and abs(norms[weighted].max() - 1) <= 0.02 and norms[weighted].min() > 0.02:

@@ -153,7 +153,7 @@ def _saturated(series: _Series) -> Iterator[str]:
     sample = series.sample
     if sample.stored.kind not in "iu":
         return
-    part = np.mean(sample.inside >= sample.ceiling, axis=1)
+    part = np.mean(sample.inside == sample.ceiling, axis=1)
     if part.max() > _SATURATED:
         yield (
             f"{_volumes(np.flatnonzero(part > _SATURATED))} up to {part.max():.1%} of their values at the largest "

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import InputError
+from ..errors import InputError, JaxsmtWarning
 from ..files import map_table, outputs
 from ..physics import densities
 from . import run_json
@@ -64,10 +65,22 @@ def check_targets(
             f"{taken[0]} exists" + (f", and {len(taken) - 1} more outputs" if len(taken) > 1 else ""),
             file=request.out,
             fix="overwrite=True replaces them; or choose another folder"
-            + (", or no_report=True" if taken == [path_of_page(request).name] else " or prefix="),
+            + (", or no_report=True" if taken == [path_of_page(request).name] else ", or prefix= with no_report=True"),
         )
     if not request.no_report:
         outputs.make_folder(path_of_page(request).parent)
+
+
+def tell_of_others(request: Request, model: SphericalMeanModel) -> None:
+    """Warn of maps of another model, which stay where run.json and the page are replaced."""
+    earlier = (run_json.read(path_of_run(request)) or {}).get("model")
+    if earlier not in (None, model.name):
+        warnings.warn(
+            f"maps of the {earlier} model, which an earlier fit wrote here, stay; {path_of_run(request).name} and the "
+            f"page will tell of the {model.name} model alone",
+            JaxsmtWarning,
+            stacklevel=2,
+        )
 
 
 def _refuse_inputs(paths: Iterable[Path], inputs: Mapping[str, Path]) -> None:

@@ -85,11 +85,14 @@ def run_fit(request: Request, progress: Progress = lambda *_: None, command: Seq
             job = prepare(request, inputs)
             outputs.check_prefix(request.file_prefix)
             outputs.make_folder(request.out)
+            if job.memory.predicted > job.memory.limit:
+                warnings.warn(f"it takes {job.memory}", JaxsmtWarning, stacklevel=2)
             clock.lap("check")
         with unfinished.locked(), unfinished.running():
             model, uncertainty = job.loaded.model, inputs.settings.uncertainty
             targets.check_targets(request, model, uncertainty, inputs.files, unfinished.published)
             with collected_warnings() as more:
+                targets.tell_of_others(request, model)
                 result, hashes, sample = _fit(job, reader, unfinished, progress, clock)
             run = describe.run_facts(request, inputs, result.fit, result.fods, hashes, command)
             run["memory"] = job.memory.facts()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -11,12 +12,13 @@ import numpy as np
 
 from ..acquisition.acquisition import Acquisition
 from ..acquisition.echoes import decay_of, decay_of_volumes, echoes_of
-from ..acquisition.shells import Pulse, pulses_of_fit
+from ..acquisition.shells import Pulse, Shell, pulses_of_fit
 from ..batch.corrector import Corrector, Rows
 from ..batch.fitters import FodFitter
 from ..batch.predictions import predicted_anisotropies, predicted_means
 from ..batch.programs import Fits
 from ..batch.runner import Compilation
+from ..errors import JaxsmtWarning
 from ..models.model import SphericalMeanModel
 from ..physics.compartments import LEAST_ANISOTROPY
 from ..physics.convolution import ORDER_MAX, order_needed
@@ -32,6 +34,7 @@ from .settings import Settings
 
 _LARGEST = 1e6  # signal over S0; beyond it S0 is next to nothing
 _BLOCK = 8192  # voxels whose signals are looked at together
+_SCATTERED = 0.02  # how far b-values may be from the mean of their shell, over it
 
 #: Where the searches ended: (voxels inside, numbers of a point) of each number of lobes; NaN where it was not tried.
 Points = list[np.ndarray]
@@ -64,6 +67,7 @@ class FodStage:
         self._zeros = [shell for shell in acquisition.shells if shell.zero]
         shells = [shell for shell in acquisition.shells if not shell.zero]
         self._volumes = np.concatenate([shell.volumes for shell in shells])
+        _warn_of_scattered(acquisition, shells)
         pulses = [shell.pulse for shell in shells]
         kernel.require(pulses)
         self._echoes = echoes_of(acquisition, kernel.relaxing)
@@ -200,6 +204,20 @@ class FodStage:
             device=self.device,
             sd=best.sd,
         )
+
+
+def _warn_of_scattered(acquisition: Acquisition, shells: Sequence[Shell]) -> None:
+    """Warn of shells whose b-values differ: a convolution has one b."""
+    for shell in shells:
+        off = np.abs(1e-3 * acquisition.bvals[shell.volumes] / shell.b - 1).max()
+        if off > _SCATTERED:
+            warnings.warn(
+                f"b-values differ by up to {off:.1%} from the mean of their shell, b = {1000 * shell.b:.0f} s/mm²: "
+                "FODs take the mean, by which concentrations can be several percent and directions a degree off",
+                JaxsmtWarning,
+                stacklevel=5,
+            )
+            return
 
 
 class _Data:

@@ -191,7 +191,7 @@ class KernelStage:
         variances = np.broadcast_to(given, means.shape) if self.settings.uncertainty else None
         if self._corrector is None:
             sigma = self._sigma
-            if sigma is not None and not self._uses_sigma:
+            if self.settings.sigma is not None and not self._uses_sigma:
                 _warn(
                     "sigma= has no effect: the noise is Gaussian, and neither standard deviations nor a prior are "
                     "asked for"

@@ -141,7 +141,7 @@ class NormalPrior:
             if model.population is None:
                 raise InputError(
                     f"there is no population prior of the {model.name} model",
-                    fix="prior={name: (mean, standard deviation)}",
+                    fix="give one of your own, means and standard deviations by name; on the command line a JSON file",
                 )
             return model.population
         if not isinstance(prior, Mapping):

@@ -167,7 +167,7 @@ def quality(fit: Fit, fods: FodFit | None, volumes: VolumeResiduals | None, run:
     if fit.sigma is not None:
         level = np.broadcast_to(fit.sigma, fit.s0.shape)[fitted]
         origin = f", from {sigma['from']}" if sigma.get("from") else ""
-        error = f", relative error {sigma['relative_error']:.2g}" if "relative_error" in sigma else ""
+        error = f", standard error {100 * sigma['relative_error']:.2g} %" if "relative_error" in sigma else ""
         rows.append(Row("σ in units of the series", [_quartiles(level) + origin + error]))
         with np.errstate(divide="ignore", invalid="ignore"):
             rows.append(Row("SNR at b = 0, S0/σ", [_quartiles(fit.s0[fitted] / level)]))

@@ -40,7 +40,7 @@ def test_units_meet(unit, factor):
 def test_a_wrong_unit_is_questioned():
     plain = scheme([1000, 2000])
     for unit in ("ms/um2", "s/m2"):
-        with pytest.raises(InputError, match=f"are the b-values in {unit}"):
+        with pytest.raises(InputError, match=f"leave out b_unit= or give another: these are no {unit}"):
             Acquisition(plain.bvals, plain.bvecs, b_unit=unit)
 
 

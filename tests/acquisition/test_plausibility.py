@@ -147,6 +147,12 @@ def test_numbers_that_their_type_does_not_hold(samples):
         assert said in "\n".join(doubts_of(spoilt, scheme))
 
 
+def test_numbers_that_are_scaled_down_are_not_cut_off(samples):
+    """With a negative slope the largest stored number is the smallest value."""
+    sample = replace(samples["two shells"], stored=np.dtype(np.int16), ceiling=-2.0 * 32_767 + 100)
+    assert "cut off" not in "\n".join(doubts_of(sample, SCHEMES["two shells"]))
+
+
 @pytest.mark.parametrize(("part", "told"), [(0.003, False), (0.008, True)])
 def test_few_values_at_the_largest_number_are_no_saturation(samples, part, told):
     """A vessel may be that bright; more than half a percent of a volume were cut off."""

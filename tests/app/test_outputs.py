@@ -132,3 +132,13 @@ def test_the_page_of_another_prefix_stays(folder):
     assert run(folder, "--prefix", "b_", "--no-report") == 0
     assert run(folder, "--prefix", "b_", "--no-report", "--overwrite") == 0
     assert (folder / "out" / "report.html").read_bytes() == page
+
+
+def test_maps_of_another_model_stay_and_are_told(folder, capsys):
+    """run.json and the page of the first are gone: whoever finds its maps must know that these do not tell of them."""
+    assert run(folder, "--no-report") == 0
+    first = sorted((folder / "out").glob("*.nii.gz"))
+    capsys.readouterr()
+    assert run(folder, "--no-report", "--model", "mcsmt", "--overwrite") == 0
+    assert "maps of the smt model, which an earlier fit wrote here, stay" in capsys.readouterr().err
+    assert all(path.exists() for path in first)

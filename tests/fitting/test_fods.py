@@ -1,5 +1,7 @@
 """FOD fits against known truth, independent optima and hostile voxels; files in the right axes."""
 
+import warnings
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -297,3 +299,15 @@ def test_shapes_must_agree():
         js.fit(model, ACQUISITION, data[:3])
     with pytest.raises(js.InputError, match="volumes"):
         js.fit(model, ACQUISITION, data[:, :-1])
+
+
+@pytest.mark.parametrize(("scatter", "told"), [(15.0, False), (45.0, True)])
+def test_shells_of_scattered_b_values_are_told(scatter, told):
+    """A convolution has one b: what that costs grows with the scatter."""
+    above = ACQUISITION.bvals > 0
+    bvals = ACQUISITION.bvals + np.where(above, scatter * np.resize(np.linspace(-1, 1, 30), above.size), 0)
+    scattered = js.Acquisition(bvals, ACQUISITION.bvecs)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        js.fit(kernel_of(simulated(2, 1)[0]).fod_model("watson"), scattered, simulated(2, 1)[0])
+    assert any("differ by up to 4.5% from the mean of their shell" in str(each.message) for each in caught) == told

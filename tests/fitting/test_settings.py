@@ -45,3 +45,10 @@ def test_whole_numbers_may_be_those_of_numpy():
     for wrong in (True, 0, 1.0, np.bool_(True)):
         with pytest.raises(js.InputError, match="coils="):
             Settings(noise="noncentral-chi", coils=wrong)
+
+
+@pytest.mark.parametrize("sigma", [2.0, "smooth", "background"])
+def test_sigma_that_nothing_needs_is_told(sigma):
+    with pytest.warns(js.JaxsmtWarning, match="sigma= has no effect: the noise is Gaussian"):
+        fit = js.fit(js.smt(), ACQUISITION, clean()[:2], sigma=sigma)
+    assert fit.sigma is None

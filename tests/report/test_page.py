@@ -143,7 +143,7 @@ def test_numbers_of_the_tables(full):
     assert rows["0 outside mask"][0] == str(MASK.size - N)
     assert rows["b = 1000 s/mm²"][2] == "40.0"  # mean signal
     assert rows["b = 0 s/mm²"][2] == "100.0"
-    assert rows["σ in units of the series"] == ["25 (25 to 25), from residuals of smooth signals, relative error 0.01"]
+    assert rows["σ in units of the series"] == ["25 (25 to 25), from residuals of smooth signals, standard error 1 %"]
     snr = np.median(fit.s0 / 25.0)
     assert rows["SNR at b = 0, S0/σ"][0].startswith(f"{snr:.3g} (")
     assert rows["SNR at b = 0, from its repeats"] == ["50.0, of the median voxel"]

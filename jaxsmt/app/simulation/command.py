@@ -37,5 +37,6 @@ def _write_one(simulation: Simulation, screen: Screen) -> None:
     series.write_mrtrix_table(dwi, scheme.bvals, scheme.bvecs)
     size = " × ".join(map(str, phantom.data.shape))
     screen.say(f"{dwi}: {size}, {phantom.mask.sum()} voxels in the mask, σ = {phantom.sigma:g}; truth_* beside it")
-    words = ("jaxsmt", "fit", dwi, "--mask", mask, "-o", simulation.out / "maps")
-    screen.say(f"fit it: {shlex.join(map(str, words))}")
+    if len(scheme.shells) > 2:  # b = 0 and one shell are too few to fit
+        words = ("jaxsmt", "fit", dwi, "--mask", mask, "-o", simulation.out / "maps")
+        screen.say(f"fit it: {shlex.join(map(str, words))}")
