@@ -63,5 +63,5 @@ def test_impossible_settings_are_refused(options, message):
 
 
 def test_zero_directions_ask_for_the_shape():
-    with pytest.raises(InputError, match="spherical say so: b_delta= 0"):
+    with pytest.raises(InputError, match="encoding is spherical, give b_delta= of each volume"):
         Acquisition(BVALS, 0 * BVECS)
