@@ -79,7 +79,16 @@ def _slice_of(fods: FodFit, mask: np.ndarray, affine: np.ndarray | None) -> tupl
     cut = choose_slice(inside, affine)
     indices = masks.take(np.arange(inside.size).reshape(inside.shape), inside, "F")  # as `FodFit.voxels` has them
     of_slice = fods.voxels(indices[cut.indices[cut.inside]])
-    return of_slice.in_scanner_axes(np.eye(4) if affine is None else affine), cut
+    return turned(of_slice, np.eye(4) if affine is None else affine), cut
+
+
+def turned(fods: FodFit, affine: np.ndarray) -> FodFit:
+    """FODs as they are drawn: with directions in scanner axes, for which unknown ones are taken.
+
+    Args:
+        fods: of any axes. affine: (4, 4) voxel-to-scanner matrix.
+    """
+    return fods if fods.axes == "unknown" else fods.in_scanner_axes(affine)
 
 
 def draw_patch(

@@ -41,7 +41,7 @@ def find_patch(fods: FodFit, slices: Sequence[Slice], affine: np.ndarray) -> Pat
     """
     best, found = -1.0, Patch(0, (0, 0), (1, 1), 0.0)
     for nth, cut in enumerate(slices):
-        of_slice = fods.voxels(cut.indices[cut.inside]).in_scanner_axes(affine)
+        of_slice = glyphs.turned(fods.voxels(cut.indices[cut.inside]), affine)
         parameters = of_slice.parameters
         across = cut.affine[:3, 2] / np.linalg.norm(cut.affine[:3, 2])
         within = np.sqrt(np.maximum(1 - (parameters["direction"] @ across.astype(np.float32)) ** 2, 0))
@@ -68,7 +68,7 @@ def direction_picture(fods: FodFit, sheet: Sheet, patch: Patch, affine: np.ndarr
     """
     inside = sheet.indices >= 0
     colours = np.zeros((*inside.shape, 3))
-    colours[inside] = glyphs.direction_colours(fods.voxels(sheet.indices[inside]).in_scanner_axes(affine))
+    colours[inside] = glyphs.direction_colours(glyphs.turned(fods.voxels(sheet.indices[inside]), affine))
     (left, bottom), scale = sheet.corners[patch.nth], sheet.scales[patch.nth]
     height, width = inside.shape
     x = [left + round(scale[0] * (patch.corner[0] + n)) for n in (0, patch.size[0])]
@@ -86,6 +86,6 @@ def glyph_picture(fods: FodFit, background: np.ndarray, cut: Slice, patch: Patch
         fods: of the voxels inside the mask. background: map, (voxels,).
         cut: the slice of the patch. patch: which one. affine: (4, 4), voxels to scanner axes.
     """
-    shown = fods.voxels(cut.indices[cut.inside]).in_scanner_axes(affine)
+    shown = glyphs.turned(fods.voxels(cut.indices[cut.inside]), affine)
     figure = glyphs.draw_patch(shown, cut.of(background), cut, patch.corner, patch.size)
     return images.reduced(maps.to_png(figure))

@@ -6,7 +6,6 @@ All are figures of Matplotlib without a display: a notebook shows them, `savefig
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -152,11 +151,10 @@ def _outline(inside: np.ndarray) -> list[list[tuple[float, float]]]:
 def _of_fods(
     fods: FodFit, background: ArrayLike | None, affine: ArrayLike | None, mask: ArrayLike | None
 ) -> tuple[FodFit, np.ndarray, np.ndarray, np.ndarray | None]:
-    """FODs of an image, what is behind them, the mask, and the affine. Unknown axes are drawn as the scanner's."""
+    """FODs of an image, what is behind them, the mask, and the affine."""
     kernels = fods.model.fitted
     grey = kernels.maps()[background_of(kernels)] if background is None else np.asarray(background)
     image = fods.changed(lambda values: values[:, :, None]) if fods.status.ndim == 2 else fods
-    image = replace(image, axes="scanner") if image.axes == "unknown" else image
     return image, _image(grey), _mask(mask, fods.status), _matrix(affine)
 
 

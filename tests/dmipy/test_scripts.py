@@ -8,6 +8,7 @@ from jaxsmt.dmipy.core.acquisition_scheme import acquisition_scheme_from_bvalues
 from jaxsmt.dmipy.signal_models import cylinder_models, gaussian_models
 from jaxsmt.errors import InputError
 from jaxsmt.geometry.quadrature import icosphere
+from jaxsmt.report.glyphs import draw_glyphs
 from jaxsmt.simulate import coronal_slice, hcp_scheme
 from tests.conftest import degrees
 from tests.dmipy.examples import bundle, smt_model
@@ -62,6 +63,7 @@ def test_spherical_mean_script(patch, capsys):
     with pytest.raises(InputError, match=r"axes of the gradient table.*unknown"):
         fods.native.in_scanner_axes(np.eye(4))  # as `save` does: nobody knows where left is
     assert fods.native.plot().axes
+    assert draw_glyphs(fods.native, plain[..., 0], np.ones((6, 1, 4)), np.eye(4)).axes
     np.testing.assert_allclose(fods.fod_sh()[..., 0], 1 / np.sqrt(4 * np.pi), rtol=1e-4)
     nearest = vertices[np.argmax(plain, axis=-1)]
     assert np.median(degrees(nearest, fods.peaks_cartesian()[..., 0, :])) < 6
