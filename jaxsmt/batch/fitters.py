@@ -33,6 +33,9 @@ from .programs import Fits, fit_voxels, uncertainties
 from .runner import Devices, Program, Runner, numbers
 from .sizes import size_of
 
+# How many times a weight may be another: beyond it squares of single precision lose the smaller one.
+_WIDEST = 1e6
+
 
 class KernelFitter(Runner):
     """Fits one model to the spherical means of any number of voxels; compiles once.
@@ -314,4 +317,10 @@ def checked_weights(weights: Any, acquisition: Acquisition, prior: NormalPrior |
     values = real_array(weights, "weights").astype(float)
     if values.shape != (shells,) or not are_weights(values):
         raise InputError(f"weights={values} for {shells} shells", fix="one each, 0 or more, b = 0 first")
+    positive = values[values > 0]
+    if positive.max() > _WIDEST * positive.min():
+        raise InputError(
+            f"weights={values} differ by more than a factor of {_WIDEST:g}, of which single precision tells nothing",
+            fix="give 0 for means that do not count; s0='mean' holds S0 at b = 0",
+        )
     return values

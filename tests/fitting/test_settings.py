@@ -21,6 +21,7 @@ def test_what_cannot_be_is_refused():
         ({"prior": {"lambda": (1, 1)}}, "a prior of 'lambda'"),
         ({"prior": {"lambda_par": (1, 0)}}, "not positive"),
         ({"prior": "everyone"}, "prior='everyone'"),
+        ({"weights": [1e7, 1, 1, 1]}, r"differ by more than a factor of 1e\+06"),
         ({"prior": {"lambda_par": (1, 1)}, "sigma": 1.0, "weights": [1, 1, 1, 1]}, "a prior and weights"),
     ):
         with pytest.raises(js.InputError, match=message):
